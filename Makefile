@@ -1,0 +1,48 @@
+# `make` alone prints this help. Everything installs into .venv and is built under build/.
+.DEFAULT_GOAL := help
+STUDY  ?= default
+CORES  ?= $(shell getconf _NPROCESSORS_ONLN)
+PYTHON ?= python3
+PORT   ?= 8000
+BIN    := .venv/bin
+.PHONY: help book test lint bench check-book serve clean
+
+help:  ## print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@echo "options: STUDY=smoke|default|real|paper  CORES=<n>  PYTHON=<python 3.11 or 3.12>"
+
+book: .venv/.book  ## install, run the study, build the book: build/html/index.html
+	$(BIN)/zeroshot book $(STUDY) --cores $(CORES)
+
+test: .venv/.test  ## run the tests
+	$(BIN)/python -m pytest -n $(CORES) -m "not book"
+
+lint: .venv/.test  ## check style of library, notebooks, tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+check-book: .venv/.test  ## read the built book in headless Chromium (needs chromium and `make book`)
+	ZEROSHOT_BOOK=build/html $(BIN)/python -m pytest -m book
+
+bench: .venv/.test  ## speed and memory side by side with the reference implementations
+	$(BIN)/python -m benchmarks
+
+serve:  ## read the book at http://127.0.0.1:8000
+	@test -f build/html/index.html || { echo "no book yet: run make book"; exit 2; }
+	$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory build/html
+
+clean:  ## remove what was built; the virtual environment, downloads and stored results stay
+	rm -rf build .snakemake
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo "Python 3.11 or 3.12 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make book PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.book: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.test: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ .venv/.book

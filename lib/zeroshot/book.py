@@ -1,0 +1,219 @@
+"""Stage the site of a study and render it with Jupyter Book."""
+
+import hashlib
+import html
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from zeroshot import catalog, metrics, paths, results, stamp, store, study
+
+# What is staged as it stands in the repository, besides the executed notebooks.
+PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
+
+
+class BookError(RuntimeError):
+    """Jupyter Book refused the site."""
+
+
+def plan(name: str) -> str:
+    """Write the hashes of all that the rendered book depends on besides executed notebooks.
+
+    Returns
+    -------
+    str
+        Path of the plan file, relative to the project.
+    """
+    home = paths.home()
+    sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
+    sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
+    hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest()[:20] for path in sources}
+    file = paths.build() / "site-plan.json"
+    content = {"study": name, "sources": hashes, "packages": store.versions()}
+    store.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    return str(file.relative_to(home))
+
+
+def stage(name: str) -> Path:
+    """Copy prose and executed notebooks to ``build/site`` and write the generated pages there."""
+    site = paths.build() / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    site.mkdir(parents=True)
+    for file in PROSE:
+        shutil.copy2(paths.home() / file, site / file)
+    shutil.copytree(paths.home() / "book", site / "book")
+    card = catalog.study(name)
+    runs, chapters = study.run_pages(card), study.chapters(card)
+    for page in runs + chapters:
+        target = site / f"{page.path}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(executed(name, page), target)
+    for page in runs:
+        _set_title(site / f"{page.path}.ipynb", run_title(page))
+    scores = results.load(name)
+    store.write_text(site / "book" / "glossary.md", glossary())
+    store.write_text(site / "book" / "runs.md", runs_page(card, runs, scores))
+    store.write_text(site / "book" / "status.md", status_page(card, runs + chapters))
+    return site
+
+
+def build(name: str) -> Path:
+    """Render the book of a study; return its first page.
+
+    Raises
+    ------
+    BookError
+        On any warning: broken links and missing numbers must not be published.
+    """
+    site = stage(name)
+    command = [sys.executable, "-m", "jupyter_book", "build", "-W", "--keep-going", "--quiet", str(site)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    rendered = site / "_build" / "html"
+    if done.returncode != 0 or not (rendered / "index.html").is_file():
+        raise BookError(f"Jupyter Book refused the site:\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
+    published = paths.build() / "html"
+    shutil.rmtree(published, ignore_errors=True)
+    rendered.rename(published)
+    return published / "index.html"
+
+
+def executed(name: str, page: study.Page) -> Path:
+    """Where the executed notebook of a page is."""
+    return paths.study(name) / "executed" / f"{page.path}.ipynb"
+
+
+def run_title(page: study.Page) -> str:
+    """For example "PCA on PBMC 68k"; a recipe other than the default is named."""
+    card = catalog.model(page.parameters["model"])
+    recipe = page.parameters["recipe"]
+    named = card.title if recipe == card.recipe else f"{card.title} ({recipe})"
+    return f"{named} on {catalog.dataset(page.parameters['dataset']).title}"
+
+
+def glossary() -> str:
+    """A page with one section per registered metric, from its docstring."""
+    sections = [
+        "# Glossary of metrics",
+        "Every score of this book, as the function that computes it documents it.",
+    ]
+    for metric in metrics.METRICS.values():
+        entry = metric.glossary()
+        sections += [
+            f"({metric.name})=\n## {entry['label']}",
+            f"`{metric.name}`, {entry['group']}. {_prose(entry['summary'])}",
+            f"$$\n{entry['formula']}\n$$",
+            f"Range\n: {_prose(entry['range'])}; {entry['direction']}.",
+            f"Known failure\n: {_prose(entry['known_failure'])}",
+            f"Source\n: {_prose(entry['source'])}",
+        ]
+        if entry["differs"]:
+            sections.append(f"How ours differs\n: {_prose(entry['differs'])}")
+    return "\n\n".join(sections) + "\n"
+
+
+def runs_page(card: catalog.StudyCard, runs: list[study.Page], scores: pd.DataFrame) -> str:
+    """Data set by model, each cell the AvgBIO of the run and a link to its page."""
+    values = scores[scores["metric"] == "avg_bio"].set_index(["dataset", "model", "recipe"])["value"]
+    by_pair = {
+        (page.parameters["dataset"], (page.parameters["model"], page.parameters["recipe"])): page
+        for page in runs
+    }
+    columns = list(dict.fromkeys(pair[1] for pair in by_pair))
+    lines = [
+        "| data set | " + " | ".join(_column_title(*column) for column in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for dataset in card.datasets:
+        cells = []
+        for column in columns:
+            page = by_pair.get((dataset, column))
+            value = values.get((dataset, *column), float("nan"))
+            shown = "page" if pd.isna(value) else f"{value:.2f}"
+            cells.append("–" if page is None else f"[{shown}](../{page.path}.ipynb)")
+        lines.append(f"| {_escape(catalog.dataset(dataset).title)} | " + " | ".join(cells) + " |")
+    return "\n".join(
+        [
+            "# All runs",
+            "",
+            "One page per data set and model. The number is the AvgBIO of the run "
+            "(0 to 1, higher is better).",
+            "",
+            *lines,
+            "",
+        ]
+    )
+
+
+def status_page(card: catalog.StudyCard, pages: list[study.Page]) -> str:
+    """Every page's stamp in one table, and the pairs that were left out."""
+    rows = [
+        "| page | seconds | computing | peak memory (MB) | device | commit | finished |",
+        "|---" * 7 + "|",
+    ]
+    for page in pages:
+        made = stamp.read(executed(card.name, page))
+        title = run_title(page) if page.notebook == "run" else page.notebook
+        rows.append(
+            f"| [{_escape(title)}](../{page.path}.ipynb) | {made['seconds']:.0f} | "
+            f"{made['compute_seconds']:.1f} | {made['peak_memory_mb']:.0f} | {_escape(made['device'])} | "
+            f"{_escape(made['commit'])} | {_escape(made['finished'])} |"
+        )
+    left_out = [
+        f"- {_escape(pair.model)} on {_escape(pair.dataset)}: {_escape(pair.reason)}"
+        for pair in study.skipped(card)
+    ]
+    return "\n".join(
+        [
+            "# Status of this build",
+            "",
+            f"Study **{_escape(card.name)}**: {_escape(card.description)}",
+            "",
+            "*Seconds* is the time the page took when it was last executed; *computing* is what the "
+            "embeddings and scores it shows took when they were computed, which may have been earlier.",
+            "",
+            *rows,
+            "",
+            "## Left out",
+            "",
+            *(left_out or ["Nothing: every pair of the grid was run."]),
+            "",
+        ]
+    )
+
+
+def _set_title(notebook: Path, title: str) -> None:
+    """Replace the text of the first heading: the title of a run depends on its parameters."""
+    content = json.loads(notebook.read_text())
+    for cell in content["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and source.startswith("# "):
+            _, _, rest = source.partition("\n")
+            cell["source"] = f"# {title}\n{rest}"
+            break
+    notebook.write_text(json.dumps(content, ensure_ascii=False))
+
+
+def _column_title(model: str, recipe: str) -> str:
+    card = catalog.model(model)
+    return _escape(card.title if recipe == card.recipe else f"{card.title} ({recipe})")
+
+
+def _prose(docstring: str) -> str:
+    """Docstring text as Markdown: its code is marked the reStructuredText way."""
+    return docstring.replace("``", "`")
+
+
+def _escape(text: str) -> str:
+    """Text for a Markdown table: no HTML, no column separators."""
+    return html.escape(text).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    try:
+        build(sys.argv[1])
+    except BookError as error:
+        raise SystemExit(str(error)) from None

@@ -1,0 +1,242 @@
+"""The registries under ``data/``: data sets, models and studies, read into frozen records.
+
+Unknown fields are rejected and names that do not exist are answered with the nearest one, so
+that a typing error in a card never turns into a silent default.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from zeroshot import paths
+
+
+class CatalogError(ValueError):
+    """A registry file is wrong, or a name is not in it."""
+
+
+class Card(BaseModel):
+    """Base of every entry: immutable, no field beyond the declared ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+
+
+class SourceFile(BaseModel):
+    """One published file: where it is and how it is recognised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    url: str
+    size: int | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+
+
+class DatasetCard(Card):
+    """One data set of ``data/datasets.yml``."""
+
+    title: str
+    description: str
+    organism: str
+    tissue: str
+    source: Literal["builtin", "simulate", "files"]
+    files: tuple[SourceFile, ...] = ()
+    licence: str
+    citation: str | None = None
+    label_key: str
+    batch_key: str | None = None
+    counts: str = "X"
+    prepare: str | None = None
+    parameters: Mapping[str, Any] = {}
+    cells: int | None = None
+    genes: int | None = None
+    labels: int | None = None
+    batches: int | None = None
+    verified: bool = True
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _files_match_source(self) -> "DatasetCard":
+        if (self.source == "files") != bool(self.files):
+            raise ValueError("`files` go with `source: files`, and with nothing else")
+        if self.verified and any(not (f.sha256 or f.md5) for f in self.files):
+            raise ValueError("a verified data set needs sha256 or md5 for each file")
+        if self.source != "files" and self.prepare is None:
+            raise ValueError(f"`source: {self.source}` needs a `prepare` step")
+        return self
+
+
+class Recipe(BaseModel):
+    """A published convention for the same model: parameters and where they come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    source: str
+    parameters: Mapping[str, Any] = {}
+
+
+class ModelCard(Card):
+    """One model of ``data/models.yml``."""
+
+    title: str
+    kind: Literal["baseline", "control", "foundation"]
+    implementation: str | None = Field(default=None, pattern=r"^[a-z_]+:[A-Za-z]+$")
+    description: str
+    citation: str | None = None
+    licence: str
+    uses: tuple[Literal["batch", "label"], ...] = ()
+    min_batches: int = Field(default=1, ge=1)
+    trained_on_target: bool
+    recipe: str
+    recipes: Mapping[str, Recipe]
+    version: int = 1
+
+    @model_validator(mode="after")
+    def _default_recipe_exists(self) -> "ModelCard":
+        if self.recipe not in self.recipes:
+            raise ValueError(f"default recipe {self.recipe!r} is not among recipes {sorted(self.recipes)}")
+        if "label" in self.uses and self.kind != "control":
+            raise ValueError("only a control may see labels")
+        if ("label" in self.uses) != (self.implementation is None):
+            raise ValueError("every model has an `implementation`, except the control made from the labels")
+        return self
+
+
+class StudyCard(Card):
+    """One study of ``data/studies.yml``: a grid of data sets and models, and the chapters to build."""
+
+    title: str
+    description: str
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    chapters: tuple[str, ...]
+    seed: int = 0
+    subset: int | None = Field(default=None, gt=1)
+
+    @field_validator("datasets", "models", "chapters")
+    @classmethod
+    def _no_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"listed twice: {', '.join(repeated)}")
+        return names
+
+
+AnyCard = TypeVar("AnyCard", bound=Card)
+
+
+def datasets() -> dict[str, DatasetCard]:
+    """All data sets by name, in the order of the file."""
+    return _load("datasets", DatasetCard)
+
+
+def models() -> dict[str, ModelCard]:
+    """All models by name, in the order of the file."""
+    return _load("models", ModelCard)
+
+
+def studies() -> dict[str, StudyCard]:
+    """All studies by name; the data sets, models and recipes they name must exist."""
+    cards = _load("studies", StudyCard)
+    for card in cards.values():
+        for dataset_name in card.datasets:
+            find(datasets(), dataset_name, "data set")
+        for reference in card.models:
+            split_reference(reference)
+    return cards
+
+
+def dataset(name: str) -> DatasetCard:
+    """One data set by name."""
+    return find(datasets(), name, "data set")
+
+
+def model(name: str) -> ModelCard:
+    """One model by name."""
+    return find(models(), name, "model")
+
+
+def study(name: str) -> StudyCard:
+    """One study by name."""
+    return find(studies(), name, "study")
+
+
+def split_reference(reference: str) -> tuple[ModelCard, str]:
+    """Turn "scvi" or "scvi@short" into the card and the name of the recipe."""
+    name, _, recipe = reference.partition("@")
+    card = model(name)
+    recipe = recipe or card.recipe
+    find(card.recipes, recipe, f"recipe of {name}")
+    return card, recipe
+
+
+def find(entries: Mapping[str, Any], name: str, kind: str) -> Any:
+    """Look a name up, or say which names are close.
+
+    Raises
+    ------
+    CatalogError
+        If the name is not an entry.
+    """
+    if name in entries:
+        return entries[name]
+    raise CatalogError(f"no {kind} is called {name!r}.{_suggest(name, entries)}")
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(known)}."
+
+
+def _load(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
+    path = paths.catalog(registry)
+    return _parse(path, path.stat().st_mtime_ns, kind)
+
+
+@lru_cache(maxsize=16)
+def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard]:
+    try:
+        entries = yaml.load(path.read_text(), _UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
+    except yaml.YAMLError as error:
+        raise CatalogError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(entries, dict):
+        raise CatalogError(f"{path} must map names to entries, not hold a {type(entries).__name__}")
+    cards = {}
+    for name, fields in entries.items():
+        if not isinstance(fields, dict):
+            raise CatalogError(f"{path}: entry {name!r} must be a mapping of fields")
+        try:
+            cards[name] = kind(name=name, **fields)
+        except ValidationError as error:
+            raise CatalogError(f"{path}: entry {name!r}: {_explain(error, kind)}") from None
+    return cards
+
+
+def _explain(error: ValidationError, kind: type[Card]) -> str:
+    """Pydantic's findings in one line each, with a suggestion for misspelt fields."""
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or "entry"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown field {where!r}.{_suggest(where, kind.model_fields)}")
+        else:
+            lines.append(f"{where}: {item['msg']}")
+    return "; ".join(lines)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys in silence; a registry must refuse them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        repeated = {key for key in keys if keys.count(key) > 1}
+        if repeated:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"{sorted(map(str, repeated))} appear twice in the mapping at line {line}")
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,238 @@
+"""``zeroshot …``: the library on the command line. Exit codes: 0 done, 2 bad usage or bad input."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from zeroshot import catalog, paths
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Zero-shot evaluation of single-cell foundation models: data, embeddings, scores, studies, book.",
+)
+errors = Console(stderr=True)
+ALL_CORES = os.cpu_count() or 1
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the sequencing batch.")]
+Cores = Annotated[int, typer.Option(min=1, help="Pages executed at the same time.")]
+Policy = Annotated[str, typer.Option(help="Stored results: reuse, recompute or only-stored.")]
+Profile = Annotated[Path | None, typer.Option(help="Snakemake profile, e.g. profiles/slurm.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes.")]
+
+
+class UsageError(ValueError):
+    """An option that does not fit; shown without a traceback."""
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def datasets(as_json: AsJson = False) -> None:
+    """List the data sets that can be loaded by name."""
+    _show(
+        [card.model_dump(mode="json") for card in catalog.datasets().values()],
+        ["name", "title", "organism", "tissue", "cells", "labels", "batches", "source", "verified"],
+        as_json,
+    )
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models and their recipes."""
+    rows = [card.model_dump(mode="json") for card in catalog.models().values()]
+    shown = rows if as_json else [row | {"recipes": ", ".join(row["recipes"])} for row in rows]
+    _show(shown, ["name", "kind", "uses", "trained_on_target", "recipe", "recipes", "description"], as_json)
+
+
+@app.command()
+def studies(as_json: AsJson = False) -> None:
+    """List the studies that can be run."""
+    rows = [card.model_dump(mode="json") for card in catalog.studies().values()]
+    _show(rows, ["name", "datasets", "models", "description"], as_json)
+
+
+@app.command()
+def embed(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="An .h5ad file or the name of a data set.")],
+    model: Annotated[str, typer.Option(help="Name of a model, see `zeroshot models`.")],
+    output: Annotated[Path, typer.Option(help="The .h5ad file to write.")],
+    recipe: Annotated[str | None, typer.Option(help="Recipe of the model; its default if absent.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder with the weights as released.")] = None,
+    batch_key: BatchKey = None,
+    counts: Annotated[str | None, typer.Option(help="Where raw counts are: X, raw or layers/NAME.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Embed cells: writes INPUT with obsm["X_<model>"] and its provenance in uns to OUTPUT."""
+    from zeroshot import data, embedding, store
+    from zeroshot.data.embedded import write_embedding
+
+    card = catalog.model(model)
+    recipe = recipe or card.recipe
+    parameters = dict(catalog.find(card.recipes, recipe, f"recipe of {model}").parameters)
+    if weights is not None:
+        raise UsageError(f"{model} has no weights to read from {weights}: leave --weights out")
+    _require_new(output, source)
+    cells = data.load(source, batch_key=batch_key, counts=counts, require_labels=False)
+    if cells.obs["batch"].nunique() < card.min_batches:
+        raise UsageError(f"{model} needs {card.min_batches} batches: name their column with --batch-key")
+    started = time.perf_counter()
+    with errors.status(f"embedding {cells.n_obs} cells with {model}"):
+        values = embedding.embed(cells, model, recipe, seed=seed)
+    provenance = store.measure(time.perf_counter() - started) | {
+        "model": model,
+        "recipe": recipe,
+        "parameters": parameters,
+        "card_version": card.version,
+        "seed": seed,
+        "input": source,
+        "data": cells.uns["dataset"]["content_hash"],
+    }
+    write_embedding(source, cells, f"X_{model}", values, provenance, output)
+    print(f"{output}: obsm['X_{model}'], {values.shape[0]} cells x {values.shape[1]}")
+
+
+@app.command()
+def evaluate(
+    source: Annotated[Path, typer.Argument(metavar="FILE.h5ad", help="A file that holds an embedding.")],
+    embedding: Annotated[str, typer.Option(help="Key of obsm, e.g. X_pca.")],
+    label_key: Annotated[str, typer.Option(help="Column of obs with the cell type.")],
+    output: Annotated[Path, typer.Option(help="The .csv file to write.")],
+    batch_key: BatchKey = None,
+    seed: Seed = 0,
+) -> None:
+    """Score an embedding of a file: annotation metrics, and integration metrics if batches are named."""
+    from zeroshot import integrity, metrics, store
+    from zeroshot.data.embedded import read_embedding
+
+    _require_new(output, source)
+    values, labels, batches = read_embedding(source, embedding, label_key=label_key, batch_key=batch_key)
+    integrity.require(integrity.check(values, len(labels)))
+    with errors.status(f"scoring {embedding} of {len(labels)} cells"):
+        scores = metrics.score(values, labels, batches, seed=seed)
+    store.write_text(output, scores.assign(file=source.name, embedding=embedding).to_csv(index=False))
+    _show(scores.to_dict("records"), ["metric", "group", "value", "note"], as_json=False)
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="Name of a study, see `zeroshot studies`.")],
+    cores: Cores = ALL_CORES,
+    policy: Policy = "reuse",
+    profile: Profile = None,
+    dry_run: Annotated[bool, typer.Option(help="Print what would be executed and stop.")] = False,
+) -> None:
+    """Execute the pages of a study that are missing or outdated."""
+    from zeroshot import study as studies_
+
+    _check_policy(policy)
+    studies_.run(study, cores=cores, policy=policy, profile=profile, dry_run=dry_run)
+    if not dry_run:
+        print(f"scores: {paths.study(study) / 'scores.csv'}")
+
+
+@app.command()
+def book(
+    study: Annotated[str, typer.Argument(help="Name of a study.")] = "default",
+    cores: Cores = ALL_CORES,
+    policy: Policy = "reuse",
+    profile: Profile = None,
+) -> None:
+    """Execute a study and render its book to build/html."""
+    from zeroshot import study as studies_
+
+    _check_policy(policy)
+    started = time.perf_counter()
+    studies_.run(study, cores=cores, target="book", policy=policy, profile=profile)
+    minutes, seconds = divmod(round(time.perf_counter() - started), 60)
+    print(f"The book is at {paths.build() / 'html' / 'index.html'} ({minutes} min {seconds} s).")
+    print("Read it with `make serve`, at http://127.0.0.1:8000")
+
+
+@app.command()
+def notebook(
+    name: Annotated[str, typer.Argument(help="Name of a notebook in notebooks/, without suffix.")],
+    output: Annotated[Path, typer.Option(help="The executed notebook to write.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="name=value, the value as JSON or plain text."),
+    ] = None,
+) -> None:
+    """Execute one notebook with parameters of your choice."""
+    from zeroshot import notebooks
+
+    source = paths.notebooks() / f"{name}.ipynb"
+    known = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
+    catalog.find(known, name, "notebook")
+    with errors.status(f"executing {name}"):
+        notebooks.execute(source, output, dict(_parse_parameter(text) for text in parameter or ()))
+    print(output)
+
+
+def _parse_parameter(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError(f"{text!r} is no parameter: write name=value, for example -p model=pca")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _check_policy(policy: str) -> None:
+    from zeroshot import store
+
+    catalog.find(dict.fromkeys(store.POLICIES), policy, "policy")
+
+
+def _require_new(output: Path, source: str | Path) -> None:
+    if output.resolve() == Path(source).resolve():
+        raise UsageError(f"{output} is the input: choose another --output, the input is never changed")
+    if not output.resolve().parent.is_dir():
+        raise UsageError(f"the folder {output.resolve().parent} of --output does not exist")
+
+
+def _show(rows: list[dict[str, Any]], columns: list[str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(box=None)
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*(escape(_text(row[column])) for column in columns))
+    Console().print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "–"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "–" if value is None else str(value)
+
+
+def main() -> None:
+    """Run the command line; expected failures end with a message and exit code 2."""
+    try:
+        app()
+    except (ValueError, LookupError, OSError, RuntimeError) as error:
+        if "--debug" in sys.argv:
+            raise
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,152 @@
+"""One ``draw_<what>`` per figure: tidy table in, matplotlib Figure out.
+
+Colours are the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so
+that it reads the same on a light and a dark page.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from zeroshot import catalog
+
+KIND_COLOURS = {"baseline": "#0173b2", "control": "#949494", "foundation": "#de8f05"}
+DATASET_MARKERS = "oXsDPv^<>*"
+
+
+def draw_umap(coordinates: np.ndarray, obs: pd.DataFrame, title: str) -> Figure:
+    """UMAP of one embedding, coloured by cell type and by batch.
+
+    Parameters
+    ----------
+    coordinates
+        (cells, 2).
+    obs
+        Rows in the same order, columns ``cell_type`` and ``batch``.
+    title
+        What is shown, for example "PCA on PBMC 68k".
+    """
+    _style()
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    # Drawn in random order, so that no batch covers another because of its place in the file.
+    order = np.random.default_rng(0).permutation(len(coordinates))
+    for axis, column, name in zip(axes, ["cell_type", "batch"], ["cell type", "batch"], strict=True):
+        groups = obs[column].astype("category").cat.remove_unused_categories()
+        sns.scatterplot(
+            x=coordinates[order, 0],
+            y=coordinates[order, 1],
+            hue=groups.iloc[order].to_numpy(),
+            hue_order=list(groups.cat.categories),
+            palette=_palette(len(groups.cat.categories)),
+            s=max(3, min(18, 12000 / len(coordinates))),
+            linewidth=0,
+            ax=axis,
+        )
+        axis.set(title=f"coloured by {name}", xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
+        sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None, fontsize=8)
+    figure.suptitle(title)
+    return figure
+
+
+def draw_scores_by_method(
+    scores: pd.DataFrame, metrics: dict[str, str], *, ascending: bool = False
+) -> Figure:
+    """One panel per metric: a point per data set and method, a line at each method's median.
+
+    Parameters
+    ----------
+    scores
+        Tidy scores of a study.
+    metrics
+        Metric name to axis label, in the order of the panels.
+    ascending
+        True where lower is better, so that the best method stays on top.
+    """
+    _style()
+    order = _methods_by_median(scores, next(iter(metrics)), ascending)
+    height = 0.42 * len(order) + 1.6
+    figure, axes = plt.subplots(
+        1, len(metrics), figsize=(4.6 * len(metrics) + 1.5, height), sharey=True, layout="constrained"
+    )
+    markers = dict(zip(scores["dataset"].unique(), DATASET_MARKERS * 10, strict=False))
+    for axis, (metric, label) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
+        _draw_panel(axis, scores[scores["metric"] == metric], order, markers)
+        axis.set(xlabel=label, ylabel="")
+    handles = [
+        plt.Line2D([], [], marker=marker, linestyle="", color="#444444", label=dataset)
+        for dataset, marker in markers.items()
+    ]
+    handles += [
+        plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind], label=kind)
+        for kind in dict.fromkeys(catalog.model(name).kind for name in order)
+    ]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
+    """Cells of each type in each batch, as a heat map of counts."""
+    _style()
+    table = pd.crosstab(obs["cell_type"], obs["batch"])
+    table = table.loc[table.sum(axis=1).sort_values(ascending=False).index]
+    figure, axis = plt.subplots(
+        figsize=(1.1 * table.shape[1] + 3.4, 0.34 * table.shape[0] + 1.5), layout="constrained"
+    )
+    sns.heatmap(
+        np.log10(table + 1), annot=table, fmt="d", cmap="cividis", cbar=False, linewidths=0.5, ax=axis
+    )
+    axis.set(title=title, xlabel="batch", ylabel="")
+    axis.tick_params(axis="x", rotation=30)
+    return figure
+
+
+def draw_depth(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Distribution of counts per cell by batch, one panel per data set.
+
+    Parameters
+    ----------
+    tables
+        Data set name to its ``obs``, with ``library_size`` and ``batch``.
+    """
+    _style()
+    figure, axes = plt.subplots(
+        len(tables), 1, figsize=(7.5, 1.9 * len(tables) + 0.6), layout="constrained", squeeze=False
+    )
+    for axis, (name, obs) in zip(axes[:, 0], tables.items(), strict=True):
+        sns.kdeplot(
+            data=obs, x="library_size", hue="batch", log_scale=True, common_norm=False, fill=True,
+            alpha=0.25, palette=_palette(obs["batch"].nunique()), warn_singular=False, ax=axis,
+        )  # fmt: skip
+        axis.set(title=name, xlabel="counts per cell", ylabel="density", yticks=[])
+        if axis.get_legend() is not None:
+            sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
+    return figure
+
+
+def _draw_panel(axis: plt.Axes, scores: pd.DataFrame, order: list[str], markers: dict[str, str]) -> None:
+    for row, model in enumerate(order):
+        values = scores[(scores["model"] == model) & scores["value"].notna()]
+        colour = KIND_COLOURS[catalog.model(model).kind]
+        for dataset, value in zip(values["dataset"], values["value"], strict=True):
+            axis.plot(value, row, marker=markers[dataset], color=colour, markersize=7, linestyle="")
+        if len(values):
+            axis.plot([values["value"].median()] * 2, [row - 0.36, row + 0.36], color=colour, linewidth=2.5)
+    axis.set_yticks(range(len(order)), [catalog.model(name).title for name in order])
+    axis.set_ylim(len(order) - 0.5, -0.5)
+
+
+def _methods_by_median(scores: pd.DataFrame, metric: str, ascending: bool) -> list[str]:
+    medians = scores[scores["metric"] == metric].groupby("model")["value"].median()
+    return list(medians.sort_values(ascending=ascending, na_position="last").index)
+
+
+def _palette(n_colours: int) -> list:
+    return sns.color_palette("colorblind" if n_colours <= 10 else "husl", n_colours)
+
+
+def _style() -> None:
+    sns.set_theme(
+        context="notebook", style="whitegrid", rc={"figure.facecolor": "white", "savefig.facecolor": "white"}
+    )

@@ -1,0 +1,55 @@
+"""Metrics of zero-shot embeddings: arrays in, floats out.
+
+`score` computes all of them; each is also a plain function. To add one, decorate a function with `metric` in
+annotation.py or integration.py: the scores table, the glossary and the contract tests pick it up.
+"""
+
+from .annotation import (
+    ari,
+    ari_label_free,
+    asw_label,
+    avg_bio,
+    avg_bio_label_free,
+    clisi,
+    nmi,
+    nmi_label_free,
+)
+from .clustering import RESOLUTIONS, Sweep, louvain, sweep_resolutions
+from .controls import label_oracle
+from .integration import batch_integration_score, bras, graph_connectivity, ilisi, kbet, pcr
+from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
+from .registry import METRICS, Metric, NotApplicable, metric
+from .scoring import cluster_sweep, score
+from .silhouette import silhouette_widths
+
+__all__ = [
+    "METRICS",
+    "RESOLUTIONS",
+    "Metric",
+    "Neighbors",
+    "NotApplicable",
+    "Sweep",
+    "ari",
+    "ari_label_free",
+    "asw_label",
+    "avg_bio",
+    "avg_bio_label_free",
+    "batch_integration_score",
+    "bras",
+    "clisi",
+    "cluster_sweep",
+    "graph_connectivity",
+    "ilisi",
+    "kbet",
+    "label_oracle",
+    "louvain",
+    "metric",
+    "nearest_neighbors",
+    "neighbor_graph",
+    "nmi",
+    "nmi_label_free",
+    "pcr",
+    "score",
+    "silhouette_widths",
+    "sweep_resolutions",
+]

@@ -1,0 +1,131 @@
+"""Louvain clusterings over a range of resolutions, and two ways to choose one of them."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from .silhouette import silhouette_widths
+
+# scib.metrics.opt_louvain: 2 * x / 20 for x in 1..20.
+RESOLUTIONS = tuple(round(0.1 * step, 1) for step in range(1, 21))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Clusterings at all resolutions, and which of them each rule picks.
+
+    Attributes
+    ----------
+    resolutions
+        (resolutions,), ascending.
+    clusters
+        (resolutions, cells) int, cluster of each cell.
+    nmi
+        (resolutions,) normalised mutual information with the labels.
+    silhouette
+        (resolutions,) mean silhouette width on the embedding, -1 to 1; NaN where there is one cluster.
+    by_label
+        Position of the resolution with the highest NMI (the lowest resolution on ties), as the paper chooses.
+    label_free
+        Position of the resolution with the highest silhouette: a choice that never sees the labels. If every
+        clustering is one cluster, the position of resolution 1.0, Louvain's own default.
+    """
+
+    resolutions: tuple[float, ...]
+    clusters: np.ndarray
+    nmi: np.ndarray
+    silhouette: np.ndarray
+    by_label: int
+    label_free: int
+
+    def table(self) -> pd.DataFrame:
+        """One row per resolution; column clusters counts them, by_label and label_free mark the choices."""
+        position = np.arange(len(self.resolutions))
+        return pd.DataFrame(
+            {
+                "resolution": self.resolutions,
+                "clusters": [len(np.unique(row)) for row in self.clusters],
+                "nmi": self.nmi,
+                "silhouette": self.silhouette,
+                "by_label": position == self.by_label,
+                "label_free": position == self.label_free,
+            }
+        )
+
+
+def louvain(
+    graph: sparse.spmatrix, resolutions: tuple[float, ...] = RESOLUTIONS, *, seed: int = 0
+) -> np.ndarray:
+    """Louvain clusterings of an undirected graph.
+
+    Parameters
+    ----------
+    graph
+        (cells, cells), symmetric; only the pattern is used, see `neighbor_graph`.
+    resolutions
+        Higher gives more clusters.
+    seed
+        Every resolution starts from the same seed, so its clustering does not depend on the others.
+
+    Returns
+    -------
+    numpy.ndarray
+        (resolutions, cells) int.
+
+    Source
+    ------
+    Blondel et al. 2008; objective with resolution of Reichardt and Bornholdt 2006, as in scanpy's flavour
+    "vtraag".
+
+    Differs
+    -------
+    igraph's implementation instead of the `louvain` package: the same objective, other random numbers, and
+    an order of magnitude faster (20 resolutions, 16,000 cells: 12 s against 215 s).
+    """
+    import igraph
+
+    sources, targets = sparse.triu(graph, k=1).nonzero()
+    network = igraph.Graph(n=graph.shape[0], edges=np.column_stack([sources, targets]))
+    clusters = np.empty((len(resolutions), graph.shape[0]), dtype=np.int64)
+    try:
+        for i, resolution in enumerate(resolutions):
+            # A private generator: igraph must neither read nor advance Python's global one.
+            igraph.set_random_number_generator(random.Random(seed))  # noqa: S311 - no cryptography here
+            clusters[i] = network.community_multilevel(resolution=resolution).membership
+    finally:
+        igraph.set_random_number_generator(random)  # igraph's documented default
+    return clusters
+
+
+def sweep_resolutions(
+    embedding: np.ndarray, labels: np.ndarray, graph: sparse.spmatrix, *, seed: int = 0
+) -> Sweep:
+    """Cluster at all resolutions and choose one with the labels and one without.
+
+    Parameters
+    ----------
+    embedding
+        (cells, dim), for the silhouettes of the label-free choice.
+    labels
+        (cells,), for the label-picked choice.
+    graph
+        (cells, cells) neighbour graph of the embedding.
+    seed
+        Seed of Louvain.
+    """
+    from sklearn.metrics import normalized_mutual_info_score
+
+    clusters = louvain(graph, seed=seed)
+    # Rounded: the same clustering under other cluster numbers differs in the last digits, and is a tie.
+    nmi = np.array([normalized_mutual_info_score(labels, row) for row in clusters]).round(12)
+    silhouette = np.full(len(clusters), np.nan)
+    several = np.array([len(np.unique(row)) > 1 for row in clusters])
+    if several.any():
+        silhouette[several] = silhouette_widths(embedding, clusters[several]).mean(axis=1).round(12)
+        label_free = int(np.nanargmax(silhouette))
+    else:
+        label_free = RESOLUTIONS.index(1.0)
+    return Sweep(RESOLUTIONS, clusters, nmi, silhouette, int(np.argmax(nmi)), label_free)

@@ -1,0 +1,127 @@
+"""Exact nearest neighbours and the 15-neighbour graph of scanpy and scib."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from .distances import squared_euclidean_blocks
+from .registry import NotApplicable
+
+if TYPE_CHECKING:
+    from scib_metrics.nearest_neighbors import NeighborsResults
+
+# With fewer cells a weighted neighbourhood (LISI: an effective third) is a cell or two.
+MIN_CELLS_FOR_NEIGHBORHOODS = 10
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Nearest neighbours of every cell, nearest first, the cell itself always in column 0.
+
+    Attributes
+    ----------
+    indices
+        (cells, k) int64.
+    distances
+        (cells, k) float64, euclidean, ascending, 0 in column 0.
+    """
+
+    indices: np.ndarray
+    distances: np.ndarray
+
+    def first(self, k: int) -> "Neighbors":
+        """Keep the k nearest (the cell itself is one of them); all of them if there are fewer."""
+        return Neighbors(self.indices[:, :k], self.distances[:, :k])
+
+
+def nearest_neighbors(embedding: np.ndarray, k: int) -> Neighbors:
+    """Exact k nearest neighbours by euclidean distance, the cell itself counted as the first.
+
+    Equal distances, which a one-dimensional or a discrete embedding is full of, go to the cells that follow
+    the cell in the order of the rows, the first row following the last. So the result is the same on every
+    run, identical cells do not all choose the same few neighbours, and rows in random order (`score` sees to
+    that) mean ties without a preference for a batch.
+
+    Parameters
+    ----------
+    embedding
+        (cells, dim), finite.
+    k
+        Neighbours per cell, itself included; 1 to cells.
+
+    Raises
+    ------
+    ValueError
+        If k is not between 1 and the number of cells.
+
+    Differs
+    -------
+    scanpy and scib-metrics use approximate neighbours (pynndescent), which depend on a seed, may miss the
+    cell itself among duplicates, and compile for seconds in every fresh process.
+    """
+    import torch
+
+    cells = len(embedding)
+    if not 1 <= k <= cells:
+        raise ValueError(f"k must be between 1 and the number of cells ({cells}), got {k}.")
+    indices = np.empty((cells, k), dtype=np.int64)
+    distances = np.empty((cells, k), dtype=np.float64)
+    for start, steps, unit in squared_euclidean_blocks(embedding):
+        stop = start + len(steps)
+        rows = torch.arange(start, stop, device=steps.device)[:, None]
+        columns = torch.arange(cells, device=steps.device)[None, :]
+        # One integer per pair: distance in the high digits, place in the tie order in the low ones. No two
+        # keys of a row are equal, so the smallest k are unique. 2**40 steps leave room for 4 million cells.
+        keys = steps.long().mul_(cells).add_((columns - rows) % cells)
+        keys[torch.arange(stop - start, device=steps.device), rows[:, 0]] = -cells  # self before duplicates
+        keys = torch.topk(keys, k, dim=1, largest=False, sorted=True).values
+        indices[start:stop] = ((keys + rows) % cells).cpu().numpy()
+        squared = torch.div(keys, cells, rounding_mode="floor").clamp_(min=0).double() * unit
+        distances[start:stop] = squared.sqrt_().cpu().numpy()
+    return Neighbors(indices, distances)
+
+
+def neighbor_graph(neighbors: Neighbors) -> sparse.csr_matrix:
+    """Undirected, unweighted graph: two cells are joined if either is a neighbour of the other.
+
+    `sc.pp.neighbors(n_neighbors=15)` counts the cell itself, so pass 15 columns for 14 other cells. scib's
+    `opt_louvain` calls scanpy's Louvain, whose default is `use_weights=False`: only the pattern matters.
+
+    Parameters
+    ----------
+    neighbors
+        (cells, k), the cell itself in column 0.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix
+        (cells, cells) bool, symmetric, nothing on the diagonal.
+
+    Differs
+    -------
+    scanpy's fuzzy weights can round to 0 for very distant neighbours, which drops the edge; here it stays.
+    """
+    cells, k = neighbors.indices.shape
+    sources = np.repeat(np.arange(cells), k - 1)
+    targets = neighbors.indices[:, 1:].ravel()
+    directed = sparse.csr_matrix(
+        (np.ones(len(sources), dtype=bool), (sources, targets)), shape=(cells, cells)
+    )
+    return (directed + directed.T).tocsr()
+
+
+def as_scib(neighbors: Neighbors) -> "NeighborsResults":
+    """Neighbours as scib-metrics takes them: the cell itself included, as its own search does.
+
+    Raises
+    ------
+    NotApplicable
+        With fewer than 10 cells.
+    """
+    from scib_metrics.nearest_neighbors import NeighborsResults
+
+    if len(neighbors.indices) < MIN_CELLS_FOR_NEIGHBORHOODS:
+        raise NotApplicable(f"fewer than {MIN_CELLS_FOR_NEIGHBORHOODS} cells")
+    return NeighborsResults(indices=neighbors.indices, distances=neighbors.distances)

@@ -1,0 +1,244 @@
+"""Score an embedding with every registered metric; whatever metrics share is computed once."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .clustering import Sweep, sweep_resolutions
+from .neighbors import nearest_neighbors, neighbor_graph
+from .registry import METRICS, NotApplicable
+
+# Benchmarker of scib-metrics 0.5.10: 15 neighbours for graphs, 50 for kBET, 90 for LISI, itself included.
+MOST_NEIGHBORS = 90
+# A silhouette needs two labels and a label with two cells.
+MIN_CELLS = 3
+
+
+def score(
+    embedding: np.ndarray,
+    labels: np.ndarray,
+    batches: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    names: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """Score an embedding with the registered metrics.
+
+    The result does not depend on the order of the cells: they are put into an order that follows from their
+    values and the seed before anything is computed.
+
+    Parameters
+    ----------
+    embedding
+        (cells, dim), finite, dense.
+    labels
+        (cells,) cell types, at least 2 distinct values, none missing.
+    batches
+        (cells,) sequencing batches, none missing; None if the data has none.
+    seed
+        Seed of Louvain and of the order of ties among neighbours.
+    names
+        Metrics to compute; all by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per metric in registry order, columns metric, group, value and note. `value` is NaN where the
+        metric has no meaning for these cells, and only there; `note` then reads "not applicable: <reason>".
+        Otherwise `note` says what a reader must know ("resolution 0.4"), or is empty.
+
+    Raises
+    ------
+    ValueError
+        If the input breaks the rules above, a name is unknown, or a metric returns NaN without a reason.
+    """
+    wanted = _known_names(METRICS if names is None else names)
+    embedding, labels, batches = _validated(embedding, labels, batches)
+    shared = _Shared(embedding, labels, batches, seed)
+    rows = []
+    for name in (name for name in METRICS if name in wanted):
+        metric = METRICS[name]
+        try:
+            if metric.group == "integration":
+                shared.require_batches()
+            value, note = shared[name], "; ".join(shared.notes(name))
+        except NotApplicable as reason:
+            value, note = np.nan, f"not applicable: {reason}"
+        rows.append({"metric": name, "group": metric.group, "value": value, "note": note})
+    return pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
+
+
+def cluster_sweep(embedding: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> Sweep:
+    """Clusterings behind NMI and ARI, exactly as `score` computes them with the same seed.
+
+    Parameters
+    ----------
+    embedding, labels, seed
+        As for `score`.
+
+    Returns
+    -------
+    Sweep
+        Its `clusters` are (resolutions, cells), cells in the order of the input.
+    """
+    embedding, labels, _ = _validated(embedding, labels, None)
+    shared = _Shared(embedding, labels, None, seed)
+    sweep = shared["sweep"]
+    clusters = np.empty_like(sweep.clusters)
+    clusters[:, shared.order] = sweep.clusters
+    return replace(sweep, clusters=clusters)
+
+
+class _Shared:
+    """Everything a metric can ask for by the name of a parameter, computed when first asked for."""
+
+    def __init__(self, embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray | None, seed: int):
+        self.order = _order(embedding, seed)
+        self.seed = seed
+        self._values: dict[str, Any] = {
+            "embedding": embedding[self.order],
+            "labels": labels[self.order],
+            "batches": None if batches is None else batches[self.order],
+        }
+        self._notes: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            if name in METRICS:
+                metric = METRICS[name]
+                value = float(metric.function(**{argument: self[argument] for argument in metric.arguments}))
+                if not np.isfinite(value):
+                    raise ValueError(
+                        f"Metric {name!r} returned {value} without saying why; this is a bug in it."
+                    )
+            elif name in INTERMEDIATES:
+                value = INTERMEDIATES[name](self)
+            else:
+                raise ValueError(f"No metric or intermediate is called {name!r}; a metric asks for it.")
+            self._values[name] = value
+        return self._values[name]
+
+    def note(self, name: str, text: str) -> None:
+        """Remember what a reader of any metric that uses `name` must know."""
+        self._notes[name] = text
+
+    def notes(self, name: str) -> list[str]:
+        """Collect notes on a metric's arguments, and on theirs, each once."""
+        found = [self._notes[name]] if name in self._notes else []
+        for argument in METRICS[name].arguments if name in METRICS else ():
+            found += self.notes(argument)
+        return list(dict.fromkeys(found))
+
+    def require_batches(self) -> None:
+        """Refuse integration metrics where there is nothing to integrate."""
+        if self["batches"] is None:
+            raise NotApplicable("no batches given")
+        if len(np.unique(self["batches"])) < 2:
+            raise NotApplicable("one batch")
+
+
+def _neighbors(k: int) -> Callable[[_Shared], Any]:
+    def subset(shared: _Shared) -> Any:
+        cells = len(shared["embedding"])
+        if cells < k:
+            shared.note(f"neighbors_{k}", f"{k} neighbours capped at all {cells} cells")
+        return shared["neighbors"].first(k)
+
+    return subset
+
+
+def _graph(shared: _Shared) -> Any:
+    cells = len(shared["embedding"])
+    if cells < 15:
+        shared.note("graph", f"15 neighbours capped at all {cells} cells")
+    return neighbor_graph(shared["neighbors"].first(15))
+
+
+def _sweep(shared: _Shared) -> Sweep:
+    return sweep_resolutions(shared["embedding"], shared["labels"], shared["graph"], seed=shared.seed)
+
+
+def _clusters(shared: _Shared) -> np.ndarray:
+    return _picked(shared, "clusters", shared["sweep"].by_label)
+
+
+def _clusters_label_free(shared: _Shared) -> np.ndarray:
+    return _picked(shared, "clusters_label_free", shared["sweep"].label_free)
+
+
+def _picked(shared: _Shared, name: str, position: int) -> np.ndarray:
+    sweep = shared["sweep"]
+    shared.note(name, f"resolution {sweep.resolutions[position]}")
+    return sweep.clusters[position]
+
+
+INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
+    "neighbors": lambda shared: nearest_neighbors(
+        shared["embedding"], min(MOST_NEIGHBORS, len(shared["embedding"]))
+    ),
+    "neighbors_50": _neighbors(50),
+    "neighbors_90": _neighbors(90),
+    "graph": _graph,
+    "sweep": _sweep,
+    "clusters": _clusters,
+    "clusters_label_free": _clusters_label_free,
+}
+
+
+def _order(embedding: np.ndarray, seed: int) -> np.ndarray:
+    """Order of the cells that follows from their values and the seed, not from their order in the file.
+
+    Sorting makes it independent of the file. Shuffling then parts equal rows, so that ties among neighbours,
+    which go by this order, do not prefer the batch that the file lists first.
+    """
+    rows = np.ascontiguousarray(embedding)
+    as_bytes = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    return np.random.default_rng(seed).permutation(np.argsort(as_bytes, kind="stable"))
+
+
+def _known_names(names: Iterable[str]) -> set[str]:
+    names = set(names)
+    for name in sorted(names - set(METRICS)):
+        close = difflib.get_close_matches(name, METRICS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(METRICS)}."
+        raise ValueError(f"Unknown metric {name!r}; {hint}")
+    return names
+
+
+def _validated(
+    embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Checked inputs; labels and batches become integer codes, which all metrics read alike."""
+    embedding = np.asarray(embedding)
+    if embedding.ndim != 2 or embedding.dtype.kind not in "fiu" or embedding.shape[1] == 0:
+        raise ValueError(
+            f"embedding must be a dense numeric (cells, dim) array, got {embedding.dtype} {embedding.shape}; "
+            "call .toarray() on a sparse matrix."
+        )
+    if len(embedding) < MIN_CELLS:
+        raise ValueError(f"At least {MIN_CELLS} cells are needed, got {len(embedding)}.")
+    broken = np.flatnonzero(~np.isfinite(embedding).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"embedding has NaN or infinite values in {len(broken)} cells, first in row {broken[0]}."
+        )
+    labels = _codes(labels, "labels", len(embedding))
+    if labels.max() == 0:
+        raise ValueError("labels holds one distinct value; a score needs at least 2 cell types.")
+    return embedding, labels, None if batches is None else _codes(batches, "batches", len(embedding))
+
+
+def _codes(values: np.ndarray, what: str, cells: int) -> np.ndarray:
+    # Through a Series: a categorical, a list of strings and an array all come out alike.
+    values = pd.Series(values).reset_index(drop=True)
+    if len(values) != cells:
+        raise ValueError(f"{what} has {len(values)} entries for {cells} cells.")
+    if values.isna().any():
+        raise ValueError(
+            f"{what} is missing for {values.isna().sum()} cells; drop these cells or give them a name."
+        )
+    return pd.factorize(values.astype(str), sort=True)[0]

@@ -1,0 +1,126 @@
+"""Execute parameterised notebooks with papermill, without its silent failures.
+
+papermill ignores a parameter that the notebook does not declare and a notebook without a
+parameters cell; both are refused here. The executed notebook appears under its name only when
+every cell has run.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from zeroshot import paths
+
+
+class NotebookError(RuntimeError):
+    """A notebook cannot be executed as asked, or one of its cells failed."""
+
+
+def declared_parameters(notebook: Path) -> set[str]:
+    """Names assigned in the cell tagged ``parameters``.
+
+    Raises
+    ------
+    NotebookError
+        If there is no such cell, or more than one.
+    """
+    import ast
+
+    cells = json.loads(notebook.read_text())["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise NotebookError(
+            f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one, "
+            "so that papermill knows where the given values go"
+        )
+    body = ast.parse("".join(tagged[0]["source"])).body
+    return {target.id for node in body if isinstance(node, ast.Assign) for target in node.targets}
+
+
+def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads: int | None = None) -> None:
+    """Run a notebook from top to bottom and write the executed copy.
+
+    Parameters
+    ----------
+    notebook
+        Source, stored without outputs.
+    output
+        Where the executed notebook goes; written only when every cell has run. On failure the cells
+        up to the error are kept beside it as ``<name>.failed.ipynb``.
+    parameters
+        Values for names of the parameters cell; plain JSON.
+    threads
+        Most threads for numerical libraries; None leaves it to them.
+
+    Raises
+    ------
+    NotebookError
+        For an unknown parameter, a missing parameters cell or a failing cell.
+    """
+    unknown = set(parameters) - declared_parameters(notebook)
+    if unknown:
+        raise NotebookError(
+            f"{notebook.name} does not declare {', '.join(sorted(unknown))}; "
+            f"its parameters are {', '.join(sorted(declared_parameters(notebook)))}"
+        )
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    _prepare_environment(threads)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    failed = output.with_suffix(".failed.ipynb")
+    with tempfile.TemporaryDirectory(prefix=f".{output.stem}-", dir=output.parent) as folder:
+        executed = Path(folder) / output.name
+        try:
+            papermill.execute_notebook(
+                notebook, executed, parameters, kernel_name="python3", progress_bar=False, log_output=False
+            )
+        except PapermillExecutionError as error:
+            executed.replace(failed)
+            raise NotebookError(
+                f"{notebook.name} with {json.dumps(parameters)} failed in cell {error.exec_count}: "
+                f"{error.ename}: {error.evalue}\nThe cells up to there are in {failed}"
+            ) from error
+        _clean(executed)
+        executed.replace(output)
+    failed.unlink(missing_ok=True)
+
+
+def _prepare_environment(threads: int | None) -> None:
+    """The kernel inherits this: compiled kernels are shared between pages, threads are bounded."""
+    cache = paths.build() / "cache"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
+    if threads is not None:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            os.environ[name] = str(threads)
+
+
+def _clean(executed: Path) -> None:
+    """Drop papermill's bookkeeping, which holds paths of this machine, and mark its banner cells."""
+    content = json.loads(executed.read_text())
+    content["metadata"].pop("papermill", None)
+    for cell in content["cells"]:
+        cell["metadata"].pop("papermill", None)
+    executed.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m zeroshot.notebooks PLAN OUTPUT THREADS``: execute one planned page."""
+    plan_file, output, threads = arguments
+    plan = json.loads(Path(plan_file).read_text())
+    notebook = paths.notebooks() / f"{plan['notebook']}.ipynb"
+    try:
+        execute(notebook, Path(output), plan["parameters"], threads=int(threads))
+    except NotebookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

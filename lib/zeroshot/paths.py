@@ -1,0 +1,64 @@
+"""Every path of the project in one place.
+
+``ZEROSHOT_HOME`` names another project root (a copy of this repository); without it the
+checkout that holds this file is the root. ``ZEROSHOT_DATA`` names a folder searched for
+source files before anything is downloaded.
+"""
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def home() -> Path:
+    """Root of the project: ``ZEROSHOT_HOME``, else the checkout this package is installed from.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no ``data/datasets.yml``, so that a wrong root is named at once.
+    """
+    root = Path(os.environ.get("ZEROSHOT_HOME") or PACKAGE.parents[1]).resolve()
+    if not (root / "data" / "datasets.yml").is_file():
+        raise FileNotFoundError(
+            f"{root} is not a project root: it has no data/datasets.yml. "
+            "Set ZEROSHOT_HOME to a clone of the repository, or install it with `pip install -e .`."
+        )
+    return root
+
+
+def catalog(name: str) -> Path:
+    """``data/<name>.yml``, for example ``catalog("datasets")``."""
+    return home() / "data" / f"{name}.yml"
+
+
+def notebooks() -> Path:
+    """Parameterised notebooks, stored without outputs."""
+    return home() / "notebooks"
+
+
+def downloads() -> Path:
+    """Source files as published, one folder per data set."""
+    return home() / "data" / "downloads"
+
+
+def local_sources() -> Path | None:
+    """Folder named by ``ZEROSHOT_DATA``, or None."""
+    folder = os.environ.get("ZEROSHOT_DATA")
+    return Path(folder).expanduser().resolve() if folder else None
+
+
+def artifacts() -> Path:
+    """Content-keyed store of prepared data, embeddings and scores."""
+    return home() / "artifacts"
+
+
+def build() -> Path:
+    """Everything a build makes: executed notebooks, staged site, rendered book."""
+    return home() / "build"
+
+
+def study(name: str) -> Path:
+    """What a study has computed: executed notebooks and the tidy scores."""
+    return build() / "studies" / name

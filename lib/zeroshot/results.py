@@ -1,0 +1,97 @@
+"""The tidy scores table of a study: one row per data set, model, recipe and metric."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from zeroshot import catalog, paths, stamp, store
+
+COLUMNS = [
+    "study", "dataset", "model", "recipe", "metric", "group", "value", "note",
+    "subset", "n_cells", "seed", "artifact",
+]  # fmt: skip
+
+
+def collect(study: str, pages: Iterable[Path]) -> pd.DataFrame:
+    """Gather the scores that executed run pages name in their stamps.
+
+    Parameters
+    ----------
+    study
+        Name of the study the rows belong to.
+    pages
+        Executed run notebooks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns :data:`COLUMNS`, sorted by data set, model, recipe and the order of the metrics.
+
+    Raises
+    ------
+    LookupError
+        If a page names scores that are not in the store any more.
+    """
+    tables = [_of_page(study, page) for page in pages]
+    if not tables:
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.concat(tables, ignore_index=True)
+    return table.sort_values(["dataset", "model", "recipe"], kind="stable", ignore_index=True)[COLUMNS]
+
+
+def _of_page(study: str, page: Path) -> pd.DataFrame:
+    made = stamp.read(page)
+    key = made["artifacts"]["scores"]
+    stored = paths.artifacts() / "scores" / key / "scores.csv"
+    if not stored.is_file():
+        raise LookupError(
+            f"{page.name} names scores {key}, which are not in {paths.artifacts()}. "
+            "Delete the page and run the study again."
+        )
+    parameters = made["parameters"]
+    return pd.read_csv(stored).assign(
+        study=study,
+        dataset=parameters["dataset"],
+        model=parameters["model"],
+        recipe=parameters["recipe"] or catalog.model(parameters["model"]).recipe,
+        subset=parameters["subset"] or "all",
+        n_cells=made["n_cells"],
+        seed=parameters["seed"],
+        artifact=key,
+    )
+
+
+def load(study: str) -> pd.DataFrame:
+    """The scores of a study, read from ``build/studies/<study>/scores.csv``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study has not been run.
+    """
+    path = paths.study(study) / "scores.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist. Run the study first: `zeroshot run {study}`.")
+    return pd.read_csv(path, keep_default_na=False, na_values={"value": [""]}, dtype={"subset": str})
+
+
+def wide(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One metric as a table: models in rows by their titles, data sets in columns, best median first."""
+    chosen = scores[scores["metric"] == metric]
+    table = chosen.pivot_table(index="model", columns="dataset", values="value", sort=False)
+    table = table.loc[table.median(axis=1).sort_values(ascending=False).index]
+    table.index = [catalog.model(name).title for name in table.index]
+    return table.rename_axis(index="model", columns=None)
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m zeroshot.results STUDY OUTPUT PAGE…``: write the scores of executed pages."""
+    study, output, *pages = arguments
+    store.write_text(Path(output), collect(study, map(Path, pages)).to_csv(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""The stamp at the foot of a page: where its numbers come from and the command that re-runs it."""
+
+import html
+import json
+import shlex
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from anndata import AnnData
+
+from zeroshot import store
+
+MIME = "application/vnd.zeroshot.stamp+json"
+
+
+class Stamp:
+    """A record that shows itself in a notebook and can be read back from the executed file."""
+
+    def __init__(self, record: dict[str, Any]):
+        self.record = record
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"text/html": self.to_html(), "text/plain": repr(self), MIME: self.record}
+
+    def __repr__(self) -> str:
+        return f"Stamp({json.dumps(self.record, sort_keys=True)})"
+
+    def to_html(self) -> str:
+        """A folded table; every value escaped."""
+        shown = {
+            "Re-run this page": f"<code>{html.escape(self.record['command'])}</code>",
+            "Parameters": _pairs(self.record["parameters"]),
+            "Data (sha256)": html.escape(str(self.record["data"] or "scores of the study")),
+            "Artifacts": _pairs(self.record["artifacts"]),
+            "Commit": html.escape(self.record["commit"]),
+            "Device": html.escape(self.record["device"]),
+            "Time": f"{self.record['seconds']:.1f} s for this page; computing what it stores: "
+            f"{self.record['compute_seconds']:.1f} s",
+            "Peak memory": f"{self.record['peak_memory_mb']:.0f} MB",
+            "Finished": html.escape(self.record["finished"]),
+            "Versions": _pairs({"python": self.record["python"]} | self.record["packages"]),
+        }
+        rows = "".join(
+            f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in shown.items()
+        )
+        return (
+            f'<details class="stamp"><summary>How this page was made</summary><table>{rows}</table></details>'
+        )
+
+
+def stamp(
+    notebook: str,
+    adata: AnnData | None = None,
+    artifacts: Iterable[store.Artifact] = (),
+    **parameters: Any,
+) -> Stamp:
+    """Stamp a page.
+
+    Parameters
+    ----------
+    notebook
+        Name of the notebook without suffix, for example "run".
+    adata
+        The data the page read, for its content hash.
+    artifacts
+        Stored results the page used.
+    parameters
+        The page's parameters as it ran with them.
+    """
+    artifacts = list(artifacts)
+    record = store.measure(time.time() - _process_start())
+    record |= {
+        "notebook": notebook,
+        "parameters": parameters,
+        "data": adata.uns["dataset"]["content_hash"] if adata is not None else None,
+        "n_cells": adata.n_obs if adata is not None else None,
+        "artifacts": {artifact.provenance["stage"]: artifact.key for artifact in artifacts},
+        "compute_seconds": sum(artifact.provenance["seconds"] for artifact in artifacts),
+        "command": command(notebook, parameters),
+    }
+    return Stamp(record)
+
+
+def command(notebook: str, parameters: dict[str, Any]) -> str:
+    """The shell command that executes a page again, by itself."""
+    given = [f"-p {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in parameters.items()]
+    return " ".join([f"zeroshot notebook {notebook}", *given, f"--output {notebook}-again.ipynb"])
+
+
+def read(executed: Path) -> dict[str, Any]:
+    """The stamp of an executed notebook.
+
+    Raises
+    ------
+    ValueError
+        If the notebook has none: it was not executed to its end.
+    """
+    for cell in reversed(json.loads(executed.read_text())["cells"]):
+        for output in cell.get("outputs", ()):
+            if MIME in output.get("data", {}):
+                return output["data"][MIME]
+    raise ValueError(f"{executed} carries no stamp: execute it with `zeroshot notebook`")
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return html.escape(", ".join(f"{name} {value}" for name, value in values.items())) or "none"
+
+
+def _process_start() -> float:
+    import psutil
+
+    return psutil.Process().create_time()

@@ -1,0 +1,285 @@
+"""From a study to its pages: which notebook runs with which parameters, and what each depends on.
+
+For every page a plan file is written that holds the parameters and the hashes of all it depends
+on: notebook, cards, library modules, package versions. It changes only when one of them does, and
+Snakemake re-runs a page when its plan has changed.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zeroshot import catalog, dependencies, notebooks, paths, pipeline, store
+
+
+class StudyError(RuntimeError):
+    """A study cannot be run, or one of its pages failed."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One notebook with its parameters, as part of a study."""
+
+    path: str  # relative, without suffix: "runs/pbmc68k-reduced/pca" or "notebooks/01_data"
+    notebook: str
+    parameters: dict[str, Any]
+    inputs: dict[str, Any]
+    reads_scores: bool = False
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A pair of the grid that cannot be run, and why."""
+
+    dataset: str
+    model: str
+    reason: str
+
+
+def run_pages(card: catalog.StudyCard) -> list[Page]:
+    """One page per data set and model that fit together."""
+    return [
+        _run_page(card, dataset, reference)
+        for dataset in card.datasets
+        for reference in card.models
+        if _reason_against(dataset, reference) is None
+    ]
+
+
+def skipped(card: catalog.StudyCard) -> list[Skipped]:
+    """Pairs of the grid left out, each with its reason."""
+    pairs = [(dataset, reference) for dataset in card.datasets for reference in card.models]
+    reasons = [
+        Skipped(dataset, reference, _reason_against(dataset, reference)) for dataset, reference in pairs
+    ]
+    return [pair for pair in reasons if pair.reason is not None]
+
+
+def chapters(card: catalog.StudyCard) -> list[Page]:
+    """The chapters of a study; those that read scores get its name as a parameter."""
+    return [_chapter(card, name) for name in card.chapters]
+
+
+def plan(study: str) -> list[Page]:
+    """Write the plan file of every page of a study; unchanged files keep their time.
+
+    Returns
+    -------
+    list of Page
+        Run pages first, then chapters.
+    """
+    card = catalog.study(study)
+    pages = run_pages(card) + chapters(card)
+    for page in pages:
+        content = {"notebook": page.notebook, "parameters": page.parameters, "inputs": page.inputs}
+        store.write_text(plan_file(study, page.path), json.dumps(content, indent=1, sort_keys=True) + "\n")
+    return pages
+
+
+def plan_file(study: str, page: str) -> Path:
+    """Where the plan of a page is written."""
+    return paths.study(study) / "plans" / f"{page}.json"
+
+
+def run(
+    study: str,
+    *,
+    cores: int = 1,
+    target: str = "pages",
+    policy: store.Policy = "reuse",
+    profile: Path | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Execute what is missing or outdated in a study.
+
+    Parameters
+    ----------
+    study
+        Name in ``data/studies.yml``.
+    cores
+        Pages executed at the same time.
+    target
+        "pages" for runs, scores and chapters; "book" to render them as well.
+    policy
+        "reuse" stored embeddings and scores, "recompute" them, or use "only-stored" ones.
+    profile
+        Snakemake profile, for example ``profiles/slurm``.
+    dry_run
+        Print what would be executed and stop.
+
+    Raises
+    ------
+    StudyError
+        If another run of the project is going on, or a page failed.
+    """
+    catalog.study(study)
+    command = [
+        sys.executable, "-m", "snakemake", target,
+        "--snakefile", str(paths.home() / "Snakefile"),
+        "--directory", str(paths.home()),
+        "--config", f"study={study}",
+        "--rerun-triggers", "mtime",  # plan files carry every other reason to re-run
+        "--rerun-incomplete",
+        "--nolock",  # _only_run holds the lock: it tells a live owner from a dead one
+        "--keep-going",
+        "--quiet", "host", "reason",
+    ]  # fmt: skip
+    command += ["--profile", str(profile)] if profile else ["--cores", str(cores)]
+    if policy != "reuse":
+        command.append("--forceall")
+    if dry_run:
+        command.append("--dry-run")
+    environment = os.environ | {"ZEROSHOT_POLICY": policy, "ZEROSHOT_HOME": str(paths.home())}
+    with _only_run() as lock:
+        process = subprocess.Popen(command, env=environment, pass_fds=[lock], start_new_session=True)
+        _record_owner(lock, process.pid)
+        try:
+            code = process.wait()
+        except BaseException:
+            _stop_group(process.pid)
+            raise
+    if code != 0:
+        raise StudyError(
+            f"the study {study} is not complete (see the messages above). "
+            "Finished pages are kept; the same command continues with the rest."
+        )
+
+
+@contextlib.contextmanager
+def _only_run() -> Iterator[int]:
+    """Hold the project's run lock.
+
+    The lock is a kernel lock on an open file that Snakemake and its jobs inherit, so it is free as
+    soon as the last of them is gone, however they died. Where the command was killed but its jobs
+    live on, they are stopped: what they had not finished is run again.
+    """
+    path = paths.build() / "run.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        if not _try_lock(handle):
+            owner, group = _read_owner(handle)
+            if owner is None or _alive(owner):
+                raise StudyError(
+                    f"another run is going on here (process {owner}). Wait for it or stop it: kill {owner}"
+                )
+            _stop_group(group)
+            if not _try_lock(handle):
+                raise StudyError(f"jobs of an interrupted run are still alive (process group {group})")
+        _record_owner(handle, None)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _record_owner(handle: int, group: int | None) -> None:
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps({"owner": os.getpid(), "group": group}).encode(), 0)
+
+
+def _read_owner(handle: int) -> tuple[int | None, int | None]:
+    try:
+        record = json.loads(os.pread(handle, 1000, 0))
+    except json.JSONDecodeError:
+        return None, None
+    return record["owner"], record["group"]
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _stop_group(group: int | None, patience: float = 10) -> None:
+    """End a process group and wait until its lock is free."""
+    if group is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return
+        time.sleep(0.05)
+
+
+def _run_page(study: catalog.StudyCard, dataset: str, reference: str) -> Page:
+    card, recipe = catalog.split_reference(reference)
+    parameters = {
+        "dataset": dataset,
+        "model": card.name,
+        "recipe": recipe,
+        "seed": study.seed,
+        "subset": study.subset,
+    }
+    return Page(
+        path=f"runs/{dataset}/{reference.replace('@', '--')}",
+        notebook="run",
+        parameters=parameters,
+        inputs=_inputs("run", pipeline.modules_of_model(card))
+        | {"data set": _hash_of(catalog.dataset(dataset)), "model": _hash_of(card)},
+    )
+
+
+def _chapter(study: catalog.StudyCard, name: str) -> Page:
+    notebook = paths.notebooks() / f"{name}.ipynb"
+    cards = [catalog.dataset(dataset) for dataset in study.datasets]
+    cards += [catalog.split_reference(reference)[0] for reference in study.models]
+    takes_study = "study" in notebooks.declared_parameters(notebook)
+    return Page(
+        path=f"notebooks/{name}",
+        notebook=name,
+        parameters={"study": study.name} if takes_study else {},
+        inputs=_inputs(name, set())
+        | ({"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]} if takes_study else {}),
+        reads_scores="zeroshot.results" in dependencies.modules_of_notebook(notebook),
+    )
+
+
+def _inputs(notebook: str, modules: set[str]) -> dict[str, Any]:
+    """What every page depends on: its notebook, the library modules it needs, the packages."""
+    path = paths.notebooks() / f"{notebook}.ipynb"
+    needed = dependencies.modules_of_notebook(path) | dependencies.closure(modules)
+    return {
+        "notebook": hashlib.sha256(path.read_bytes()).hexdigest()[:20],
+        "modules": dependencies.source_hashes(needed),
+        "packages": store.versions(),
+    }
+
+
+def _hash_of(card: catalog.Card) -> str:
+    return hashlib.sha256(card.model_dump_json().encode()).hexdigest()[:20]
+
+
+def _reason_against(dataset: str, reference: str) -> str | None:
+    """Why a model cannot embed a data set, None if it can."""
+    card, _ = catalog.split_reference(reference)
+    batches = catalog.dataset(dataset).batches
+    if batches is not None and batches < card.min_batches:
+        return f"needs {card.min_batches} batches, the data set has {batches}"
+    return None

@@ -1,0 +1,173 @@
+"""What a reader gets: every page of the built book, in a browser without a network."""
+
+import functools
+import re
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from conftest import DESKTOP, PHONE, html_pages
+
+pytestmark = pytest.mark.book
+
+# Elements beside or in the article that reach past the right edge and cannot be scrolled to.
+CUT_OFF = """() => {
+  const scrolls = element => {
+    for (let e = element; e && e !== document.body; e = e.parentElement) {
+      if (['auto', 'scroll'].includes(getComputedStyle(e).overflowX)) return true;
+    }
+    return false;
+  };
+  return [...document.querySelectorAll('.bd-article-container *')]
+    .filter(e => e.checkVisibility({visibilityProperty: true}))
+    .filter(e => !e.closest('mjx-assistive-mml, .headerlink'))
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e))
+    .slice(0, 5)
+    .map(e => e.tagName.toLowerCase() + '.' + e.className + ': ' + (e.textContent || '').trim().slice(0, 60));
+}"""
+
+
+@functools.lru_cache(maxsize=512)
+def parsed(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+
+
+@functools.lru_cache(maxsize=512)
+def anchors(path: Path) -> frozenset[str]:
+    found = parsed(path).find_all(lambda tag: tag.has_attr("id") or tag.has_attr("name"))
+    return frozenset(value for tag in found for value in (tag.get("id"), tag.get("name")) if value)
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_page_opens_cleanly(html_page, viewport, book, open_tab):
+    """No console error, failed request or request to another host; nothing wider than the window."""
+    tab = open_tab(viewport)
+    tab.open(html_page)
+    for scheme in ("light", "dark"):
+        tab.set_scheme(scheme)
+        wide, window = tab.page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert wide <= window + 1, f"{scheme}: the page is {wide} px wide in a window of {window} px"
+        assert tab.page.evaluate(CUT_OFF) == [], f"{scheme}: cut off at the right edge"
+    assert tab.problems == []
+
+
+def test_page_has_one_title_and_described_images(html_page, book):
+    page = parsed(book / html_page)
+    # The theme repeats the title for paper, hidden on screens.
+    titles = [title.get_text() for title in page.find_all("h1") if not title.find_parent(class_="onlyprint")]
+    assert len(titles) == 1, f"expected one h1, found {titles}"
+    for image in page.find_all("img"):
+        described = (image.get("alt") or "").strip()
+        # Sphinx puts the file name where a figure says nothing: no better than silence to a listener.
+        assert described and not re.search(r"\.(png|svg|jpe?g|gif)$", described), (
+            f"{image.get('src')} has no description. In a notebook, set the cell's metadata "
+            'to {"mystnb": {"image": {"alt": "what the figure shows"}}}'
+        )
+
+
+def test_links_lead_somewhere(html_page, book):
+    """Every address on the page that stays in the book exists, down to the anchor."""
+    path, broken = book / html_page, []
+    for tag in parsed(path).find_all(lambda tag: tag.has_attr("href") or tag.has_attr("src")):
+        address = urlsplit(tag.get("href") or tag.get("src") or "")
+        if address.scheme or address.netloc:
+            if tag.name not in ("a", "area"):
+                assert address.scheme == "data", f"<{tag.name}> loads {address.geturl()}"
+            continue
+        within = unquote(urlsplit(urljoin(f"http://book/{html_page}", address.path)).path).lstrip("/")
+        target = path if not address.path else book / within
+        if target.is_dir():
+            target /= "index.html"
+        fragment = address.fragment and target.suffix == ".html" and unquote(address.fragment)
+        if not target.is_file() or (fragment and fragment not in anchors(target)):
+            broken.append(address.geturl())
+    assert broken == []
+
+
+def test_no_text_of_a_failed_build(html_page, book):
+    """No traceback, unresolved reference or leaked markup in what the reader sees."""
+    article = parsed(book / html_page).find("article") or parsed(book / html_page)
+    prose = " ".join(
+        piece for piece in article.find_all(string=True) if not piece.find_parents(["pre", "code", "script"])
+    )
+    for trace in ("{glue:", "{cite", "{doc}", "Traceback (most recent call last)", "system-message"):
+        assert trace not in prose, f"{trace!r} in the text"
+    assert not article.select(".system-message, .problematic")
+
+
+def test_intro_shows_the_numbers_of_the_build(book):
+    article = parsed(book / "book/intro.html").find("article")
+    glued = [value.get_text(strip=True) for value in article.select(".pasted-text")]
+    assert len(glued) >= 9, f"expected the glued values of the headline table, found {glued}"
+    assert all(glued)
+    assert not [value for value in glued if value.lower() in ("nan", "none", "inf", "<na>")]
+
+
+def test_index_leads_to_the_introduction(book, open_tab):
+    tab = open_tab()
+    tab.page.goto(f"{tab.site}/index.html")
+    tab.page.wait_for_url("**/book/intro.html", wait_until="load")
+    tab.settle()
+    assert tab.problems == []
+
+
+def test_search_works_without_a_network(book, open_tab):
+    tab = open_tab()
+    tab.open("search.html?q=Harmony")
+    tab.page.wait_for_selector("#search-results ul.search li a")
+    tab.page.wait_for_load_state("networkidle")
+    assert tab.problems == []
+
+
+def test_theme_switch(book, new_tab):
+    tab = new_tab(DESKTOP)  # the choice is remembered: not in a tab that others use
+    tab.open("book/intro.html")
+    tab.set_scheme("light")
+    seen = set()
+    for _ in range(3):
+        tab.page.locator("button.theme-switch-button:visible").first.click()
+        background = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        seen.add((tab.page.evaluate("document.documentElement.dataset.theme"), background))
+    themes = {theme for theme, _ in seen}
+    assert themes == {"light", "dark"}
+    assert len({background for _, background in seen}) == 2, "the switch changes no colour"
+
+
+def test_formulas_are_drawn_from_the_site(book, open_tab):
+    with_formula = [name for name in html_pages(book) if parsed(book / name).select(".math")]
+    if not with_formula:
+        pytest.skip("no page of this book has a formula")
+    tab = open_tab()
+    tab.open(with_formula[0])
+    tab.page.wait_for_selector("mjx-container svg", state="attached")
+    assert tab.problems == []
+
+
+def test_run_page_carries_its_stamp(run_page, book):
+    assert "Re-run this page" in parsed(book / run_page).find("article").get_text()
+
+
+def test_every_run_page_is_listed(book):
+    listed = {
+        urlsplit(urljoin("http://book/book/runs.html", link["href"])).path.lstrip("/")
+        for link in parsed(book / "book/runs.html").find("article").find_all("a", href=True)
+    }
+    assert {name for name in html_pages(book) if name.startswith("runs/")} <= listed
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_screenshots(viewport, scheme, book, open_tab):
+    """Pictures of a few pages beside the book, for a human to look at."""
+    runs = [name for name in html_pages(book) if name.startswith("runs/")]
+    folder = book.parent / "screenshots"
+    for name in ["book/intro.html", "notebooks/02_cell_types.html", "notebooks/03_batches.html", *runs[:1]]:
+        tab = open_tab(viewport)
+        tab.open(name)
+        tab.set_scheme(scheme)
+        picture = folder / f"{Path(name).stem}-{viewport['width']}-{scheme}.png"
+        tab.page.screenshot(path=picture, full_page=True)
+        assert picture.stat().st_size > 5_000

@@ -1,0 +1,505 @@
+"""Metrics: contracts every registered metric keeps, and parity with the references."""
+
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as reference
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import NearestNeighbors
+
+from zeroshot import metrics
+from zeroshot.metrics import METRICS, NotApplicable, cluster_sweep, label_oracle, score
+from zeroshot.metrics.registry import Metric, metric
+from zeroshot.metrics.scoring import INTERMEDIATES
+
+CELLS, LABELS, BATCHES, DIM = 360, 4, 3, 16
+
+every_metric = pytest.mark.parametrize("name", METRICS)
+every_annotation = pytest.mark.parametrize("name", [n for n, m in METRICS.items() if m.group == "annotation"])
+every_integration = pytest.mark.parametrize(
+    "name", [n for n, m in METRICS.items() if m.group == "integration"]
+)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.array([f"type {i % LABELS}" for i in range(CELLS)])
+
+
+@pytest.fixture(scope="module")
+def batches():
+    # Every label holds every batch in equal parts, and the file is sorted by batch, as files are.
+    return np.array([f"batch {i // (CELLS // BATCHES)}" for i in range(CELLS)])
+
+
+@pytest.fixture(scope="module")
+def mixed(labels):
+    """Overlapping types, no batch effect: a realistic good embedding."""
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(LABELS, DIM)) * 1.5
+    return (centres[np.unique(labels, return_inverse=True)[1]] + rng.normal(size=(CELLS, DIM))).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def separated(mixed, batches):
+    """The same types, each batch far away from the others in another direction."""
+    offsets = np.zeros((CELLS, DIM + BATCHES), dtype="f4")
+    offsets[np.arange(CELLS), DIM + np.unique(batches, return_inverse=True)[1]] = 100
+    return offsets + np.pad(mixed, ((0, 0), (0, BATCHES)))
+
+
+def values(embedding, labels, batches=None, **options):
+    return score(embedding, labels, batches, **options).set_index("metric")["value"]
+
+
+@pytest.fixture(scope="module")
+def mixed_scores(mixed, labels, batches):
+    return values(mixed, labels, batches)
+
+
+@pytest.fixture(scope="module")
+def separated_scores(separated, labels, batches):
+    return values(separated, labels, batches)
+
+
+@pytest.fixture(scope="module")
+def oracle_scores(labels, batches):
+    return values(label_oracle(labels, seed=0), labels, batches)
+
+
+@pytest.fixture(scope="module")
+def noise_scores(labels, batches):
+    return values(np.random.default_rng(5).normal(size=(CELLS, 50)), labels, batches)
+
+
+def goodness(name, value):
+    """Place of a value between worst (0) and best (1)."""
+    return (value - METRICS[name].worst) / (METRICS[name].best - METRICS[name].worst)
+
+
+# -- contracts over the registry
+
+
+@every_metric
+def test_glossary_row_is_complete(name):
+    row = METRICS[name].glossary()
+    assert all(row[key] for key in row if key != "differs")
+    assert row["name"] == name
+    assert "\\" in row["formula"] and "\n\n" not in row["formula"]
+    assert not row["summary"].endswith(",")
+    assert all(argument in METRICS or argument in KNOWN_ARGUMENTS for argument in METRICS[name].arguments)
+
+
+KNOWN_ARGUMENTS = {"embedding", "labels", "batches", *INTERMEDIATES}
+
+
+@every_metric
+def test_values_stay_in_range(name, mixed_scores, separated_scores, oracle_scores, noise_scores):
+    # ARI alone can fall below its registered worst; -0.5 is what its docstring states.
+    low = {"ari": -0.5, "ari_label_free": -0.5}.get(name, min(METRICS[name].best, METRICS[name].worst))
+    for scores in (mixed_scores, separated_scores, oracle_scores, noise_scores):
+        assert low <= scores[name] <= max(METRICS[name].best, METRICS[name].worst)
+
+
+@every_annotation
+def test_oracle_is_near_the_best_annotation(name, oracle_scores):
+    assert goodness(name, oracle_scores[name]) > 0.98
+
+
+@every_integration
+def test_oracle_mixes_batches(name, oracle_scores):
+    # Not 1 even here: iLISI wants exactly equal parts in every neighbourhood, and the silhouettes of BRAS
+    # are not 0 cell by cell in as few dimensions as there are labels.
+    assert goodness(name, oracle_scores[name]) > 0.8
+
+
+@every_annotation
+def test_shuffled_labels_are_near_chance(name, mixed, labels):
+    shuffled = values(mixed, np.random.default_rng(0).permutation(labels), names=[name])[name]
+    if METRICS[name].chance is None:
+        assert goodness(name, shuffled) < 0.5
+    else:
+        assert shuffled == pytest.approx(METRICS[name].chance, abs=0.04)
+
+
+@every_integration
+def test_separated_batches_score_badly_and_mixed_ones_well(name, mixed_scores, separated_scores):
+    # Graph connectivity cannot fall below the share of the largest batch, here a third.
+    assert goodness(name, separated_scores[name]) < (0.34 if name == "graph_connectivity" else 0.1)
+    assert goodness(name, mixed_scores[name]) > 0.8
+
+
+@every_integration
+def test_noise_scores_well_so_integration_is_never_shown_alone(name, noise_scores, oracle_scores):
+    assert goodness(name, noise_scores[name]) > 0.8
+    assert noise_scores["avg_bio"] < 0.3 < oracle_scores["avg_bio"]
+
+
+def test_batch_score_prefers_noise_to_a_real_embedding(noise_scores, mixed_scores):
+    assert noise_scores["batch_integration_score"] > 0.97
+    assert noise_scores["batch_integration_score"] >= mixed_scores["batch_integration_score"]
+
+
+@every_metric
+def test_order_of_cells_changes_nothing(name, mixed, labels, batches, mixed_scores):
+    order = np.random.default_rng(3).permutation(CELLS)
+    assert values(mixed[order], labels[order], batches[order], names=[name])[name] == mixed_scores[name]
+
+
+@every_metric
+def test_rotation_changes_nothing(name, mixed, labels, batches, mixed_scores):
+    rotation = np.linalg.qr(np.random.default_rng(4).normal(size=(DIM, DIM)))[0]
+    rotated = values(mixed.astype("f8") @ rotation, labels, batches, names=[name])[name]
+    # Louvain visits cells in another order, so clusterings may differ by single cells.
+    clustered = {"clusters", "clusters_label_free", "nmi", "nmi_label_free"} & set(METRICS[name].arguments)
+    assert rotated == pytest.approx(mixed_scores[name], abs=0.05 if clustered else 1e-5)
+
+
+@every_integration
+def test_one_batch_is_not_applicable_by_name(name, mixed, labels):
+    for batches, reason in ((None, "no batches given"), (["a"] * CELLS, "one batch")):
+        row = score(mixed, labels, batches, names=[name]).iloc[0]
+        assert np.isnan(row["value"])
+        assert row["note"] == f"not applicable: {reason}"
+
+
+@every_metric
+def test_a_handful_of_cells_gives_a_value_or_a_reason(name):
+    rng = np.random.default_rng(0)
+    for cells in (3, 4, 9, 12):
+        labels, batches = np.arange(cells) % 2, np.arange(cells) // 2 % 2
+        row = score(rng.normal(size=(cells, 2)), labels, batches, names=[name]).iloc[0]
+        assert np.isfinite(row["value"]) or row["note"].startswith("not applicable: ")
+
+
+# -- the table
+
+
+def test_table_has_one_row_per_metric_in_registry_order(mixed, labels, batches):
+    table = score(mixed, labels, batches)
+    assert list(table.columns) == ["metric", "group", "value", "note"]
+    assert list(table["metric"]) == list(METRICS)
+    assert list(table["group"]) == [m.group for m in METRICS.values()]
+    notes = table.set_index("metric")["note"]
+    sweep = cluster_sweep(mixed, labels)
+    assert notes["nmi"] == notes["avg_bio"] == f"resolution {sweep.resolutions[sweep.by_label]}"
+    assert notes["ari_label_free"] == f"resolution {sweep.resolutions[sweep.label_free]}"
+    assert notes["asw_label"] == ""
+    pd.testing.assert_frame_equal(table, score(mixed, list(labels), pd.Categorical(batches)))
+
+
+def test_capped_neighbours_are_noted(mixed, labels, batches):
+    notes = score(
+        mixed[-60:], labels[-60:], np.tile(["a", "b"], 30), names=["clisi", "ilisi", "kbet"]
+    ).set_index("metric")["note"]
+    assert notes["clisi"] == notes["ilisi"] == "90 neighbours capped at all 60 cells"
+    assert notes["kbet"] == ""
+
+
+def test_labels_that_are_batches_are_not_applicable(mixed, batches):
+    notes = score(mixed, batches, batches).set_index("metric")["note"]
+    assert notes["batch_integration_score"] == "not applicable: no label has more than one batch"
+    assert notes["bras"] == notes["batch_integration_score"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e, y, b: (e[:5], y, b), "labels has 360 entries for 5 cells"),
+        (lambda e, y, b: (e, y, b[:7]), "batches has 7 entries for 360 cells"),
+        (
+            lambda e, y, b: (np.where(np.arange(CELLS)[:, None] == 8, np.nan, e), y, b),
+            "1 cells, first in row 8",
+        ),
+        (lambda e, y, b: (e, ["T cell"] * CELLS, b), "one distinct value"),
+        (lambda e, y, b: (e, [None, *y[1:]], b), "labels is missing for 1 cells"),
+        (lambda e, y, b: (e, y, [np.nan, *b[1:]]), "batches is missing for 1 cells"),
+        (lambda e, y, b: (e[:, 0], y, b), "dense numeric"),
+        (lambda e, y, b: (e[:2], y[:2], b[:2]), "At least 3 cells"),
+    ],
+)
+def test_bad_input_is_refused(change, message, mixed, labels, batches):
+    with pytest.raises(ValueError, match=message):
+        score(*change(mixed, labels, batches))
+
+
+def test_unknown_metric_suggests_the_nearest(mixed, labels):
+    with pytest.raises(ValueError, match="did you mean 'asw_label'"):
+        score(mixed, labels, names=["asw_labels"])
+
+
+@pytest.fixture
+def scratch_registry(monkeypatch):
+    scratch = dict(METRICS)
+    monkeypatch.setattr("zeroshot.metrics.registry.METRICS", scratch)
+    monkeypatch.setattr("zeroshot.metrics.scoring.METRICS", scratch)
+
+
+@pytest.mark.usefixtures("scratch_registry")
+def test_nan_without_a_reason_is_an_error(mixed, labels):
+    @metric(group="annotation", label="broken")
+    def broken(labels):
+        return np.nan
+
+    with pytest.raises(ValueError, match="'broken' returned nan"):
+        score(mixed, labels, names=["broken"])
+
+
+@pytest.mark.usefixtures("scratch_registry")
+def test_registry_refuses_what_would_mislead():
+    def nmi(labels):
+        return 0.0
+
+    with pytest.raises(ValueError, match="registered already"):
+        metric(group="annotation", label="NMI")(nmi)
+    with pytest.raises(ValueError, match="contradict"):
+        metric(group="annotation", label="x", higher_is_better=False)
+    with pytest.raises(ValueError, match="group must be"):
+        metric(group="speed", label="x")
+    with pytest.raises(ValueError, match=r"lacks a summary line.*Source"):
+        Metric("nmi", nmi, "annotation", "NMI", 1, 0, True, None).glossary()
+    wrong = Metric("pcr", metrics.pcr, "integration", "PCR", 1, 0, True, None)
+    with pytest.raises(ValueError, match="disagree on the direction"):
+        wrong.glossary()
+
+
+# -- silhouettes
+
+
+@pytest.mark.parametrize("dim", [1, 16, 300])
+def test_silhouettes_agree_with_sklearn(dim):
+    rng = np.random.default_rng(dim)
+    embedding = (rng.normal(size=(150, dim)) + 1000).astype("f4")
+    several = np.stack(
+        [rng.integers(0, 5, 150), rng.integers(0, 2, 150), np.r_[0, 1, rng.integers(2, 4, 148)]]
+    )
+    ours = metrics.silhouette_widths(embedding, several)
+    for widths, labeling in zip(ours, several, strict=True):
+        # In float64: sklearn's float32 is off by 1e-4 this far from the origin.
+        expected = reference.silhouette_samples(embedding.astype("f8"), labeling)
+        np.testing.assert_allclose(widths, expected, atol=1e-6)
+    assert (ours[2, :2] == 0).all()  # singletons
+
+
+def test_silhouette_blocks_do_not_show(monkeypatch, mixed, labels):
+    whole = metrics.silhouette_widths(mixed, labels[None])
+    near = metrics.nearest_neighbors(mixed, 20)
+    monkeypatch.setattr("zeroshot.metrics.distances.BLOCK_ELEMENTS", {"cpu": 7 * CELLS, "cuda": 7 * CELLS})
+    np.testing.assert_allclose(metrics.silhouette_widths(mixed, labels[None]), whole, atol=1e-9)
+    np.testing.assert_array_equal(metrics.nearest_neighbors(mixed, 20).indices, near.indices)
+
+
+def test_silhouette_by_hand():
+    widths = metrics.silhouette_widths(np.array([[0.0], [1.0], [4.0], [6.0]]), np.array([[0, 0, 1, 1]]))
+    # First cell: a = 1, b = (4 + 6) / 2 = 5. Third: a = 2, b = (4 + 3) / 2 = 3.5.
+    np.testing.assert_allclose(widths[0], [4 / 5, 3 / 4, 1.5 / 3.5, 3.5 / 5.5], atol=1e-6)
+    assert metrics.asw_label(np.zeros((4, 2)), np.array([0, 0, 1, 1])) == 0.5  # identical cells: widths 0
+
+
+def test_silhouette_refuses_one_label(mixed):
+    with pytest.raises(ValueError, match="at least 2 labels"):
+        metrics.silhouette_widths(mixed, np.zeros((1, CELLS)))
+    with pytest.raises(NotApplicable, match="one label"):
+        metrics.asw_label(mixed, np.zeros(CELLS))
+
+
+def test_silhouette_metrics_agree_with_scib_metrics(mixed, separated, labels, batches):
+    import scib_metrics
+
+    # Padded to one shape: every shape costs scib-metrics a compilation.
+    for embedding in (np.pad(mixed, ((0, 0), (0, BATCHES))), separated):
+        assert metrics.asw_label(embedding, labels) == pytest.approx(
+            scib_metrics.silhouette_label(embedding, labels), abs=1e-5
+        )
+        assert metrics.batch_integration_score(embedding, labels, batches) == pytest.approx(
+            scib_metrics.silhouette_batch(embedding, labels, batches), abs=1e-5
+        )
+        assert metrics.bras(embedding, labels, batches) == pytest.approx(
+            scib_metrics.bras(embedding, labels, batches), abs=1e-4
+        )
+
+
+def test_batch_score_by_hand():
+    embedding = np.array([[0.0], [1.0], [4.0], [6.0], [9.0], [9.5]])
+    labels = np.array(["a", "a", "a", "a", "b", "b"])
+    batches = np.array([0, 0, 1, 1, 0, 0])  # label b has one batch and does not count
+    expected = 1 - np.mean([4 / 5, 3 / 4, 1.5 / 3.5, 3.5 / 5.5])
+    assert metrics.batch_integration_score(embedding, labels, batches) == pytest.approx(expected, abs=1e-6)
+
+
+def test_bras_of_depth_alone_is_1(labels, batches):
+    depth = np.random.default_rng(0).uniform(500, 5000, size=(CELLS, 1))
+    assert metrics.bras(depth, labels, batches) == 1
+
+
+# -- neighbours and graph
+
+
+def test_neighbours_agree_with_sklearn(mixed):
+    ours = metrics.nearest_neighbors(mixed, 30)
+    distances, indices = (
+        NearestNeighbors(n_neighbors=30, algorithm="brute").fit(mixed.astype("f8")).kneighbors()
+    )
+    np.testing.assert_array_equal(ours.indices[:, 0], np.arange(CELLS))
+    np.testing.assert_array_equal(ours.indices[:, 1:], indices[:, :29])
+    np.testing.assert_allclose(ours.distances[:, 1:], distances[:, :29], rtol=1e-6)
+
+
+def test_duplicates_keep_themselves_first_and_do_not_share_hubs():
+    embedding = np.repeat([[0.1, 0.2], [5.3, 7.7]], 50, axis=0)
+    near = metrics.nearest_neighbors(embedding, 15)
+    np.testing.assert_array_equal(near.indices[:, 0], np.arange(100))
+    assert (near.distances == 0).all()
+    assert (near.indices // 50 == np.arange(100)[:, None] // 50).all()
+    assert all(len(set(row)) == 15 for row in near.indices)
+    # No cell is a neighbour of all: in-degrees spread over the duplicates.
+    assert np.bincount(near.indices.ravel(), minlength=100).max() < 30
+
+
+def test_ties_do_not_prefer_the_batch_the_file_lists_first(labels, batches):
+    # One dimension, ten distinct values, file sorted by batch: nearly every neighbour is a tie.
+    depth = (np.arange(CELLS) % 10).astype("f4")[:, None]
+    scores = values(depth, np.random.default_rng(0).permutation(labels), batches)
+    assert scores["kbet"] > 0.8
+    assert scores["ilisi"] > 0.8
+
+
+def test_neighbours_by_hand_and_cap():
+    near = metrics.nearest_neighbors(np.array([[0.0], [1.0], [3.0]]), 2)
+    np.testing.assert_array_equal(near.indices, [[0, 1], [1, 0], [2, 1]])
+    np.testing.assert_allclose(near.distances, [[0, 1], [0, 1], [0, 2]], rtol=1e-6)
+    graph = metrics.neighbor_graph(near)
+    np.testing.assert_array_equal(graph.toarray(), [[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    with pytest.raises(ValueError, match="between 1 and"):
+        metrics.nearest_neighbors(np.zeros((3, 1)), 4)
+
+
+def test_graph_has_the_pattern_of_scanpy(mixed):
+    import anndata
+    import scanpy
+
+    adata = anndata.AnnData(mixed)
+    # Exact neighbours, so that a difference is one of definition; gauss, since umap compiles for seconds.
+    # Both methods join a pair of cells if either is a neighbour of the other.
+    scanpy.pp.neighbors(adata, n_neighbors=15, use_rep="X", method="gauss", transformer="sklearn")
+    ours = metrics.neighbor_graph(metrics.nearest_neighbors(mixed, 15))
+    assert (ours != (adata.obsp["connectivities"] > 0)).nnz == 0
+
+
+def test_graph_connectivity_by_hand_and_against_scib_metrics(mixed, separated, labels):
+    import scib_metrics
+
+    line = metrics.neighbor_graph(metrics.nearest_neighbors(np.array([[0.0], [1], [10], [11], [12.5]]), 2))
+    # Pieces {0, 1} and {2, 3, 4}; label a = {0, 1, 2} keeps 2 of 3 cells, label b = {3, 4} both.
+    assert metrics.graph_connectivity(line, np.array(list("aaabb"))) == pytest.approx((2 / 3 + 1) / 2)
+    for embedding in (mixed, separated):
+        near = metrics.nearest_neighbors(embedding, 15)
+        graph = metrics.neighbor_graph(near)
+        # scib-metrics asks for strong connection; on a directed graph that is symmetric both agree.
+        symmetric = type("Symmetric", (), {"knn_graph_distances": graph.astype(float)})()
+        ours = metrics.graph_connectivity(graph, labels)
+        assert ours == pytest.approx(scib_metrics.graph_connectivity(symmetric, labels))
+        directed = type(metrics.neighbors.as_scib(near))(near.indices, near.distances)
+        assert scib_metrics.graph_connectivity(directed, labels) <= ours
+
+
+# -- clusterings
+
+
+def test_louvain_is_seeded_and_leaves_python_random_alone(mixed):
+    graph = metrics.neighbor_graph(metrics.nearest_neighbors(mixed, 15))
+    random.seed(0)
+    expected = random.random()
+    random.seed(0)
+    first = metrics.louvain(graph, seed=1)
+    assert random.random() == expected
+    np.testing.assert_array_equal(metrics.louvain(graph, seed=1), first)
+    np.testing.assert_array_equal(metrics.louvain(graph, (0.5,), seed=1)[0], first[4])
+    assert len(np.unique(first[-1])) > len(np.unique(first[0]))
+
+
+def test_sweep_states_its_choices(mixed, labels):
+    sweep = cluster_sweep(mixed, labels, seed=2)
+    assert sweep.resolutions == tuple(np.arange(1, 21) / 10)
+    table = sweep.table()
+    assert table["by_label"].sum() == table["label_free"].sum() == 1
+    nmi = [reference.normalized_mutual_info_score(labels, row) for row in sweep.clusters]
+    np.testing.assert_allclose(table["nmi"], nmi, atol=1e-9)
+    assert sweep.by_label == np.argmax(np.round(nmi, 9))
+    for row, silhouette in zip(sweep.clusters, sweep.silhouette, strict=True):
+        if len(np.unique(row)) > 1:
+            assert silhouette == pytest.approx(reference.silhouette_score(mixed, row), abs=1e-6)
+        else:
+            assert np.isnan(silhouette)
+    assert sweep.silhouette[sweep.label_free] == np.nanmax(sweep.silhouette)
+    # The label-free choice must not move when the labels do.
+    assert cluster_sweep(mixed, np.roll(labels, 1), seed=2).label_free == sweep.label_free
+    table = score(mixed, labels, seed=2, names=["nmi", "ari"]).set_index("metric")["value"]
+    chosen = sweep.clusters[sweep.by_label]
+    assert table["nmi"] == reference.normalized_mutual_info_score(labels, chosen)
+    assert table["ari"] == reference.adjusted_rand_score(labels, chosen)
+
+
+def test_one_cluster_everywhere_falls_back_to_resolution_1(monkeypatch, mixed, labels):
+    one = np.zeros((len(metrics.RESOLUTIONS), CELLS), dtype=int)
+    monkeypatch.setattr("zeroshot.metrics.clustering.louvain", lambda graph, seed: one)
+    sweep = cluster_sweep(mixed, labels)
+    assert sweep.resolutions[sweep.label_free] == 1.0
+    assert np.isnan(sweep.silhouette).all()
+    assert values(mixed, labels, names=["nmi_label_free"])["nmi_label_free"] == 0
+
+
+# -- the rest of the formulas
+
+
+@pytest.mark.parametrize("dim", [5, 80])
+def test_pcr_agrees_with_linear_regression(dim, batches):
+    rng = np.random.default_rng(dim)
+    codes = np.unique(batches, return_inverse=True)[1]
+    embedding = rng.normal(size=(CELLS, dim)) + rng.normal(size=(BATCHES, dim))[codes] * 0.3
+    pca = PCA(min(dim, 50), svd_solver="full").fit(embedding)
+    dummies = np.eye(BATCHES)[codes]
+    r2 = [LinearRegression().fit(dummies, pc).score(dummies, pc) for pc in pca.transform(embedding).T]
+    expected = np.average(r2, weights=pca.explained_variance_)
+    assert metrics.pcr(embedding, batches) == pytest.approx(expected, abs=1e-9)
+    # Batch codes are categories even when they are numbers, and their numbering does not matter.
+    assert metrics.pcr(embedding, (codes * 7 + 1) % 5) == pytest.approx(expected, abs=1e-9)
+
+
+def test_pcr_by_hand():
+    # Total sum of squares 4 * 2.25 + ... : values -2, -1, 1, 2 give 10; batch means -+1.5 explain 9 of it.
+    assert metrics.pcr(np.array([[-2.0], [-1], [1], [2]]), np.array([0, 0, 1, 1])) == pytest.approx(0.9)
+    with pytest.raises(NotApplicable, match="same embedding"):
+        metrics.pcr(np.ones((4, 3)), np.array([0, 0, 1, 1]))
+
+
+def test_averages_are_means(mixed_scores):
+    for suffix in ("", "_label_free"):
+        parts = mixed_scores[["asw_label", f"nmi{suffix}", f"ari{suffix}"]]
+        assert mixed_scores[f"avg_bio{suffix}"] == pytest.approx(parts.mean())
+
+
+def test_neighbour_metrics_use_the_neighbours_of_the_scib_benchmark(mixed, labels, batches, mixed_scores):
+    import scib_metrics
+    from scib_metrics.nearest_neighbors import NeighborsResults
+
+    distances, indices = NearestNeighbors(n_neighbors=90, algorithm="brute").fit(mixed).kneighbors(mixed)
+    found = NeighborsResults(indices=indices, distances=distances)
+    assert mixed_scores["clisi"] == pytest.approx(scib_metrics.clisi_knn(found, labels), abs=1e-4)
+    assert mixed_scores["ilisi"] == pytest.approx(scib_metrics.ilisi_knn(found, batches), abs=1e-4)
+    expected = scib_metrics.kbet(found.subset_neighbors(50), batches)[0]
+    assert mixed_scores["kbet"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_label_oracle_is_reproducible_and_refuses_nonsense(labels):
+    oracle = label_oracle(labels, seed=3, dim=10)
+    assert oracle.shape == (CELLS, 10) and oracle.dtype == np.float32
+    assert oracle.tobytes() == label_oracle(labels, seed=3, dim=10).tobytes()
+    assert (oracle != label_oracle(labels, seed=4, dim=10)).any()
+    with pytest.raises(ValueError, match="at least the number of labels"):
+        label_oracle(labels, dim=3)
+    with pytest.raises(ValueError, match="at least 2 labels"):
+        label_oracle(["T cell"] * 5)
