@@ -1,18 +1,19 @@
-# The grid of a study: run pages -> scores -> chapters -> book. Started by `zeroshot run STUDY` and
-# `zeroshot book STUDY`, on cores here or on a cluster through a profile.
+# The grid of a study: compute (per data set) -> run pages -> scores -> chapters -> book. Started by
+# `zeroshot run STUDY` and `zeroshot book STUDY`, on cores here or on a cluster through a profile.
 #
 # Why a page re-runs is written in its plan file (notebook, parameters, cards, library modules,
 # packages); `study.plan` rewrites only the plans that changed.
 import shlex
 import sys
 
-from zeroshot import book, study
+from zeroshot import book, catalog, study
 
 STUDY = config.get("study", "default")
 BUILD = f"build/studies/{STUDY}"
 PYTHON = shlex.quote(sys.executable)
 
 PAGES = study.plan(STUDY)
+DATASETS = list(catalog.study(STUDY).datasets)
 RUNS = [page.path for page in PAGES if page.notebook == "run"]
 CHAPTERS = [page.path for page in PAGES if page.notebook != "run"]
 SITE_PLAN = book.plan(STUDY)
@@ -33,17 +34,38 @@ rule pages:
         f"{BUILD}/scores.csv",
 
 
+rule compute:
+    input:
+        lambda wildcards: [
+            f"{BUILD}/plans/{page}.json" for page in RUNS if page.split("/")[1] == wildcards.dataset
+        ],
+    output:
+        f"{BUILD}/computed/{{dataset}}.json",
+    threads: 1
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+    message:
+        "embeddings and scores of {wildcards.dataset}"
+    shell:
+        PYTHON + f" -m zeroshot.study {STUDY} {{wildcards.dataset:q}} {{output:q}} {{threads}}"
+
+
+# `ancient`: what was computed for other pages of the data set does not outdate this one.
 rule run:
     input:
-        f"{BUILD}/plans/runs/{{pair}}.json",
+        f"{BUILD}/plans/runs/{{dataset}}/{{model}}.json",
+        ancient(f"{BUILD}/computed/{{dataset}}.json"),
     output:
-        f"{BUILD}/executed/runs/{{pair}}.ipynb",
+        f"{BUILD}/executed/runs/{{dataset}}/{{model}}.ipynb",
     threads: 1
     resources:
         mem_mb=8000,
         runtime=240,
+    message:
+        "page {wildcards.model} on {wildcards.dataset}"
     shell:
-        PYTHON + " -m zeroshot.notebooks {input:q} {output:q} {threads}"
+        PYTHON + " -m zeroshot.notebooks {input[0]:q} {output:q} {threads}"
 
 
 rule scores:
@@ -52,6 +74,8 @@ rule scores:
     output:
         f"{BUILD}/scores.csv",
     localrule: True
+    message:
+        "scores of the study"
     shell:
         PYTHON + f" -m zeroshot.results {STUDY} {{output:q}} {{input:q}}"
 
@@ -60,16 +84,17 @@ rule chapter:
     input:
         f"{BUILD}/plans/notebooks/{{chapter}}.json",
         scores_if_read,
+        ancient(expand(f"{BUILD}/computed/{{dataset}}.json", dataset=DATASETS)),
     output:
         f"{BUILD}/executed/notebooks/{{chapter}}.ipynb",
     threads: 1
     resources:
         mem_mb=8000,
         runtime=60,
-    params:
-        plan=lambda wildcards, input: input[0],
+    message:
+        "chapter {wildcards.chapter}"
     shell:
-        PYTHON + " -m zeroshot.notebooks {params.plan:q} {output:q} {threads}"
+        PYTHON + " -m zeroshot.notebooks {input[0]:q} {output:q} {threads}"
 
 
 rule book:
@@ -80,5 +105,7 @@ rule book:
     output:
         "build/html/index.html",
     localrule: True
+    message:
+        "rendering the book"
     shell:
         PYTHON + f" -m zeroshot.book {STUDY}"

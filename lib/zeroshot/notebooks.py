@@ -69,7 +69,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    _prepare_environment(threads)
+    prepare_environment(threads)
     output.parent.mkdir(parents=True, exist_ok=True)
     failed = output.with_suffix(".failed.ipynb")
     with tempfile.TemporaryDirectory(prefix=f".{output.stem}-", dir=output.parent) as folder:
@@ -89,8 +89,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads
     failed.unlink(missing_ok=True)
 
 
-def _prepare_environment(threads: int | None) -> None:
-    """The kernel inherits this: compiled kernels are shared between pages, threads are bounded."""
+def prepare_environment(threads: int | None) -> None:
+    """Share compiled code between processes and bound their threads; child processes inherit it."""
     cache = paths.build() / "cache"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -110,7 +110,9 @@ def _clean(executed: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m zeroshot.notebooks PLAN OUTPUT THREADS``: execute one planned page."""
+    """``python -m zeroshot.notebooks PLAN OUTPUT THREADS``: execute one planned page of a study."""
+    if os.environ.get("ZEROSHOT_POLICY") == "recompute":
+        os.environ["ZEROSHOT_POLICY"] = "reuse"  # `study.compute` has just recomputed what the page shows
     plan_file, output, threads = arguments
     plan = json.loads(Path(plan_file).read_text())
     notebook = paths.notebooks() / f"{plan['notebook']}.ipynb"

@@ -71,7 +71,9 @@ def stamp(
     """
     artifacts = list(artifacts)
     record = store.measure(time.time() - _process_start())
+    computed_here = [artifact.provenance["peak_memory_mb"] for artifact in artifacts if not artifact.reused]
     record |= {
+        "peak_memory_mb": max([record["peak_memory_mb"], *computed_here]),
         "notebook": notebook,
         "parameters": parameters,
         "data": adata.uns["dataset"]["content_hash"] if adata is not None else None,

@@ -6,6 +6,7 @@ filled under a temporary name and renamed at the end: a folder that exists is co
 process killed at any moment leaves nothing that could be taken for a result.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -123,6 +124,7 @@ def load_or_compute(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
+        _reset_peak_memory()
         started = time.perf_counter()
         values = compute()
         seconds = time.perf_counter() - started
@@ -173,9 +175,23 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MiB."""
+    """Largest resident memory of this process, in MiB; on Linux, since the last computation began."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
+
+
+def _reset_peak_memory() -> None:
+    """Let the next computation have a peak of its own, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def remove_leftovers(older_than_seconds: float = 86_400) -> None:
+    """Delete unfinished artifacts of processes that were killed long enough ago to be surely gone."""
+    for folder in paths.artifacts().glob("*/.*"):
+        with contextlib.suppress(OSError):  # another process may have finished or removed it meanwhile
+            if folder.is_dir() and time.time() - folder.stat().st_mtime > older_than_seconds:
+                shutil.rmtree(folder)
 
 
 def device_name() -> str:

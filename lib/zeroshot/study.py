@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeroshot import catalog, dependencies, notebooks, paths, pipeline, store
+from zeroshot import catalog, data, dependencies, notebooks, paths, pipeline, store
 
 
 class StudyError(RuntimeError):
@@ -91,6 +91,34 @@ def plan_file(study: str, page: str) -> Path:
     return paths.study(study) / "plans" / f"{page}.json"
 
 
+def compute(study: str, dataset: str) -> dict[str, dict[str, str]]:
+    """Compute and store what the run pages of one data set will show.
+
+    A page computes what it does not find in the store, so this changes no result. It saves the
+    seconds that every fresh process spends on importing and compiling numerical code, which for
+    small data sets are most of the time of a page.
+
+    Returns
+    -------
+    dict
+        For each page its artifacts' keys, or the error that the page itself will report.
+    """
+    done = {}
+    for page in run_pages(catalog.study(study)):
+        chosen = page.parameters
+        if chosen["dataset"] != dataset:
+            continue
+        try:
+            adata = data.load(dataset, subset=chosen["subset"], seed=chosen["seed"])
+            embedded = pipeline.embed(adata, chosen["model"], chosen["recipe"], seed=chosen["seed"])
+            scored = pipeline.score(adata, embedded, seed=chosen["seed"])
+            pipeline.project(embedded, seed=chosen["seed"])
+            done[page.path] = {"embedding": embedded.key, "scores": scored.key}
+        except Exception as error:  # one failing model must not hold up the pages of the others
+            done[page.path] = {"error": f"{type(error).__name__}: {error}"}
+    return done
+
+
 def run(
     study: str,
     *,
@@ -123,6 +151,7 @@ def run(
         If another run of the project is going on, or a page failed.
     """
     catalog.study(study)
+    store.remove_leftovers()
     command = [
         sys.executable, "-m", "snakemake", target,
         "--snakefile", str(paths.home() / "Snakefile"),
@@ -132,7 +161,7 @@ def run(
         "--rerun-incomplete",
         "--nolock",  # _only_run holds the lock: it tells a live owner from a dead one
         "--keep-going",
-        "--quiet", "host", "reason",
+        "--quiet", "host", "reason", "rules",
     ]  # fmt: skip
     command += ["--profile", str(profile)] if profile else ["--cores", str(cores)]
     if policy != "reuse":
@@ -283,3 +312,15 @@ def _reason_against(dataset: str, reference: str) -> str | None:
     if batches is not None and batches < card.min_batches:
         return f"needs {card.min_batches} batches, the data set has {batches}"
     return None
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m zeroshot.study STUDY DATASET OUTPUT THREADS``: compute for one data set."""
+    study, dataset, output, threads = arguments
+    notebooks.prepare_environment(int(threads))
+    store.write_text(Path(output), json.dumps(compute(study, dataset), indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -147,6 +147,7 @@ def test_formulas_are_drawn_from_the_site(book, open_tab):
 
 
 def test_run_page_carries_its_stamp(run_page, book):
+    assert (book / run_page).is_file(), "the book has no run page"
     assert "Re-run this page" in parsed(book / run_page).find("article").get_text()
 
 
