@@ -1,4 +1,4 @@
-# The grid of a study: compute (per data set) -> run pages -> scores -> chapters -> book. Started by
+# The grid of a study: computed | run pages -> scores -> chapters -> book. Started by
 # `zeroshot run STUDY` and `zeroshot book STUDY`, on cores here or on a cluster through a profile.
 #
 # Why a page re-runs is written in its plan file (notebook, parameters, cards, library modules,
@@ -28,6 +28,14 @@ def scores_if_read(wildcards):
     return f"{BUILD}/scores.csv" if chapter.reads_scores else []
 
 
+# First target: what the run pages will show, computed in one process per data set, so that imports
+# and compilation are paid for once. No page depends on it (a page computes what it does not find),
+# which keeps a change in one model from outdating the pages of the others.
+rule computed:
+    input:
+        expand(f"{BUILD}/computed/{{dataset}}.json", dataset=DATASETS),
+
+
 rule pages:
     input:
         executed(RUNS + CHAPTERS),
@@ -51,11 +59,9 @@ rule compute:
         PYTHON + f" -m zeroshot.study {STUDY} {{wildcards.dataset:q}} {{output:q}} {{threads}}"
 
 
-# `ancient`: what was computed for other pages of the data set does not outdate this one.
 rule run:
     input:
         f"{BUILD}/plans/runs/{{dataset}}/{{model}}.json",
-        ancient(f"{BUILD}/computed/{{dataset}}.json"),
     output:
         f"{BUILD}/executed/runs/{{dataset}}/{{model}}.ipynb",
     threads: 1
@@ -84,7 +90,6 @@ rule chapter:
     input:
         f"{BUILD}/plans/notebooks/{{chapter}}.json",
         scores_if_read,
-        ancient(expand(f"{BUILD}/computed/{{dataset}}.json", dataset=DATASETS)),
     output:
         f"{BUILD}/executed/notebooks/{{chapter}}.ipynb",
     threads: 1

@@ -70,7 +70,8 @@ def build(name: str) -> Path:
         On any warning: broken links and missing numbers must not be published.
     """
     site = stage(name)
-    command = [sys.executable, "-m", "jupyter_book", "build", "-W", "--keep-going", "--quiet", str(site)]
+    start = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
+    command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--quiet", str(site)]
     done = subprocess.run(command, capture_output=True, text=True)
     rendered = site / "_build" / "html"
     if done.returncode != 0 or not (rendered / "index.html").is_file():

@@ -8,16 +8,32 @@ import difflib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapSerializer,
+    field_validator,
+    model_validator,
+)
 
 from zeroshot import paths
 
 
 class CatalogError(ValueError):
     """A registry file is wrong, or a name is not in it."""
+
+
+# Cards are shared by the whole process: a mapping inside one must be as immutable as the card.
+_read_only = AfterValidator(MappingProxyType)
+_as_dict = WrapSerializer(lambda mapping, serialize: serialize(dict(mapping)))  # pydantic knows no proxies
+Parameters = Annotated[Mapping[str, Any], _read_only, _as_dict]
 
 
 class Card(BaseModel):
@@ -53,7 +69,7 @@ class DatasetCard(Card):
     batch_key: str | None = None
     counts: str = "X"
     prepare: str | None = None
-    parameters: Mapping[str, Any] = {}
+    parameters: Parameters = {}
     cells: int | None = None
     genes: int | None = None
     labels: int | None = None
@@ -75,9 +91,9 @@ class DatasetCard(Card):
 class Recipe(BaseModel):
     """A published convention for the same model: parameters and where they come from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     source: str
-    parameters: Mapping[str, Any] = {}
+    parameters: Parameters = {}
 
 
 class ModelCard(Card):
@@ -93,7 +109,7 @@ class ModelCard(Card):
     min_batches: int = Field(default=1, ge=1)
     trained_on_target: bool
     recipe: str
-    recipes: Mapping[str, Recipe]
+    recipes: Annotated[Mapping[str, Recipe], _read_only, _as_dict]
     version: int = 1
 
     @model_validator(mode="after")
@@ -196,7 +212,7 @@ def _suggest(name: str, known: Iterable[str]) -> str:
 
 def _load(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
     path = paths.catalog(registry)
-    return _parse(path, path.stat().st_mtime_ns, kind)
+    return dict(_parse(path, path.stat().st_mtime_ns, kind))  # a copy: what is cached stays as parsed
 
 
 @lru_cache(maxsize=16)
@@ -211,11 +227,17 @@ def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard
     for name, fields in entries.items():
         if not isinstance(fields, dict):
             raise CatalogError(f"{path}: entry {name!r} must be a mapping of fields")
+        if "name" in fields:
+            raise CatalogError(f"{path}: entry {name!r}: unknown field 'name'. The entry's key is its name.")
         try:
-            cards[name] = kind(name=name, **fields)
+            cards[name] = kind.model_validate({"name": name, **fields})
         except ValidationError as error:
             raise CatalogError(f"{path}: entry {name!r}: {_explain(error, kind)}") from None
     return cards
+
+
+# Fields whose values are records of their own.
+_NESTED: dict[str, type[BaseModel]] = {"files": SourceFile, "recipes": Recipe}
 
 
 def _explain(error: ValidationError, kind: type[Card]) -> str:
@@ -224,7 +246,8 @@ def _explain(error: ValidationError, kind: type[Card]) -> str:
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"]) or "entry"
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown field {where!r}.{_suggest(where, kind.model_fields)}")
+            record = kind if len(item["loc"]) == 1 else _NESTED[item["loc"][0]]
+            lines.append(f"unknown field {where!r}.{_suggest(str(item['loc'][-1]), record.model_fields)}")
         else:
             lines.append(f"{where}: {item['msg']}")
     return "; ".join(lines)

@@ -201,7 +201,7 @@ def _check_policy(policy: str) -> None:
 
 
 def _require_new(output: Path, source: str | Path) -> None:
-    if output.resolve() == Path(source).resolve():
+    if output.resolve() == Path(source).expanduser().resolve():  # `load` reads ~ too
         raise UsageError(f"{output} is the input: choose another --output, the input is never changed")
     if not output.resolve().parent.is_dir():
         raise UsageError(f"the folder {output.resolve().parent} of --output does not exist")

@@ -45,7 +45,9 @@ def draw_umap(coordinates: np.ndarray, obs: pd.DataFrame, title: str) -> Figure:
             ax=axis,
         )
         axis.set(title=f"coloured by {name}", xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
-        sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None, fontsize=8)
+        sns.move_legend(
+            axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None, fontsize=8, markerscale=3
+        )
     figure.suptitle(title)
     return figure
 

@@ -37,7 +37,9 @@ def declared_parameters(notebook: Path) -> set[str]:
             "so that papermill knows where the given values go"
         )
     body = ast.parse("".join(tagged[0]["source"])).body
-    return {target.id for node in body if isinstance(node, ast.Assign) for target in node.targets}
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads: int | None = None) -> None:
@@ -67,7 +69,9 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads
             f"its parameters are {', '.join(sorted(declared_parameters(notebook)))}"
         )
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     prepare_environment(threads)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -76,13 +80,23 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads
         executed = Path(folder) / output.name
         try:
             papermill.execute_notebook(
-                notebook, executed, parameters, kernel_name="python3", progress_bar=False, log_output=False
+                notebook,
+                executed,
+                parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                # Unix sockets: over TCP anybody on the machine could listen to the kernel.
+                config=Config({"KernelManager": {"transport": "ipc"}}),
             )
-        except PapermillExecutionError as error:
+        except (PapermillExecutionError, DeadKernelError) as error:
             executed.replace(failed)
+            if isinstance(error, DeadKernelError):
+                reason = "its kernel died, most often for want of memory: take fewer cells (`subset`)"
+            else:
+                reason = f"cell {error.exec_count} raised {error.ename}: {error.evalue}"
             raise NotebookError(
-                f"{notebook.name} with {json.dumps(parameters)} failed in cell {error.exec_count}: "
-                f"{error.ename}: {error.evalue}\nThe cells up to there are in {failed}"
+                f"{notebook.name} with {json.dumps(parameters)} failed: {reason}\n"
+                f"The cells up to there are in {failed}"
             ) from error
         _clean(executed)
         executed.replace(output)
@@ -101,7 +115,7 @@ def prepare_environment(threads: int | None) -> None:
 
 
 def _clean(executed: Path) -> None:
-    """Drop papermill's bookkeeping, which holds paths of this machine, and mark its banner cells."""
+    """Drop papermill's bookkeeping, which holds paths of this machine."""
     content = json.loads(executed.read_text())
     content["metadata"].pop("papermill", None)
     for cell in content["cells"]:

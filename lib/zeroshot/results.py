@@ -51,7 +51,7 @@ def _of_page(study: str, page: Path) -> pd.DataFrame:
             "Delete the page and run the study again."
         )
     parameters = made["parameters"]
-    return pd.read_csv(stored).assign(
+    return pd.read_csv(stored, float_precision="round_trip").assign(
         study=study,
         dataset=parameters["dataset"],
         model=parameters["model"],
@@ -74,7 +74,13 @@ def load(study: str) -> pd.DataFrame:
     path = paths.study(study) / "scores.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Run the study first: `zeroshot run {study}`.")
-    return pd.read_csv(path, keep_default_na=False, na_values={"value": [""]}, dtype={"subset": str})
+    return pd.read_csv(
+        path,
+        keep_default_na=False,
+        na_values={"value": [""]},
+        dtype={"subset": str},
+        float_precision="round_trip",
+    )
 
 
 def wide(scores: pd.DataFrame, metric: str) -> pd.DataFrame:

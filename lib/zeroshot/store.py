@@ -122,38 +122,41 @@ def load_or_compute(
             "Compute it first: run the same command with policy 'reuse'."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _reset_peak_memory()
+    started = time.perf_counter()
+    values = compute()
+    seconds = time.perf_counter() - started
+    # Made only now: a day of computing would make it look like a leftover (see remove_leftovers).
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _reset_peak_memory()
-        started = time.perf_counter()
-        values = compute()
-        seconds = time.perf_counter() - started
         for name, value in values.items():
             _write(temporary / name, value)
         _write(temporary / "provenance", {"stage": stage, "inputs": dict(inputs)} | measure(seconds))
-        _publish(temporary, folder)
+        _publish(temporary, folder, replace=policy == "recompute")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Artifact(folder, reused=False)
 
 
-def _publish(temporary: Path, folder: Path) -> None:
-    """Rename into place; an artifact that is already there is moved aside first, then deleted."""
+def _publish(temporary: Path, folder: Path, *, replace: bool) -> None:
+    """Rename into place; what is already there is kept, or moved aside first and deleted at the end."""
     for file in temporary.iterdir():
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
-    if folder.exists():
+    temporary.chmod(0o755)  # mkdtemp's 0700 would hide the result from others on a shared disk
+    outgoing = None
+    if replace and folder.exists():
         outgoing = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        folder.rename(outgoing / "replaced")
-        temporary.rename(folder)
-        shutil.rmtree(outgoing)
-        return
+        with contextlib.suppress(FileNotFoundError):  # another process has just moved it aside
+            folder.rename(outgoing / "replaced")
     try:
         temporary.rename(folder)
     except OSError:
         # Another process finished the same work first: its result is equally good.
         if not folder.is_dir():
             raise
+    if outgoing is not None:
+        shutil.rmtree(outgoing)
 
 
 def measure(seconds: float) -> dict[str, Any]:
@@ -233,13 +236,13 @@ def write_text(path: Path, text: str) -> None:
 
 def _write(path: Path, value: "np.ndarray | pd.DataFrame | dict | AnnData") -> None:
     if isinstance(value, np.ndarray):
-        np.save(path.with_suffix(".npy"), value, allow_pickle=False)
+        np.save(f"{path}.npy", value, allow_pickle=False)
     elif isinstance(value, pd.DataFrame):
-        value.to_csv(path.with_suffix(".csv"), index=False)
+        value.to_csv(f"{path}.csv", index=False)
     elif isinstance(value, dict):
-        path.with_suffix(".json").write_text(json.dumps(value, indent=1, sort_keys=True, default=str))
+        Path(f"{path}.json").write_text(json.dumps(value, indent=1, sort_keys=True))
     elif hasattr(value, "write_h5ad"):
-        value.write_h5ad(path.with_suffix(".h5ad"), compression="gzip")
+        value.write_h5ad(f"{path}.h5ad", compression="gzip")
     else:
         raise TypeError(
             f"cannot store {path.name!r} of type {type(value).__name__}: array, table, dict or AnnData"
@@ -251,7 +254,8 @@ def _read_array(path: Path) -> np.ndarray:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path)
+    # pandas' default parser is off in the last bit, and reads a cell type called "NA" as missing.
+    return pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
 
 
 def _read_json(path: Path) -> dict:

@@ -153,7 +153,7 @@ def run(
     catalog.study(study)
     store.remove_leftovers()
     command = [
-        sys.executable, "-m", "snakemake", target,
+        sys.executable, "-m", "snakemake",
         "--snakefile", str(paths.home() / "Snakefile"),
         "--directory", str(paths.home()),
         "--config", f"study={study}",
@@ -161,7 +161,7 @@ def run(
         "--rerun-incomplete",
         "--nolock",  # _only_run holds the lock: it tells a live owner from a dead one
         "--keep-going",
-        "--quiet", "host", "reason", "rules",
+        "--quiet", "host", "reason",
     ]  # fmt: skip
     command += ["--profile", str(profile)] if profile else ["--cores", str(cores)]
     if policy != "reuse":
@@ -170,18 +170,26 @@ def run(
         command.append("--dry-run")
     environment = os.environ | {"ZEROSHOT_POLICY": policy, "ZEROSHOT_HOME": str(paths.home())}
     with _only_run() as lock:
-        process = subprocess.Popen(command, env=environment, pass_fds=[lock], start_new_session=True)
-        _record_owner(lock, process.pid)
-        try:
-            code = process.wait()
-        except BaseException:
-            _stop_group(process.pid)
-            raise
+        for stage in ("computed", target):
+            code = _snakemake([*command, "--", stage], environment, lock)
+            if code != 0:
+                break
     if code != 0:
         raise StudyError(
             f"the study {study} is not complete (see the messages above). "
             "Finished pages are kept; the same command continues with the rest."
         )
+
+
+def _snakemake(command: list[str], environment: dict[str, str], lock: int) -> int:
+    """Run Snakemake in a process group of its own, so that it can be stopped with all its jobs."""
+    process = subprocess.Popen(command, env=environment, pass_fds=[lock], start_new_session=True)
+    _record_owner(lock, process.pid)
+    try:
+        return process.wait()
+    except BaseException:
+        _stop_group(process.pid)
+        raise
 
 
 @contextlib.contextmanager

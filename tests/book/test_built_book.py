@@ -27,6 +27,29 @@ CUT_OFF = """() => {
     .map(e => e.tagName.toLowerCase() + '.' + e.className + ': ' + (e.textContent || '').trim().slice(0, 60));
 }"""
 
+# Text whose colour is too close to what lies behind it (WCAG asks for 4.5; large text may have 3).
+UNREADABLE = """() => {
+  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = colour => channels(colour).slice(0, 3)
+    .map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = getComputedStyle(e).backgroundColor;
+      if ((channels(colour)[3] ?? 1) > 0.5) return colour;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  return [...document.querySelectorAll('.bd-article :is(p, li, td, th, dt, dd, summary, h1, h2, h3)')]
+    .filter(e => e.checkVisibility() && e.textContent.trim())
+    .filter(e => {
+      const [dark, light] = [getComputedStyle(e).color, behind(e)].map(luminance).sort((a, b) => a - b);
+      return (light + 0.05) / (dark + 0.05) < 3;
+    })
+    .slice(0, 5)
+    .map(e => e.tagName.toLowerCase() + ': ' + e.textContent.trim().slice(0, 60));
+}"""
+
 
 @functools.lru_cache(maxsize=512)
 def parsed(path: Path) -> BeautifulSoup:
@@ -51,6 +74,7 @@ def test_page_opens_cleanly(html_page, viewport, book, open_tab):
         )
         assert wide <= window + 1, f"{scheme}: the page is {wide} px wide in a window of {window} px"
         assert tab.page.evaluate(CUT_OFF) == [], f"{scheme}: cut off at the right edge"
+        assert tab.page.evaluate(UNREADABLE) == [], f"{scheme}: too little contrast"
     assert tab.problems == []
 
 

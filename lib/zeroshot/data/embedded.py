@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from zeroshot.data.validate import DataError, categories, open_h5ad
 
@@ -40,7 +41,9 @@ def write_embedding(
     """
     import anndata
 
-    written = anndata.read_h5ad(source) if Path(source).is_file() else cells.copy()
+    # The rule of `load`: what does not end in .h5ad is the name of a data set.
+    path = Path(source).expanduser()
+    written = anndata.read_h5ad(path) if path.suffix == ".h5ad" else cells.copy()
     written.obsm[key] = embedding
     written.uns[f"{key}_provenance"] = dict(provenance)
     handle, temporary = tempfile.mkstemp(prefix=f".{output.name}-", suffix=".h5ad", dir=output.parent)
@@ -77,7 +80,8 @@ def read_embedding(
                 f"{path} has no obsm[{key!r}]. It holds {', '.join(held) or 'no embedding'}: "
                 "choose with --embedding, or make one with `zeroshot embed`."
             )
-        embedding = np.asarray(read_elem(file[f"obsm/{key}"]))
+        held = read_elem(file[f"obsm/{key}"])
+        embedding = held.toarray() if sparse.issparse(held) else np.asarray(held)
         obs = read_elem(file["obs"])
     labels = categories(obs, label_key, "label", path.name)
     batches = categories(obs, batch_key, "batch", path.name) if batch_key else None

@@ -123,7 +123,9 @@ class Scvi:
             warnings.simplefilter("ignore")
             import scvi
 
-            for logger in ("scvi", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+            for logger in (
+                "scvi", "lightning.fabric", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero",
+            ):  # fmt: skip
                 logging.getLogger(logger).setLevel(logging.ERROR)
             scvi.settings.seed = seed
             adata = AnnData(cells.counts[:, detected(cells.counts, self.min_cells)])
@@ -140,8 +142,20 @@ class Scvi:
 
 
 def detected(counts: sparse.csr_matrix, min_cells: int) -> np.ndarray:
-    """(genes,) True for genes with a count in at least ``min_cells`` cells."""
-    return np.asarray((counts > 0).sum(axis=0)).ravel() >= min_cells
+    """(genes,) True for genes with a count in at least ``min_cells`` cells.
+
+    Raises
+    ------
+    ValueError
+        If there is no such gene.
+    """
+    kept = np.asarray((counts > 0).sum(axis=0)).ravel() >= min_cells
+    if not kept.any():
+        raise ValueError(
+            f"no gene is detected in at least {min_cells} cells of {counts.shape[0]}: "
+            "give more cells, or a recipe with a lower min_cells"
+        )
+    return kept
 
 
 def select_variable(cells: Cells, n_genes: int, min_cells: int) -> sparse.csr_matrix:
@@ -154,13 +168,7 @@ def select_variable(cells: Cells, n_genes: int, min_cells: int) -> sparse.csr_ma
     """
     import scanpy as sc
 
-    kept = detected(cells.counts, min_cells)
-    if not kept.any():
-        raise ValueError(
-            f"no gene is detected in at least {min_cells} cells of {cells.counts.shape[0]}: "
-            "give more cells, or a recipe with a lower min_cells"
-        )
-    values = cells.log_normalized()[:, kept]
+    values = cells.log_normalized()[:, detected(cells.counts, min_cells)]
     if values.shape[1] <= n_genes:
         return values
     adata = AnnData(values)

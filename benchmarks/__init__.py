@@ -1,0 +1,1 @@
+"""Speed and memory of the metrics beside the reference implementations: ``python -m benchmarks``."""

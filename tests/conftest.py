@@ -1,0 +1,66 @@
+"""A project of its own for each test that asks for one, so that nothing is written to the checkout."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+COPIED = (
+    "notebooks",
+    "book",
+    "Snakefile",
+    "_config.yml",
+    "_toc.yml",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary project root with the registries, notebooks and sources of the book."""
+    root = tmp_path / "home"
+    (root / "data").mkdir(parents=True)
+    for registry in (CHECKOUT / "data").glob("*.yml"):
+        shutil.copy(registry, root / "data")
+    for name in COPIED:
+        source = CHECKOUT / name
+        if source.is_dir():
+            # MathJax is 2 MB that no test here reads.
+            shutil.copytree(
+                source, root / name, ignore=shutil.ignore_patterns("mathjax", ".ipynb_checkpoints")
+            )
+        elif source.is_file():
+            shutil.copy(source, root / name)
+    monkeypatch.setenv("ZEROSHOT_HOME", str(root))
+    monkeypatch.delenv("ZEROSHOT_POLICY", raising=False)
+    return root
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the library's sources that the dependency tracker reads instead of the installed ones."""
+    from zeroshot import dependencies, paths
+
+    copy = tmp_path / "zeroshot"
+    shutil.copytree(CHECKOUT / "lib" / "zeroshot", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(paths, "PACKAGE", copy)
+    dependencies._imports_of_module.cache_clear()
+    yield copy
+    dependencies._imports_of_module.cache_clear()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[[str], list[str]]:
+    """Write a Python script and return the command that runs it with this interpreter."""
+
+    def write(source: str) -> list[str]:
+        file = tmp_path / "script.py"
+        file.write_text(source)
+        return [sys.executable, str(file)]
+
+    return write

@@ -1,0 +1,110 @@
+"""The shape of the library: imports go one way, files stay small, heavy packages wait until asked for."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).resolve().parents[1] / "lib"
+PACKAGE = LIBRARY / "zeroshot"
+
+# A module may import those before it. What is taken for granted everywhere stands first.
+ORDER = (
+    "paths", "catalog", "dependencies", "store", "data", "models", "embedding", "integrity", "metrics",
+    "figures", "pipeline", "stamp", "results", "notebooks", "study", "book", "cli", "__main__",
+)  # fmt: skip
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = (
+    "torch", "scanpy", "scvi", "scib_metrics", "umap", "jax", "igraph", "sklearn", "anndata", "pandas",
+    "matplotlib", "papermill", "snakemake",
+)  # fmt: skip
+
+
+def part_of(file: Path) -> str:
+    """Name in ORDER of a source: "metrics" for metrics/annotation.py."""
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_parts(source: str, file: Path) -> set[str]:
+    """First parts below ``zeroshot`` of everything a source imports, at its top or inside functions."""
+    package = ("zeroshot", *file.relative_to(PACKAGE).parts[:-1])
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "zeroshot" else {module}
+    return {name.split(".")[1] for name in names if name.startswith("zeroshot.")}
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert {part_of(file) for file in SOURCES} - {"__init__"} == set(ORDER)
+    assert len(set(ORDER)) == len(ORDER)
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_only_upwards(file):
+    part = part_of(file)
+    allowed = set() if part == "__init__" else {*ORDER[: ORDER.index(part)], part}
+    downwards = imported_parts(file.read_text(), file) - allowed
+    assert not downwards, f"{part} must not import {sorted(downwards)}: they come after it"
+
+
+def test_metrics_and_integrity_know_nothing_of_the_project():
+    for file in [*(PACKAGE / "metrics").glob("*.py"), PACKAGE / "integrity.py"]:
+        assert imported_parts(file.read_text(), file) <= {part_of(file)}, file.name
+
+
+def test_models_see_no_data_sets_and_no_metrics():
+    for file in (PACKAGE / "models").glob("*.py"):
+        assert imported_parts(file.read_text(), file) <= {"models", "catalog"}, file.name
+
+
+@pytest.mark.parametrize(
+    ("source", "where", "parts"),
+    [
+        ("from zeroshot import book, cli as c", "store.py", {"book", "cli"}),
+        ("def f():\n    import zeroshot.study", "store.py", {"study"}),
+        ("from zeroshot.data.load import load", "store.py", {"data"}),
+        ("from ..study import run", "metrics/x.py", {"study"}),
+        ("from .. import book", "metrics/x.py", {"book"}),
+        ("from . import cli", "store.py", {"cli"}),
+        ("from .registry import metric", "metrics/x.py", {"metrics"}),
+        ("import numpy, os.path", "store.py", set()),
+    ],
+)
+def test_the_check_itself_sees_every_form_of_import(source, where, parts):
+    assert imported_parts(source, PACKAGE / where) == parts
+
+
+def test_no_drawer_for_everything():
+    drawers = {"utils", "util", "helpers", "helper", "common", "misc", "shared", "tools"}
+    assert not [f for f in LIBRARY.rglob("*") if f.stem.lower().strip("_") in drawers]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_files_stay_readable(file):
+    lines = len(file.read_text().splitlines())
+    assert lines <= 450, f"{file.name} has {lines} lines: make it a folder named after its noun"
+
+
+def test_command_line_starts_without_heavy_packages():
+    code = "import sys, json, zeroshot.cli; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert "zeroshot.cli" in loaded and "typer" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_what_notebooks_import_first_waits_with_the_heaviest():
+    first = "from zeroshot import data, metrics, models, results, figures, pipeline, stamp"
+    code = f"import sys, json; {first}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(json.loads(done.stdout)) & {
+        "torch", "scanpy", "scvi", "scib_metrics", "umap", "jax", "igraph", "harmonypy",
+    }  # fmt: skip

@@ -1,0 +1,415 @@
+"""The command line: what it prints, writes, refuses, and the exit codes."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from typer.testing import CliRunner
+
+from zeroshot import catalog, cli, metrics
+from zeroshot.data import simulate_atlas
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+COMMANDS = ["datasets", "models", "studies", "embed", "evaluate", "run", "book", "notebook"]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of its own, and the folder the commands are given in."""
+    (tmp_path / "data").mkdir()
+    for name in ("datasets", "models", "studies"):
+        shutil.copy(CHECKOUT / "data" / f"{name}.yml", tmp_path / "data")
+    shutil.copytree(CHECKOUT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def zeroshot(monkeypatch, capsys):
+    """Call the command line as the shell does; returns exit code, stdout and stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["zeroshot", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        out, err = capsys.readouterr()
+        return done.value.code or 0, out, " ".join(err.split())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def users_file(tmp_path_factory):
+    """Counts in layers/counts under scaled X, two batches named donor, and other things a user keeps."""
+    adata = simulate_atlas(n_cells=240, n_genes=230, n_batches=2, seed=1)
+    adata.obs = adata.obs.rename(columns={"batch": "donor", "cell_type": "annotation"})
+    adata.layers["counts"] = adata.X.copy()
+    adata.X = sparse.csr_matrix(np.log1p(adata.X.toarray() / 7))
+    adata.obsm["X_other"] = np.arange(480.0).reshape(240, 2)
+    adata.uns["mine"] = {"key": "value", "numbers": np.arange(3)}
+    adata.raw = adata[:, :50].copy()
+    path = tmp_path_factory.mktemp("users") / "users.h5ad"
+    adata.write_h5ad(path)
+    return path
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# -- lists and help
+
+
+@pytest.mark.parametrize("command", ["datasets", "models", "studies"])
+def test_lists_hold_every_entry(command):
+    known = getattr(catalog, command)()
+    listed = CliRunner().invoke(cli.app, [command, "--json"])
+    assert listed.exit_code == 0
+    rows = json.loads(listed.stdout)
+    assert [row["name"] for row in rows] == list(known)
+    assert all(
+        set(row) == set(type(card).model_fields) for row, card in zip(rows, known.values(), strict=True)
+    )
+    table = CliRunner().invoke(cli.app, [command]).stdout
+    assert all(any(line.split()[:1] == [name] for line in table.splitlines()) for name in known)
+
+
+def test_every_command_is_tested_for_help():
+    assert sorted(COMMANDS) == sorted(command.callback.__name__ for command in cli.app.registered_commands)
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help(command):
+    done = CliRunner().invoke(cli.app, [command, "--help"] if command else ["--help"])
+    assert done.exit_code == 0 and "Usage" in done.stdout
+    documented = cli.options if command is None else getattr(cli, command)
+    assert documented.__doc__
+    if command is None:
+        assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_nothing_given_prints_help(zeroshot):
+    code, out, err = zeroshot()
+    assert code == 2 and "Usage" in out + err
+
+
+# -- embed
+
+
+def test_embed_adds_and_keeps(project, users_file, zeroshot):
+    before = sha256(users_file)
+    output = project / "out.h5ad"
+    code, out, _ = zeroshot(
+        "embed", users_file, "--model", "pca", "--batch-key", "donor", "--seed", 3, "--output", output
+    )
+    assert code == 0 and "obsm['X_pca'], 240 cells x 50" in out
+    assert sha256(users_file) == before
+    made, source = anndata.read_h5ad(output), anndata.read_h5ad(users_file)
+    assert made.obsm["X_pca"].shape == (240, 50) and made.obsm["X_pca"].dtype == np.float32
+    assert np.isfinite(made.obsm["X_pca"]).all()
+    assert made.obs.equals(source.obs) and made.var.equals(source.var)
+    assert (made.X != source.X).nnz == 0 and (made.layers["counts"] != source.layers["counts"]).nnz == 0
+    assert (made.obsm["X_other"] == source.obsm["X_other"]).all()
+    assert made.uns["mine"]["key"] == "value" and list(made.uns["mine"]["numbers"]) == [0, 1, 2]
+    assert (made.raw.X != source.raw.X).nnz == 0
+    assert set(made.uns) == {"mine", "X_pca_provenance"}
+    found = made.uns["X_pca_provenance"]
+    assert (found["model"], found["recipe"], found["card_version"], found["seed"]) == (
+        "pca",
+        "standard",
+        1,
+        3,
+    )
+    assert dict(found["parameters"]) == {"n_components": 50, "n_genes": 2000, "min_cells": 10}
+    assert found["input"] == str(users_file) and len(found["data"]) > 15
+    assert {"finished", "seconds", "peak_memory_mb", "device", "commit", "python", "packages"} <= set(found)
+    assert found["packages"]["scikit-learn"] and not list(project.glob(".out*"))
+
+
+def test_embedding_is_that_of_the_library(project, users_file, zeroshot):
+    from zeroshot import data, embedding
+
+    zeroshot("embed", users_file, "--model", "pca", "--output", project / "a.h5ad")
+    cells = data.load(users_file, require_labels=False)
+    assert (anndata.read_h5ad("a.h5ad").obsm["X_pca"] == embedding.embed(cells, "pca")).all()
+
+
+def test_embedded_file_can_be_embedded_again(project, users_file, zeroshot):
+    assert zeroshot("embed", users_file, "--model", "random", "--output", "a.h5ad")[0] == 0
+    assert zeroshot("embed", "a.h5ad", "--model", "depth-only", "--output", "b.h5ad")[0] == 0
+    assert set(anndata.read_h5ad("b.h5ad").obsm) == {"X_other", "X_random", "X_depth-only"}
+
+
+def test_embed_chooses_the_counts(project, users_file, zeroshot):
+    code, _, err = zeroshot("embed", users_file, "--model", "random", "--counts", "X", "--output", "a.h5ad")
+    assert code == 2 and "looks log-normalised" in err and "layers/counts" in err
+    assert not Path("a.h5ad").exists()
+    assert (
+        zeroshot("embed", users_file, "--model", "random", "--counts", "layers/counts", "--output", "a.h5ad")[
+            0
+        ]
+        == 0
+    )
+
+
+def test_embed_without_labels_or_other_columns(project, zeroshot):
+    bare = simulate_atlas(n_cells=240, n_genes=230, n_batches=1)
+    bare.obs = bare.obs[[]]
+    bare.write_h5ad("bare.h5ad")
+    assert zeroshot("embed", "bare.h5ad", "--model", "pca", "--output", "out.h5ad")[0] == 0
+    made = anndata.read_h5ad("out.h5ad")
+    assert list(made.obs) == [] and made.obsm["X_pca"].shape == (240, 50)
+
+
+def test_embed_with_harmony_uses_the_batches(project, users_file, zeroshot):
+    code, _, _ = zeroshot(
+        "embed", users_file, "--model", "harmony", "--batch-key", "donor", "--output", "h.h5ad"
+    )
+    assert code == 0 and anndata.read_h5ad("h.h5ad").obsm["X_harmony"].shape == (240, 50)
+
+
+def test_embed_a_file_in_the_home_folder(project, users_file, zeroshot, monkeypatch):
+    """A quoted ~ reaches the program as it is."""
+    monkeypatch.setenv("HOME", str(users_file.parent))
+    assert zeroshot("embed", "~/users.h5ad", "--model", "random", "--output", "a.h5ad")[0] == 0
+    assert "X_other" in anndata.read_h5ad("a.h5ad").obsm
+    before = sha256(users_file)
+    code, _, err = zeroshot("embed", "~/users.h5ad", "--model", "random", "--output", users_file)
+    assert code == 2 and "is the input" in err and sha256(users_file) == before
+
+
+def test_embed_a_registered_data_set(project, zeroshot):
+    assert zeroshot("embed", "pbmc68k-reduced", "--model", "depth-only", "--output", "out.h5ad")[0] == 0
+    made = anndata.read_h5ad("out.h5ad")
+    assert made.shape == (700, 765) and made.obsm["X_depth-only"].shape == (700, 2)
+    assert "cell_type" in made.obs and made.uns["X_depth-only_provenance"]["input"] == "pbmc68k-reduced"
+
+
+REFUSED = {
+    "unknown model": (["--model", "pcaa"], "no model is called 'pcaa'. Did you mean pca?"),
+    "unknown recipe": (["--model", "scvi", "--recipe", "shrt"], "no recipe of scvi .* Did you mean short?"),
+    "label oracle": (["--model", "label-oracle"], "label-oracle is made from labels"),
+    "weights of a model without": (
+        ["--model", "pca", "--weights", "folder"],
+        "pca has no weights to read from folder: leave --weights out",
+    ),
+    "harmony without batches": (["--model", "harmony"], "harmony needs 2 batches: .* --batch-key"),
+    "unknown batch column": (
+        ["--model", "pca", "--batch-key", "doner"],
+        "batch column 'doner'. Did you mean donor",
+    ),
+    "missing folder": (
+        ["--model", "pca", "--output", "no/out.h5ad"],
+        "folder .*/no of --output does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_embed_refuses(project, users_file, zeroshot, case):
+    import re
+
+    arguments, message = REFUSED[case]
+    given = ["embed", users_file, "--output", "out.h5ad", *arguments]  # the last --output counts
+    code, out, err = zeroshot(*given)
+    assert code == 2 and out == "" and err.startswith("error:")
+    assert re.search(message, err), err
+    assert not list(project.glob("**/*out.h5ad*"))
+
+
+def test_embed_never_writes_over_its_input(project, users_file, zeroshot):
+    shutil.copy(users_file, "mine.h5ad")
+    Path("link.h5ad").symlink_to("mine.h5ad")
+    before = sha256(Path("mine.h5ad"))
+    for output in ("mine.h5ad", project / "mine.h5ad", "data/../mine.h5ad", "link.h5ad"):
+        code, _, err = zeroshot("embed", "mine.h5ad", "--model", "random", "--output", output)
+        assert code == 2 and "is the input: choose another --output" in err
+        assert sha256(Path("mine.h5ad")) == before
+
+
+def test_embed_input_that_is_no_file(project, zeroshot):
+    code, _, err = zeroshot("embed", "nowhere.h5ad", "--model", "pca", "--output", "out.h5ad")
+    assert code == 2 and "there is no file nowhere.h5ad" in err
+    code, _, err = zeroshot("embed", "pbmc68k-reducd", "--model", "pca", "--output", "out.h5ad")
+    assert code == 2 and "Did you mean pbmc68k-reduced" in err
+    Path("text.h5ad").write_text("not HDF5")
+    code, _, err = zeroshot("embed", "text.h5ad", "--model", "pca", "--output", "out.h5ad")
+    assert code == 2 and "is not an HDF5 file" in err
+
+
+def test_a_failed_write_leaves_the_old_output(project, users_file, zeroshot, monkeypatch):
+    Path("out.h5ad").write_text("from before")
+
+    def fails(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(anndata.AnnData, "write_h5ad", fails)
+    code, _, err = zeroshot("embed", users_file, "--model", "random", "--output", "out.h5ad")
+    assert code == 2 and "no space left" in err
+    assert Path("out.h5ad").read_text() == "from before" and not list(project.glob(".out*"))
+
+
+# -- evaluate
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    adata = simulate_atlas(n_cells=240, n_genes=230, n_batches=2, seed=1)[:, :5].copy()
+    codes = adata.obs["cell_type"].cat.codes.to_numpy()
+    adata.obsm["X_good"] = (np.eye(8)[codes] * 9 + np.random.default_rng(0).normal(size=(240, 8))).astype(
+        "f4"
+    )
+    adata.obsm["X_flat"] = np.ones((240, 3), np.float32)
+    adata.obsm["X_sparse"] = sparse.csr_matrix(adata.obsm["X_good"])
+    adata.obs.loc[adata.obs_names[:7], "unsure"] = "x"
+    path = tmp_path_factory.mktemp("embedded") / "embedded.h5ad"
+    adata.write_h5ad(path)
+    return path
+
+
+@pytest.fixture
+def few_metrics(monkeypatch):
+    """Without those that compile for seconds."""
+    real, few = metrics.score, ["asw_label", "pcr", "batch_integration_score"]
+    monkeypatch.setattr(metrics, "score", lambda *a, **o: real(*a, names=few, **o))
+
+
+def test_evaluate_writes_every_metric(project, embedded, zeroshot):
+    before = sha256(embedded)
+    given = ["--embedding", "X_good", "--label-key", "cell_type", "--batch-key", "batch", "--seed", "1"]
+    code, out, _ = zeroshot("evaluate", embedded, *given, "--output", "scores.csv")
+    assert code == 0 and sha256(embedded) == before
+    table = pd.read_csv("scores.csv", keep_default_na=False, na_values={"value": [""]})
+    assert list(table.columns) == ["metric", "group", "value", "note", "file", "embedding"]
+    assert list(table["metric"]) == list(metrics.METRICS) and table["value"].notna().all()
+    assert set(table["file"]) == {"embedded.h5ad"} and set(table["embedding"]) == {"X_good"}
+    adata = anndata.read_h5ad(embedded)
+    asw = metrics.asw_label(adata.obsm["X_good"], adata.obs["cell_type"])
+    assert table.set_index("metric")["value"]["asw_label"] == pytest.approx(asw) and asw > 0.7
+    assert all(name in out for name in metrics.METRICS)
+
+
+def test_evaluate_without_batches(project, embedded, zeroshot, few_metrics):
+    given = ["--embedding", "X_good", "--label-key", "cell_type", "--output", "scores.csv"]
+    assert zeroshot("evaluate", embedded, *given)[0] == 0
+    table = pd.read_csv("scores.csv").set_index("metric")
+    assert table["value"].isna().to_dict() == {
+        "asw_label": False,
+        "batch_integration_score": True,
+        "pcr": True,
+    }
+    assert table["note"]["pcr"].startswith("not applicable")
+
+
+def test_evaluate_a_sparse_embedding(project, embedded, zeroshot, few_metrics):
+    values = {}
+    for key in ("X_good", "X_sparse"):
+        given = ["--embedding", key, "--label-key", "cell_type", "--output", f"{key}.csv"]
+        assert zeroshot("evaluate", embedded, *given)[0] == 0
+        values[key] = list(pd.read_csv(f"{key}.csv")["value"].dropna())
+    assert values["X_good"] == values["X_sparse"]
+
+
+NOT_EVALUATED = {
+    "missing embedding": (["--embedding", "X_none"], "no obsm['X_none']. It holds X_flat, X_good, X_sparse"),
+    "failed gate": (["--embedding", "X_flat"], "failed the integrity gate and is not scored: not constant"),
+    "missing label column": (
+        ["--label-key", "celltype"],
+        "no label column 'celltype'. Did you mean cell_type",
+    ),
+    "missing batch column": (["--batch-key", "donor"], "no batch column 'donor'. Columns: cell_type, batch"),
+    "missing labels": (["--label-key", "unsure"], "233 of 240 cells have no value in label column 'unsure'"),
+    "missing folder": (["--output", "no/scores.csv"], "of --output does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_EVALUATED)
+def test_evaluate_refuses(project, embedded, zeroshot, case):
+    arguments, message = NOT_EVALUATED[case]
+    given = ["--embedding", "X_good", "--label-key", "cell_type", "--output", "scores.csv", *arguments]
+    code, out, err = zeroshot("evaluate", embedded, *given)
+    assert code == 2 and out == "" and err.startswith("error:") and message in err, err
+    assert not Path("scores.csv").exists()
+
+
+# -- studies and notebooks
+
+
+@pytest.mark.parametrize("command", ["run", "book"])
+def test_unknown_study_or_policy(project, zeroshot, command):
+    code, _, err = zeroshot(command, "smok")
+    assert code == 2 and "no study is called 'smok'. Did you mean smoke?" in err
+    code, _, err = zeroshot(command, "smoke", "--policy", "reuze")
+    assert code == 2 and "no policy is called 'reuze'. Did you mean reuse" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "-p", "modle=pca"], "run.ipynb does not declare modle; its parameters are dataset, model"),
+        (["run", "-p", "model"], "'model' is no parameter: write name=value"),
+        (["rnu"], "no notebook is called 'rnu'. Did you mean run?"),
+    ],
+)
+def test_notebook_refuses(project, zeroshot, arguments, message):
+    code, out, err = zeroshot("notebook", *arguments, "--output", "out.ipynb")
+    assert code == 2 and out == "" and message in err
+    assert not Path("out.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("n=3", 3),
+        ("n=0.5", 0.5),
+        ("n=null", None),
+        ("n=pca", "pca"),
+        ('n="3"', "3"),
+        ("n=[1]", [1]),
+        ("n=a=b", "a=b"),
+    ],
+)
+def test_parameter_values_are_json_or_text(text, value):
+    assert cli._parse_parameter(text) == ("n", value)
+
+
+# -- real processes
+
+
+def shell(project, *arguments):
+    program = Path(sys.executable).with_name("zeroshot")
+    return subprocess.run([program, *arguments], cwd=project, capture_output=True, text=True, check=False)
+
+
+def test_shell_success(project):
+    done = shell(project, "models", "--json")
+    assert done.returncode == 0 and done.stderr == ""
+    assert [row["name"] for row in json.loads(done.stdout)] == list(catalog.models())
+
+
+def test_shell_bad_input(project):
+    done = shell(project, "notebook", "run", "-p", "modle=pca", "--output", "out.ipynb")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "does not declare modle" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_shell_bad_usage(project):
+    done = shell(project, "notebok")
+    assert done.returncode == 2 and done.stdout == "" and "No such command" in done.stderr
+
+
+def test_shell_debug_shows_the_traceback(project):
+    done = shell(project, "--debug", "run", "smok")
+    assert (
+        done.returncode not in (0, 2) and "Traceback" in done.stderr and "Did you mean smoke" in done.stderr
+    )

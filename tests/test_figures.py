@@ -1,0 +1,221 @@
+"""Figures: one panel per thing asked for, labelled, on white, whatever the numbers are."""
+
+import inspect
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from zeroshot import catalog, figures
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 - after the choice of the backend
+
+METRICS = {"avg_bio": "AvgBIO", "asw_label": "ASW"}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def obs(n_labels=3, n_batches=2, cells=60):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "cell_type": pd.Categorical([f"type {i % n_labels:02d}" for i in range(cells)]),
+            "batch": pd.Categorical([f"batch {i % n_batches}" for i in range(cells)]),
+            "library_size": rng.lognormal(7, 0.5, cells),
+        }
+    )
+
+
+def scores(**changed):
+    """Two metrics, two data sets, three methods; harmony last, pca first."""
+    value = {"pca": 0.8, "random": 0.3, "harmony": 0.6} | changed
+    rows = [
+        (dataset, model, metric, value[model] + shift)
+        for dataset, shift in (("one", 0.0), ("two", 0.04))
+        for model in value
+        for metric in METRICS
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "model", "metric", "value"])
+
+
+def umap(table):
+    return figures.draw_umap(np.random.default_rng(1).normal(size=(len(table), 2)), table, "PCA on toy")
+
+
+DRAWN = {
+    "draw_umap": lambda: umap(obs()),
+    "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),
+    "draw_composition": lambda: figures.draw_composition(obs(), "toy"),
+    "draw_depth": lambda: figures.draw_depth({"one": obs(), "two": obs(n_batches=3)}),
+}
+
+
+def test_every_figure_is_tested():
+    assert set(DRAWN) == {name for name, _ in inspect.getmembers(figures) if name.startswith("draw_")}
+
+
+def pixels(figure):
+    file = io.BytesIO()
+    figure.savefig(file, dpi=40)
+    file.seek(0)
+    return plt.imread(file)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_is_a_figure_on_opaque_white(name):
+    # A reader's dark theme must not become the ground of a figure.
+    with plt.style.context("dark_background"):
+        figure = DRAWN[name]()
+        image = pixels(figure)
+    assert isinstance(figure, Figure)
+    assert (image[..., 3] == 1).all()
+    for corner in (image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]):
+        assert (corner == 1).all()
+    assert (image[..., :3] != 1).any()
+
+
+# -- UMAP
+
+
+def legend(axis):
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def test_umap_panels_and_labels():
+    figure = umap(obs())
+    assert [axis.get_title() for axis in figure.axes] == ["coloured by cell type", "coloured by batch"]
+    assert {(axis.get_xlabel(), axis.get_ylabel()) for axis in figure.axes} == {("UMAP 1", "UMAP 2")}
+    assert legend(figure.axes[0]) == ["type 00", "type 01", "type 02"]
+    assert legend(figure.axes[1]) == ["batch 0", "batch 1"]
+    assert figure.get_suptitle() == "PCA on toy"
+
+
+def test_umap_draws_each_cell_once_in_the_colour_of_its_group():
+    table = obs(cells=40)
+    coordinates = np.column_stack([np.arange(40), np.arange(40) % 7])
+    axis = figures.draw_umap(coordinates, table, "toy").axes[0]
+    (points,) = axis.collections
+    assert sorted(map(tuple, points.get_offsets())) == sorted(map(tuple, coordinates.astype(float)))
+    colour = dict(
+        zip(points.get_offsets()[:, 0].astype(int), map(to_hex, points.get_facecolors()), strict=True)
+    )
+    by_type = {
+        label: {colour[i] for i in range(40) if table["cell_type"][i] == label} for label in legend(axis)
+    }
+    assert all(len(found) == 1 for found in by_type.values())
+    assert len(set.union(*by_type.values())) == 3
+
+
+@pytest.mark.parametrize("groups", [3, 10, 14, 24])
+def test_umap_gives_every_group_a_colour_of_its_own(groups):
+    axis = umap(obs(n_labels=groups, cells=120)).axes[0]
+    assert len({to_hex(colour) for colour in axis.collections[0].get_facecolors()}) == groups
+    assert len(legend(axis)) == groups
+
+
+def test_umap_leaves_out_categories_without_cells():
+    table = obs()
+    table["cell_type"] = table["cell_type"].cat.add_categories("nowhere")
+    assert "nowhere" not in legend(umap(table).axes[0])
+
+
+def test_umap_of_one_batch():
+    assert legend(umap(obs(n_batches=1)).axes[1]) == ["batch 0"]
+
+
+# -- scores
+
+
+def methods(axis):
+    """Methods from top to bottom."""
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    bottom, top = axis.get_ylim()
+    assert bottom > top
+    return names
+
+
+def points(axis):
+    return [line for line in axis.lines if len(line.get_xdata()) == 1]
+
+
+def medians(axis):
+    return {line.get_xdata()[0]: line.get_ydata().mean() for line in axis.lines if len(line.get_xdata()) == 2}
+
+
+def test_scores_panels_methods_and_medians():
+    figure = figures.draw_scores_by_method(scores(), METRICS)
+    assert [axis.get_xlabel() for axis in figure.axes] == ["AvgBIO", "ASW"]
+    axis = figure.axes[0]
+    assert methods(axis) == [catalog.model(name).title for name in ("pca", "harmony", "random")]
+    assert len(points(axis)) == 6
+    found = medians(axis)
+    assert sorted(found) == pytest.approx([0.32, 0.62, 0.82])
+    assert [found[x] for x in sorted(found, reverse=True)] == [0, 1, 2]
+    assert len({line.get_marker() for line in points(axis)}) == 2  # one per data set
+    assert {line.get_color() for line in points(axis)} == {
+        figures.KIND_COLOURS["baseline"],
+        figures.KIND_COLOURS["control"],
+    }
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries == ["one", "two", "baseline", "control"]
+
+
+def test_scores_best_on_top_where_lower_is_better():
+    axis = figures.draw_scores_by_method(scores(), METRICS, ascending=True).axes[0]
+    assert methods(axis) == [catalog.model(name).title for name in ("random", "harmony", "pca")]
+
+
+def test_scores_that_are_missing():
+    table = scores(harmony=np.nan)
+    table.loc[(table["dataset"] == "two") & (table["model"] == "pca"), "value"] = np.nan
+    figure = figures.draw_scores_by_method(table, METRICS)
+    axis = figure.axes[0]
+    assert methods(axis)[-1] == "Harmony"  # kept, at the bottom, without a point
+    assert len(points(axis)) == 3 and sorted(medians(axis)) == pytest.approx([0.32, 0.8])
+    pixels(figure)
+    pixels(figures.draw_scores_by_method(table.assign(value=np.nan), {"avg_bio": "AvgBIO"}))
+
+
+def test_scores_of_many_data_sets():
+    table = pd.concat([scores().assign(dataset=f"set {i:02d}") for i in range(25)])
+    figure = figures.draw_scores_by_method(table, {"avg_bio": "AvgBIO"})
+    assert len(figure.axes) == 1 and len(figure.legends[0].get_texts()) == 27
+    pixels(figure)
+
+
+# -- composition and depth
+
+
+def test_composition_counts():
+    table = obs(cells=61)
+    axis = figures.draw_composition(table, "toy").axes[0]
+    assert axis.get_title() == "toy" and axis.get_xlabel() == "batch"
+    rows = [label.get_text() for label in axis.get_yticklabels()]
+    assert rows[0] == "type 00" and sorted(rows) == ["type 00", "type 01", "type 02"]
+    shown = [int(text.get_text()) for text in axis.texts]
+    assert shown == list(pd.crosstab(table["cell_type"], table["batch"]).loc[rows].to_numpy().ravel())
+
+
+def test_depth_panels():
+    figure = figures.draw_depth({"one": obs(), "two": obs(n_batches=12, cells=240)})
+    assert [axis.get_title() for axis in figure.axes] == ["one", "two"]
+    assert {axis.get_xlabel() for axis in figure.axes} == {"counts per cell"}
+    assert figure.axes[0].get_xscale() == "log"
+    assert len(legend(figure.axes[1])) == 12
+    colours = {to_hex(area.get_facecolor()[0]) for area in figure.axes[1].collections}
+    assert len(colours) == 12
+
+
+def test_depth_of_one_batch_and_of_equal_cells():
+    one = figures.draw_depth({"one": obs(n_batches=1)})
+    assert len(one.axes) == 1 and len(one.axes[0].collections) == 1
+    pixels(figures.draw_depth({"equal": obs().assign(library_size=100.0)}))

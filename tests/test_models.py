@@ -1,0 +1,336 @@
+"""Models: the contract every registered recipe keeps, and the baselines against their references."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from zeroshot import catalog, embedding, metrics, models
+from zeroshot.data import content_hash, contract, simulate_atlas
+from zeroshot.models import Cells, baselines, controls
+
+# The label oracle has no implementation: it is made by the metrics.
+RECIPES = [(card.name, r) for card in catalog.models().values() if card.implementation for r in card.recipes]
+every_recipe = pytest.mark.parametrize(("model", "recipe"), RECIPES, ids=map("@".join, RECIPES))
+GENE_RECIPES = [
+    (model, recipe)
+    for model, recipe in RECIPES
+    if {"min_cells"} & {field.name for field in fields(models.load(model, recipe))}
+]
+SEEDED = {"random", "shuffled-genes", "scvi"}
+UNSEEDED = {"hvg", "depth-only"}
+
+load_at_full_length = models.load
+
+
+def load_quickly(name, recipe=None):
+    """The model of a card; one that is trained sees every cell once only."""
+    model = load_at_full_length(name, recipe)
+    return replace(model, epochs=1) if "epochs" in {field.name for field in fields(model)} else model
+
+
+@pytest.fixture(autouse=True)
+def _quick_training(monkeypatch):
+    monkeypatch.setattr(models, "load", load_quickly)
+
+
+def atlas(**changes):
+    settings = {"n_cells": 260, "n_genes": 240, "n_batches": 2, "batch_strength": 1.0, "seed": 3} | changes
+    return contract(simulate_atlas(**settings), name="atlas", batch_key="batch")
+
+
+@pytest.fixture(scope="module")
+def adata():
+    return atlas()
+
+
+@pytest.fixture(scope="module")
+def base(adata):
+    """Embedding of the atlas by each recipe with seed 0, computed when first asked for."""
+    known = {}
+
+    def embed(model, recipe):
+        if (model, recipe) not in known:
+            known[model, recipe] = embedding.embed(adata, model, recipe, seed=0)
+        return known[model, recipe]
+
+    return embed
+
+
+def same_up_to_sign(found, expected, atol):
+    signs = np.sign((found * expected).sum(axis=0))
+    return np.allclose(found * signs, expected, atol=atol)
+
+
+# -- contract over the registry
+
+
+@every_recipe
+def test_shape_type_and_values(adata, base, model, recipe):
+    found = base(model, recipe)
+    assert found.dtype == np.float32 and found.ndim == 2 and len(found) == adata.n_obs
+    assert found.shape[1] >= 1 and np.isfinite(found).all() and found.std() > 0
+
+
+@every_recipe
+def test_rows_are_in_input_order(adata, base, model, recipe):
+    """Each row tells how many genes its own cell has, and not how many another cell has."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import cross_val_score
+
+    found = base(model, recipe)
+    detected = np.diff(adata.X.indptr).astype(float)
+    detected = (detected - detected.mean()) / detected.std()
+    rows = (found - found.mean(axis=0)) / np.maximum(found.std(axis=0), 1e-6)
+    ridge = RidgeCV(np.logspace(0, 4, 9))
+    # Contiguous folds follow the batches of the file; these do not.
+    order = np.random.default_rng(0).permutation(adata.n_obs)
+    explained = cross_val_score(ridge, rows[order], detected[order], cv=5).mean()
+    misplaced = cross_val_score(ridge, np.roll(rows, 1, axis=0)[order], detected[order], cv=5).mean()
+    if model == "random":
+        assert explained < 0.1
+    else:
+        assert explained > 0.2 and explained > misplaced + 0.1
+
+
+@pytest.mark.parametrize("model", ["hvg", "pca", "depth-only"])
+def test_another_order_of_cells_gives_the_same_rows_in_that_order(adata, base, model):
+    order = np.random.default_rng(1).permutation(adata.n_obs)
+    found = embedding.embed(adata[order].copy(), model)
+    expected = base(model, catalog.model(model).recipe)[order]
+    # The last components are close to each other and may turn into one another: the first ones may not.
+    assert same_up_to_sign(found[:, :10], expected[:, :10], atol=1e-3)
+
+
+@every_recipe
+def test_same_seed_same_bytes(adata, base, model, recipe):
+    assert embedding.embed(adata, model, recipe, seed=0).tobytes() == base(model, recipe).tobytes()
+
+
+@every_recipe
+def test_another_seed(adata, base, model, recipe):
+    other = embedding.embed(adata, model, recipe, seed=1)
+    assert other.shape == base(model, recipe).shape
+    if model in SEEDED:
+        assert not np.allclose(other, base(model, recipe), atol=1e-3)
+    if model in UNSEEDED:
+        assert other.tobytes() == base(model, recipe).tobytes()
+
+
+@every_recipe
+def test_callers_data_is_not_changed(adata, model, recipe):
+    mine = adata.copy()
+    mine.obsm["X_mine"] = np.ones((mine.n_obs, 2))
+    mine.uns["mine"] = {"a": 1}
+    before = mine.copy()
+    embedding.embed(mine, model, recipe)
+    assert content_hash(mine) == content_hash(before)
+    assert mine.X.data.tobytes() == before.X.data.tobytes() and (mine.X.indices == before.X.indices).all()
+    assert mine.obs.equals(before.obs) and mine.var.equals(before.var)
+    assert list(mine.obsm) == ["X_mine"] and (mine.obsm["X_mine"] == 1).all()
+    assert dict(mine.uns) == dict(before.uns) and not mine.layers and not mine.obsp
+
+
+def test_cells_hold_no_labels(adata):
+    assert {field.name for field in fields(Cells)} == {"counts", "genes", "library_size", "batches"}
+    assert Cells.of(adata, with_batches=False).batches is None
+    assert list(Cells.of(adata, with_batches=True).batches) == list(adata.obs["batch"])
+
+
+@every_recipe
+def test_labels_are_never_seen(adata, base, model, recipe):
+    mixed = adata.copy()
+    mixed.obs["cell_type"] = mixed.obs["cell_type"].to_numpy()[np.random.default_rng(0).permutation(260)]
+    assert (mixed.obs["cell_type"] != adata.obs["cell_type"]).sum() > 100
+    assert embedding.embed(mixed, model, recipe).tobytes() == base(model, recipe).tobytes()
+    if recipe == catalog.model(model).recipe:
+        del mixed.obs["cell_type"]
+        assert embedding.embed(mixed, model, recipe).tobytes() == base(model, recipe).tobytes()
+
+
+@every_recipe
+def test_batches_matter_only_where_the_card_says_so(adata, base, model, recipe):
+    mixed = adata.copy()
+    mixed.obs["batch"] = mixed.obs["batch"].to_numpy()[np.random.default_rng(0).permutation(260)]
+    found = embedding.embed(mixed, model, recipe)
+    if "batch" in catalog.model(model).uses:
+        assert not np.allclose(found, base(model, recipe), atol=1e-3)
+    else:
+        assert found.tobytes() == base(model, recipe).tobytes()
+
+
+@every_recipe
+def test_fewer_genes_than_asked_for(adata, model, recipe):
+    few = adata[:, :30].copy()
+    few = few[np.diff(few.X.indptr) > 0].copy()
+    found = embedding.embed(few, model, recipe)
+    assert found.dtype == np.float32 and len(found) == few.n_obs and np.isfinite(found).all()
+    kept = int(baselines.detected(few.X, 10).sum())
+    assert found.shape[1] == {"hvg": kept, "pca": kept - 1, "harmony": kept - 1}.get(model, found.shape[1])
+
+
+@pytest.mark.parametrize(("model", "recipe"), GENE_RECIPES, ids=map("@".join, GENE_RECIPES))
+def test_no_gene_in_enough_cells_is_a_clear_error(adata, model, recipe):
+    tiny = adata[[0, 1, 2, 3, 256, 257, 258, 259]].copy()
+    with pytest.raises(ValueError, match="no gene is detected in at least 10 cells of 8: give more cells"):
+        embedding.embed(tiny, model, recipe)
+
+
+def test_unknown_names_are_answered(adata):
+    with pytest.raises(catalog.CatalogError, match="no model is called 'pcaa'. Did you mean pca"):
+        embedding.embed(adata, "pcaa")
+    with pytest.raises(catalog.CatalogError, match="no recipe of pca is called 'papr'"):
+        embedding.embed(adata, "pca", "papr")
+    with pytest.raises(catalog.CatalogError, match="label-oracle is made from labels"):
+        embedding.embed(adata, "label-oracle")
+
+
+@pytest.mark.parametrize("wrong", [np.ones(260), np.ones((259, 2), np.float32), np.ones((260, 2))])
+def test_a_model_that_returns_no_embedding_is_named(adata, monkeypatch, wrong):
+    class Wrong:
+        def embed(self, cells, seed):
+            return wrong
+
+    monkeypatch.setattr(models, "load", lambda *_: Wrong())
+    with pytest.raises(embedding.EmbeddingError, match=r"pca returned .* expected float32 of shape \(260"):
+        embedding.embed(adata, "pca")
+
+
+# -- normalisation and baselines against their references
+
+
+def test_values_are_scaled_by_the_library_size_not_the_row_sum():
+    counts = sparse.csr_matrix(np.array([[1, 3], [2, 0]], np.float32))
+    cells = Cells(counts, None, np.array([10.0, 4.0]))
+    expected = np.log1p([[1000, 3000], [5000, 0]])
+    assert np.allclose(cells.log_normalized().toarray(), expected, rtol=1e-6)
+    assert np.allclose(cells.log_normalized(100).toarray(), np.log1p([[10, 30], [50, 0]]), rtol=1e-6)
+    assert (counts.toarray() == [[1, 3], [2, 0]]).all()
+
+
+@pytest.fixture(scope="module")
+def by_scanpy(adata):
+    """The paper's preparation, run in scanpy alone."""
+    import scanpy as sc
+
+    reference = AnnData(adata.X.copy(), var=adata.var[[]])
+    sc.pp.filter_genes(reference, min_cells=10)
+    # Library sizes of the simulated atlas are row sums over all genes.
+    reference.X = reference.X.multiply(1e4 / adata.X.sum(axis=1)).tocsr()
+    sc.pp.log1p(reference)
+    sc.pp.highly_variable_genes(reference, flavor="seurat", n_top_genes=80)
+    return reference[:, reference.var["highly_variable"]].copy()
+
+
+def test_variable_genes_are_those_of_scanpy(adata, by_scanpy):
+    cells = Cells.of(adata, with_batches=False)
+    found = baselines.HighlyVariableGenes(n_genes=80).embed(cells, 0)
+    assert found.shape == by_scanpy.shape == (260, 80)
+    assert np.allclose(found, by_scanpy.X.toarray(), atol=1e-5)
+
+
+def test_components_are_those_of_sklearn(adata, by_scanpy):
+    from sklearn.decomposition import PCA
+
+    found = baselines.Pca(n_components=10, n_genes=80).embed(Cells.of(adata, with_batches=False), 0)
+    expected = PCA(10, svd_solver="full").fit_transform(by_scanpy.X.toarray().astype(np.float64))
+    assert same_up_to_sign(found, expected, atol=1e-3)
+    assert np.allclose(found.mean(axis=0), 0, atol=1e-4)
+
+
+def test_harmony_needs_two_batches(adata):
+    one = adata.copy()
+    one.obs["batch"] = "one"
+    with pytest.raises(ValueError, match="Harmony needs at least two batches.*Use `pca` instead"):
+        embedding.embed(one, "harmony")
+
+
+def test_scvi_and_others_run_on_one_batch(adata):
+    one = adata.copy()
+    one.obs["batch"] = "one"
+    assert embedding.embed(one, "scvi", "short").shape == (260, 30)
+    assert embedding.embed(one, "pca").shape == (260, 50)
+
+
+def mixing(values, batches):
+    """iLISI with equal weights for 50 neighbours: that of scib-metrics compiles for longer than all else here."""
+    nearest = np.asarray(batches)[metrics.nearest_neighbors(values, 50).indices]
+    shares = np.stack([(nearest == batch).mean(axis=1) for batch in np.unique(batches)])
+    return (np.median(1 / (shares**2).sum(axis=0)) - 1) / (len(shares) - 1)
+
+
+def test_harmony_mixes_batches_that_pca_keeps_apart():
+    strong = atlas(n_cells=900, composition_strength=0.2)
+    pca, harmony = (embedding.embed(strong, model) for model in ("pca", "harmony"))
+    batches, labels = strong.obs["batch"], strong.obs["cell_type"]
+    assert mixing(pca, batches) < 0.5 and mixing(harmony, batches) > mixing(pca, batches) + 0.3
+    before, after = (metrics.asw_label(values, labels) for values in (pca, harmony))
+    assert after > before - 0.02  # the types are not paid for it
+
+
+def test_scvi_learns_with_epochs(adata, base):
+    """Trained longer, it tells the types better apart than after one pass over the cells."""
+    trained = replace(load_at_full_length("scvi", "short"), epochs=12)
+    values = trained.embed(Cells.of(adata, with_batches=True), 0)
+    assert values.shape == (260, 30) and values.dtype == np.float32
+    labels = adata.obs["cell_type"]
+    once, longer = (metrics.asw_label(found, labels) for found in (base("scvi", "short"), values))
+    assert longer > once + 0.01
+
+
+def test_recipes_reach_the_model():
+    assert load_at_full_length("scvi").epochs is None
+    assert load_at_full_length("scvi", "short").epochs == 60
+    assert load_at_full_length("hvg").n_genes == 2000 and load_at_full_length("random").dim == 50
+
+
+# -- controls
+
+
+def test_shuffled_genes_keep_each_cells_values(adata):
+    shuffled = controls.shuffle_genes(adata.X, seed=0)
+    assert shuffled.shape == adata.shape and (np.diff(shuffled.indptr) == np.diff(adata.X.indptr)).all()
+    assert (shuffled.sum(axis=1) == adata.X.sum(axis=1)).all()
+    for cell in range(adata.n_obs):
+        row = slice(shuffled.indptr[cell], shuffled.indptr[cell + 1])
+        assert len(set(shuffled.indices[row])) == row.stop - row.start
+        assert sorted(shuffled.data[row]) == sorted(adata.X.data[row])
+    # Every gene is as likely as any other: what one gene held on average is gone.
+    assert np.ptp((shuffled > 0).mean(axis=0)) < 0.5 * np.ptp((adata.X > 0).mean(axis=0))
+    assert (controls.shuffle_genes(adata.X, 0) != shuffled).nnz == 0
+    assert (controls.shuffle_genes(adata.X, 1) != shuffled).nnz > 0
+
+
+def test_shuffled_genes_lose_the_cell_types(adata, base):
+    found = {
+        model: metrics.score(
+            base(model, "standard"), adata.obs["cell_type"], names=["avg_bio", "nmi", "ari"]
+        ).set_index("metric")["value"]
+        for model in ("pca", "shuffled-genes", "random")
+    }
+    assert found["pca"]["avg_bio"] > 0.5
+    assert found["shuffled-genes"]["avg_bio"] < 0.35 and found["shuffled-genes"]["ari"] < 0.15
+    assert found["random"]["ari"] < 0.1
+
+
+def test_depth_only_is_the_depth(adata, base):
+    found = base("depth-only", "standard")
+    assert found.shape == (260, 2)
+    for column, known in enumerate([adata.obs["library_size"], np.diff(adata.X.indptr)]):
+        assert np.corrcoef(found[:, column], np.log1p(known))[0, 1] > 0.999
+    assert np.allclose(found.mean(axis=0), 0, atol=1e-5) and np.allclose(found.std(axis=0), 1, atol=1e-5)
+
+
+def test_depth_only_of_equal_cells_is_finite(adata):
+    equal = AnnData(sparse.csr_matrix(np.ones((20, 5), np.float32)))
+    equal.obs["library_size"], equal.obs["batch"] = 5.0, "one"
+    assert (embedding.embed(equal, "depth-only") == 0).all()
+
+
+def test_random_is_standard_normal(base):
+    found = base("random", "standard")
+    assert found.shape == (260, 50) and abs(found.mean()) < 0.03 and abs(found.std() - 1) < 0.03
+    off_diagonal = np.corrcoef(found)[np.triu_indices(260, 1)]
+    assert abs(off_diagonal.mean()) < 0.01

@@ -1,0 +1,333 @@
+"""The steps of a run: what is stored, when it is used again, and how scores become a table."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zeroshot import catalog, dependencies, embedding, metrics, paths, pipeline, results, stamp, store
+from zeroshot.data import content_hash, contract, simulate_atlas
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of its own with an empty store."""
+    (tmp_path / "data").mkdir()
+    for name in ("datasets", "models", "studies"):
+        shutil.copy(CHECKOUT / "data" / f"{name}.yml", tmp_path / "data")
+    monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
+    monkeypatch.delenv("ZEROSHOT_POLICY", raising=False)
+    return tmp_path
+
+
+def toy(seed=0):
+    raw = simulate_atlas(n_cells=240, n_genes=230, n_batches=2, seed=seed)
+    adata = contract(raw, name="toy", batch_key="batch")
+    adata.uns["dataset"] = {"name": "toy", "content_hash": content_hash(adata)}
+    return adata
+
+
+@pytest.fixture(scope="module")
+def atlas():
+    return toy()
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often an embedding, a table of scores or a UMAP was really computed; scoring is quick."""
+    counts = {"embed": 0, "score": 0, "project_umap": 0}
+    real_embed, real_score = embedding.embed, metrics.score
+
+    def embed(*args, **options):
+        counts["embed"] += 1
+        return real_embed(*args, **options)
+
+    def score(*args, **options):
+        counts["score"] += 1
+        return real_score(*args, names=["asw_label", "pcr"], **options)
+
+    def project_umap(values, seed=0):
+        counts["project_umap"] += 1
+        return values[:, :2] + seed
+
+    monkeypatch.setattr(embedding, "embed", embed)
+    monkeypatch.setattr(metrics, "score", score)
+    monkeypatch.setattr(embedding, "project_umap", project_umap)
+    return counts
+
+
+# -- stored once, used again
+
+
+def test_each_step_is_computed_once_and_kept(project, atlas, counted):
+    first = pipeline.embed(atlas, "pca")
+    assert not first.reused and first.path == paths.artifacts() / "embedding" / first.key
+    scores, drawn = pipeline.score(atlas, first), pipeline.project(first)
+    again = pipeline.embed(atlas, "pca")
+    assert again.reused and again.key == first.key
+    assert again.load("embedding").tobytes() == embedding.embed(atlas, "pca").tobytes()
+    scored = pipeline.score(atlas, again)
+    assert scored.reused and scored.key == scores.key
+    assert (pipeline.project(again) == drawn).all()
+    assert counted == {"embed": 2, "score": 1, "project_umap": 1}  # one of the two was this test's own
+    assert list(scored.load("scores").columns) == ["metric", "group", "value", "note"]
+    assert scored.load("checks")["passed"].all()
+
+
+def test_provenance_names_all_inputs(project, atlas):
+    found = pipeline.embed(atlas, "pca", seed=4).provenance
+    assert found["stage"] == "embedding" and found["inputs"]["seed"] == 4
+    assert found["inputs"]["data"] == atlas.uns["dataset"]["content_hash"]
+    assert found["inputs"]["parameters"] == {"n_components": 50, "n_genes": 2000, "min_cells": 10}
+    assert (found["inputs"]["model"], found["inputs"]["recipe"]) == ("pca", "standard")
+    assert {"commit", "packages", "device", "seconds", "peak_memory_mb", "python"} <= set(found)
+
+
+def test_default_recipe_and_its_name_are_one_key(project, atlas):
+    assert pipeline.embed(atlas, "random").key == pipeline.embed(atlas, "random", "standard").key
+
+
+def edit(project, registry, old, new):
+    path = project / "data" / f"{registry}.yml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def test_key_follows_everything_the_embedding_depends_on(project, atlas, monkeypatch):
+    keys = [pipeline.embed(atlas, "random").key]
+    keys.append(pipeline.embed(atlas, "random", seed=1).key)
+    keys.append(pipeline.embed(atlas, "depth-only").key)
+    keys.append(pipeline.embed(toy(seed=1), "random").key)
+    recipe = "      source: this book\n      parameters: {dim: 50}\n"
+    edit(project, "models", recipe, recipe + "    same: {source: this book, parameters: {dim: 50}}\n")
+    assert pipeline.embed(atlas, "random").key == keys[0]  # what another recipe says does not matter
+    keys.append(pipeline.embed(atlas, "random", "same").key)
+    edit(project, "models", "{dim: 50}", "{dim: 49}")
+    keys.append(pipeline.embed(atlas, "random").key)
+    edit(project, "models", "  title: random\n", "  title: random\n  version: 2\n")
+    keys.append(pipeline.embed(atlas, "random").key)
+    with monkeypatch.context() as patch:
+        patch.setattr(dependencies, "code_hash", lambda modules: "other code")
+        keys.append(pipeline.embed(atlas, "random").key)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "versions", lambda: {"zeroshot": "0", "numpy": "99"})
+        keys.append(pipeline.embed(atlas, "random").key)
+    assert len(set(keys)) == len(keys) == 9
+
+
+def test_key_does_not_follow_what_changes_no_number(project, atlas, monkeypatch):
+    first = pipeline.embed(atlas, "random")
+    edit(project, "models", "  title: random\n", "  title: noise\n")
+    monkeypatch.setattr(store, "versions", lambda known=store.versions(): known | {"zeroshot": "99"})
+    monkeypatch.setattr(store, "commit", lambda: "another")
+    named = atlas.copy()
+    named.uns["dataset"] = atlas.uns["dataset"] | {"name": "another name"}
+    assert pipeline.embed(named, "random").key == first.key
+
+
+def test_scores_follow_the_bytes_of_the_embedding(project, atlas, counted):
+    a, b = pipeline.embed(atlas, "random"), pipeline.embed(atlas, "random", seed=1)
+    keys = {pipeline.score(atlas, a).key, pipeline.score(atlas, b).key, pipeline.score(atlas, a, seed=1).key}
+    assert len(keys) == 3 and counted["score"] == 3
+    assert not (pipeline.project(a) == pipeline.project(a, seed=1)).all() and counted["project_umap"] == 2
+    # The same values under another key are not scored again.
+    copied = store.load_or_compute("embedding", {"copy": 1}, lambda: {"embedding": a.load("embedding")})
+    assert pipeline.score(atlas, copied).reused
+
+
+def test_label_oracle_is_made_from_the_labels(project, atlas):
+    found = pipeline.embed(atlas, "label-oracle", seed=2).load("embedding")
+    expected = metrics.label_oracle(atlas.obs["cell_type"].to_numpy(), seed=2)
+    assert found.tobytes() == expected.tobytes()
+
+
+def test_unknown_recipe_stores_nothing(project, atlas):
+    with pytest.raises(catalog.CatalogError, match="no recipe of pca is called 'paper'"):
+        pipeline.embed(atlas, "pca", "paper")
+    assert not paths.artifacts().exists()
+
+
+def test_a_failure_while_embedding_leaves_nothing(project, atlas, monkeypatch):
+    def fails(*_, **__):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(embedding, "embed", fails)
+    with pytest.raises(MemoryError):
+        pipeline.embed(atlas, "pca")
+    assert not list((paths.artifacts() / "embedding").iterdir())
+
+
+# -- the gate
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.full((240, 3), np.nan, np.float32), "finite values: 240 cells with NaN or infinity"),
+        (np.ones((240, 3), np.float32), "not constant: 1 distinct rows"),
+        (np.eye(239, 3, dtype=np.float32), r"one row per cell: shape \(239, 3\) for 240 cells"),
+    ],
+)
+def test_an_embedding_that_fails_is_not_scored(project, atlas, counted, values, reason):
+    bad = store.load_or_compute("embedding", {"bad": reason}, lambda: {"embedding": values})
+    artifact = pipeline.score(atlas, bad)
+    scores, checks = artifact.load("scores"), artifact.load("checks")
+    assert counted["score"] == 0 and scores["value"].isna().all()
+    assert list(scores["metric"]) == list(metrics.METRICS)
+    assert scores["note"].str.contains(f"integrity gate and is not scored: .*{reason}").all()
+    assert not checks["passed"].all()
+    assert pipeline.score(atlas, bad).reused
+
+
+# -- policy
+
+
+def test_policy_comes_from_the_environment(project, atlas, counted, monkeypatch):
+    assert pipeline.policy() == "reuse"
+    monkeypatch.setenv("ZEROSHOT_POLICY", "only-stored")
+    with pytest.raises(store.NotStoredError, match="no embedding is stored"):
+        pipeline.embed(atlas, "random")
+    monkeypatch.setenv("ZEROSHOT_POLICY", "recompute")
+    keys = {pipeline.embed(atlas, "random").key for _ in range(2)}
+    assert len(keys) == 1 and counted["embed"] == 2
+    monkeypatch.setenv("ZEROSHOT_POLICY", "only-stored")
+    stored = pipeline.embed(atlas, "random")
+    assert stored.reused and counted["embed"] == 2
+    for step in (lambda: pipeline.score(atlas, stored), lambda: pipeline.project(stored)):
+        with pytest.raises(store.NotStoredError):
+            step()
+    monkeypatch.setenv("ZEROSHOT_POLICY", "often")
+    with pytest.raises(ValueError, match="unknown policy 'often': expected one of reuse"):
+        pipeline.embed(atlas, "random")
+
+
+@pytest.mark.parametrize(("cells", "neighbors"), [(40, 15), (9, 8)])
+def test_umap_is_drawn_as_the_paper_does(monkeypatch, cells, neighbors):
+    """The settings only: compiling UMAP takes longer than all else here, and every run page draws one."""
+
+    class Umap:
+        def __init__(self, **settings):
+            self.settings = settings
+
+        def fit_transform(self, values):
+            known = {"n_neighbors": neighbors, "min_dist": 0.3, "random_state": 7, "n_jobs": 1}
+            assert self.settings == known
+            return values[:, :2].astype(np.float64)
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Umap))
+    found = embedding.project_umap(np.ones((cells, 5), np.float32), seed=7)
+    assert found.shape == (cells, 2) and found.dtype == np.float32
+
+
+# -- results
+
+
+def executed(folder, record, name="page.ipynb"):
+    """An executed notebook as papermill leaves it, its stamp in the last code cell."""
+    outputs = [{"output_type": "execute_result", "data": {stamp.MIME: record, "text/plain": "x"}}]
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": "# One run"},
+        {"cell_type": "code", "metadata": {}, "source": "1", "outputs": [{"output_type": "stream"}]},
+        {"cell_type": "code", "metadata": {}, "source": "stamp()", "outputs": outputs if record else []},
+        {"cell_type": "markdown", "metadata": {}, "source": "the end"},
+    ]
+    path = folder / name
+    path.write_text(json.dumps({"cells": cells, "metadata": {}}))
+    return path
+
+
+def page(folder, atlas, model, recipe=None, dataset="toy", subset=None, seed=0):
+    """Run the steps of a page and write it."""
+    embedded = pipeline.embed(atlas, model, recipe, seed=seed)
+    scores = pipeline.score(atlas, embedded, seed=seed)
+    given = {"dataset": dataset, "model": model, "recipe": recipe, "seed": seed, "subset": subset}
+    record = stamp.stamp("run", atlas, [embedded, scores], **given)
+    return executed(folder, record.record, f"{dataset}-{model}-{recipe}.ipynb"), scores
+
+
+def test_stamp_is_read_back(project, atlas, counted, tmp_path):
+    path, scores = page(tmp_path, atlas, "pca", subset=240)
+    found = stamp.read(path)
+    assert found["artifacts"] == {"embedding": pipeline.embed(atlas, "pca").key, "scores": scores.key}
+    assert found["data"] == atlas.uns["dataset"]["content_hash"] and found["n_cells"] == 240
+    assert found["command"] == (
+        "zeroshot notebook run -p 'dataset=\"toy\"' -p 'model=\"pca\"' -p recipe=null -p seed=0 -p subset=240 "
+        "--output run-again.ipynb"
+    )
+    with pytest.raises(ValueError, match="carries no stamp: execute it"):
+        stamp.read(executed(tmp_path, None, "unfinished.ipynb"))
+
+
+def test_stamp_escapes_what_it_shows(project, atlas):
+    shown = stamp.stamp("run", atlas, [], dataset="<script>alert(1)</script>")
+    bundle = shown._repr_mimebundle_()
+    assert "<script>" not in bundle["text/html"] and "&lt;script&gt;" in bundle["text/html"]
+    assert bundle[stamp.MIME]["parameters"] == {"dataset": "<script>alert(1)</script>"}
+
+
+def test_scores_are_collected_from_pages(project, atlas, counted, tmp_path):
+    made = [page(tmp_path, atlas, "random", "standard"), page(tmp_path, atlas, "pca", subset=240)]
+    table = results.collect("mine", [path for path, _ in made])
+    assert list(table.columns) == results.COLUMNS
+    assert list(table["model"]) == ["pca", "pca", "random", "random"]  # sorted, metrics in their order
+    assert list(table["metric"]) == ["asw_label", "pcr"] * 2
+    assert set(table["study"]) == {"mine"} and set(table["n_cells"]) == {240}
+    pca = table[table["model"] == "pca"]
+    assert set(pca["recipe"]) == {"standard"} and set(pca["subset"]) == {240}
+    assert set(table.loc[table["model"] == "random", "subset"]) == {"all"}
+    assert set(pca["artifact"]) == {made[1][1].key}
+    assert list(pca["value"]) == list(made[1][1].load("scores")["value"])
+
+
+def test_scores_gone_from_the_store_are_an_error(project, atlas, counted, tmp_path):
+    path, scores = page(tmp_path, atlas, "random")
+    shutil.rmtree(scores.path)
+    with pytest.raises(
+        LookupError, match=f"names scores {scores.key}, which are not in.*run the study again"
+    ):
+        results.collect("mine", [path])
+
+
+def test_scores_survive_the_file(project, atlas, counted, tmp_path):
+    paths.study("mine").mkdir(parents=True)
+    files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca", subset=240)[0]]
+    assert results.main(["mine", str(paths.study("mine") / "scores.csv"), *map(str, files)]) == 0
+    loaded, collected = results.load("mine"), results.collect("mine", files)
+    assert list(loaded.columns) == results.COLUMNS and len(loaded) == 4
+    assert (loaded["value"] == collected["value"]).all()
+    assert (loaded["note"] == "").all() and list(loaded["subset"]) == ["240", "240", "all", "all"]
+
+
+def test_no_pages_give_an_empty_table(project):
+    table = results.collect("mine", [])
+    assert table.empty and list(table.columns) == results.COLUMNS
+    paths.study("mine").mkdir(parents=True)
+    table.to_csv(paths.study("mine") / "scores.csv", index=False)
+    assert results.load("mine").empty
+
+
+def test_study_that_was_not_run(project):
+    with pytest.raises(
+        FileNotFoundError, match=r"scores.csv does not exist. Run the study first: `zeroshot run"
+    ):
+        results.load("mine")
+
+
+def test_wide_table():
+    rows = [
+        ("one", "random", 0.1), ("one", "pca", 0.7), ("two", "random", 0.2), ("two", "pca", 0.9),
+        ("one", "harmony", 0.95), ("two", "harmony", np.nan),
+    ]  # fmt: skip
+    scores = pd.DataFrame(rows, columns=["dataset", "model", "value"]).assign(metric="avg_bio")
+    other = scores.assign(metric="nmi", value=0.0)
+    table = results.wide(pd.concat([scores, other]), "avg_bio")
+    assert list(table.columns) == ["one", "two"] and list(table.index) == ["Harmony", "PCA", "random"]
+    assert table.loc["PCA"].tolist() == [0.7, 0.9] and np.isnan(table.loc["Harmony", "two"])
+    assert (results.wide(pd.concat([scores, other]), "nmi").fillna(0) == 0).all(axis=None)

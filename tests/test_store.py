@@ -1,0 +1,451 @@
+"""The store: keys, policies, round trips, and that no accident leaves half a result."""
+
+import importlib.metadata
+import json
+import os
+import pickle
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from zeroshot import paths, store
+
+INPUTS = {"data": "abc", "seed": 0}
+
+
+def stored(stage: str = "stage") -> list[str]:
+    """Names of everything in a stage's folder, hidden leftovers included."""
+    folder = paths.artifacts() / stage
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def compute(values: dict, calls: list | None = None):
+    def once():
+        if calls is not None:
+            calls.append(1)
+        return values
+
+    return once
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+def test_key_does_not_depend_on_the_order_of_fields():
+    one = {"a": 1, "b": {"c": [1, 2], "d": None}}
+    other = {"b": {"d": None, "c": [1, 2]}, "a": 1}
+    assert store.key_of(one) == store.key_of(other)
+    assert len(store.key_of(one)) == 20 and set(store.key_of(one)) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": [2, 1]},
+        {"a": [1, 2.5]},
+        {"a": ["1", 2]},
+        {"b": [1, 2]},
+        {"a": [1, 2], "b": None},
+        {},
+        {"a": [True, 2]},
+    ],
+)
+def test_key_depends_on_content(other):
+    assert store.key_of({"a": [1, 2]}) != store.key_of(other)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, np.float32(1), np.arange(2), Path("x"), b"bytes"])
+def test_key_of_anything_but_json_is_refused(value):
+    with pytest.raises(TypeError):
+        store.key_of({"a": value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_key_of_nan_is_refused(value):
+    with pytest.raises(ValueError, match="JSON"):
+        store.key_of({"a": value})
+
+
+# -- policies --------------------------------------------------------------------------------------
+
+
+def test_reuse_computes_once(home):
+    calls = []
+    first = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}, calls))
+    again = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(9)}, calls))
+    assert len(calls) == 1 and (first.reused, again.reused) == (False, True)
+    assert first.path == again.path and first.key == store.key_of(INPUTS)
+    assert again.load("x").tolist() == [0, 1, 2]
+    store.load_or_compute("stage", INPUTS | {"seed": 1}, compute({"x": np.arange(3)}, calls))
+    store.load_or_compute("other", INPUTS, compute({"x": np.arange(3)}, calls))
+    assert len(calls) == 3, "another pre-image or another stage is another result"
+
+
+def test_recompute_replaces_what_is_stored_and_leaves_nothing_else(home):
+    store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3), "old": np.zeros(1)}))
+    new = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(9)}), "recompute")
+    assert not new.reused and len(new.load("x")) == 9
+    assert stored() == [new.key], "the replaced artifact is gone"
+    with pytest.raises(KeyError, match=r"holds no 'old'; it holds \['x'\]"):
+        new.load("old")
+
+
+def test_failing_recompute_keeps_what_was_stored(home):
+    first = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+    with pytest.raises(ZeroDivisionError):
+        store.load_or_compute("stage", INPUTS, lambda: 1 / 0, "recompute")
+    assert stored() == [first.key] and len(first.load("x")) == 3
+
+
+def test_only_stored_never_computes(home):
+    calls = []
+    with pytest.raises(store.NotStoredError, match=r"no stage is stored for.*abc.*policy 'reuse'"):
+        store.load_or_compute("stage", INPUTS, compute({}, calls), "only-stored")
+    assert not calls and stored() == []
+    store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+    assert store.load_or_compute("stage", INPUTS, compute({}, calls), "only-stored").reused and not calls
+
+
+def test_unknown_policy_is_refused(home):
+    with pytest.raises(ValueError, match="unknown policy 'resue': expected one of reuse"):
+        store.load_or_compute("stage", INPUTS, compute({}), "resue")
+    assert stored() == []
+
+
+# -- what can be stored ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32),
+        np.array([[1.0, np.nan], [np.inf, -0.0]]),
+        np.array(["B", "µ"]),
+        np.zeros((0, 4), np.int8),
+    ],
+    ids=["float32", "specials", "strings", "empty"],
+)
+def test_array_round_trip(home, array):
+    back = store.load_or_compute("stage", INPUTS, compute({"x": array})).load("x")
+    assert back.dtype == array.dtype and back.tobytes() == array.tobytes() and back.shape == array.shape
+
+
+def test_table_round_trip_to_the_last_bit(home):
+    table = pd.DataFrame(
+        {
+            "cell_type": ["NA", "null", "T, CD4", 'with "quotes"', "µ"]
+            * 200,  # labels that CSV readers trip over
+            "value": np.random.default_rng(0).normal(size=1000) * 10.0 ** np.arange(-10, 10).repeat(50),
+            "count": np.arange(1000),
+            "passed": [True, False] * 500,
+        }
+    )
+    table.loc[7, "value"] = np.nan
+    back = store.load_or_compute("stage", INPUTS, compute({"t": table})).load("t")
+    pd.testing.assert_frame_equal(back, table, check_exact=True)
+
+
+def test_dict_round_trip(home):
+    value = {"b": [1, 2.5, None, True], "a": {"ü": "ß"}}
+    assert store.load_or_compute("stage", INPUTS, compute({"d": value})).load("d") == value
+
+
+def test_cells_round_trip(home):
+    counts = sparse.random(20, 8, 0.3, "csr", dtype=np.float32, random_state=0)
+    obs = pd.DataFrame({"cell_type": pd.Categorical(["a", "b"] * 10)}, index=[f"c{i}" for i in range(20)])
+    adata = AnnData(counts, obs, pd.DataFrame(index=[f"g{i}" for i in range(8)]))
+    back = store.load_or_compute("stage", INPUTS, compute({"data": adata})).load("data")
+    assert (back.X != adata.X).nnz == 0 and back.X.format == "csr"
+    pd.testing.assert_frame_equal(back.obs, adata.obs)
+    assert back.var_names.equals(adata.var_names)
+
+
+def test_name_with_a_dot_keeps_its_name(home):
+    artifact = store.load_or_compute("stage", INPUTS, compute({"v1.5": np.arange(2), "v1.6": np.arange(3)}))
+    assert len(artifact.load("v1.5")) == 2 and len(artifact.load("v1.6")) == 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[1, 2], 3.0, "text", {"x": np.int64(3)}, {"x": Path("/tmp")}, np.array([object()])],
+    ids=["list", "number", "text", "numpy-in-dict", "path-in-dict", "objects"],
+)
+def test_what_would_not_come_back_the_same_is_refused(home, value):
+    with pytest.raises((TypeError, ValueError)):
+        store.load_or_compute("stage", INPUTS, compute({"first": np.arange(3), "x": value}))
+    assert stored() == [], "values written before the refused one are gone too"
+
+
+class Bomb:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_pickles_are_never_read(home, tmp_path):
+    artifact = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+    trace = tmp_path / "executed"
+    np.save(artifact.path / "x.npy", np.array([Bomb(trace)], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        artifact.load("x")
+    (artifact.path / "x.npy").write_bytes(pickle.dumps(Bomb(trace)))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        artifact.load("x")
+    assert not trace.exists()
+    np.load(artifact.path / "x.npy", allow_pickle=True)
+    assert trace.exists(), "the bomb would have gone off"
+
+
+# -- provenance ------------------------------------------------------------------------------------
+
+
+def test_provenance_says_what_made_the_result(home):
+    def slow():
+        time.sleep(0.05)
+        return {"x": np.ones(4_000_000)}  # 30 MiB
+
+    record = store.load_or_compute("stage", INPUTS, slow).provenance
+    assert record["stage"] == "stage" and record["inputs"] == INPUTS
+    assert 0.05 <= record["seconds"] < 20 and 30 < record["peak_memory_mb"] < 1e5
+    assert record["packages"]["numpy"] == np.__version__
+    assert set(record["packages"]) == set(store.RECORDED_PACKAGES)
+    assert record["packages"]["zeroshot"] == importlib.metadata.version("zeroshot")
+    assert record["device"] and record["python"].startswith("3.1")
+    assert record["finished"].endswith("+00:00")
+    assert store.key_of(record["inputs"]) == store.key_of(INPUTS), "the key can be checked from the record"
+
+
+def test_commit_outside_and_inside_git(home):
+    assert store.commit() == "unknown"
+    git = ["git", "-C", str(home), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "data"], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    clean = store.commit()
+    assert len(clean) == 12 and int(clean, 16) >= 0
+    (home / "new-file").write_text("untracked files change no result")
+    assert store.commit() == clean
+    (home / "data" / "studies.yml").write_text("changed")
+    assert store.commit() == f"{clean}-dirty"
+
+
+# -- atomicity -------------------------------------------------------------------------------------
+
+
+def test_a_compute_that_raises_leaves_nothing(home):
+    with pytest.raises(ZeroDivisionError):
+        store.load_or_compute("stage", INPUTS, lambda: 1 / 0)
+    assert stored() == []
+
+
+def test_an_interrupt_while_writing_leaves_nothing(home, monkeypatch):
+    write = store._write
+
+    def interrupted(path, value):
+        write(path, value)
+        if path.name == "second":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.load_or_compute("stage", INPUTS, compute({"first": np.arange(3), "second": np.arange(3)}))
+    assert stored() == []
+
+
+COMPUTE = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from zeroshot import store
+
+kill_at, ready, policy = sys.argv[1:]
+
+def pause(at):
+    if at == kill_at:
+        Path(ready).touch()
+        time.sleep(60)
+
+def compute():
+    pause("compute")
+    return {"first": np.arange(1000.0), "second": np.arange(10.0)}
+
+write = store._write
+
+def slow_write(path, value):
+    if kill_at == "half-written" and path.name == "second":
+        Path(f"{path}.npy").write_bytes(b"half an array")
+        pause("half-written")
+    write(path, value)
+    if path.name == "provenance":
+        pause("written")
+
+rename = Path.rename
+
+def slow_rename(self, target):
+    done = rename(self, target)
+    if Path(target).name == "replaced":
+        pause("moved-aside")
+    return done
+
+store._write, Path.rename = slow_write, slow_rename
+artifact = store.load_or_compute("stage", {"data": "abc", "seed": 0}, compute, policy)
+print(artifact.reused, artifact.load("first").sum(), artifact.load("second").sum())
+"""
+
+
+def kill_during(command: list[str], moment: str, ready: Path, policy: str) -> None:
+    process = subprocess.Popen([*command, moment, str(ready), policy])
+    try:
+        waited = time.monotonic() + 60
+        while not ready.exists():
+            assert process.poll() is None, "the process ended before it could be killed"
+            assert time.monotonic() < waited
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("moment", ["compute", "half-written", "written"])
+def test_kill_9_leaves_nothing_that_is_taken_for_a_result(home, script, tmp_path, moment):
+    command = script(COMPUTE)
+    kill_during(command, moment, tmp_path / "ready", "reuse")
+    assert [name for name in stored() if not name.startswith(".")] == []
+    with pytest.raises(store.NotStoredError):
+        store.load_or_compute("stage", INPUTS, compute({}), "only-stored")
+    again = subprocess.run([*command, "never", "-", "reuse"], capture_output=True, text=True, check=True)
+    assert again.stdout.split() == ["False", "499500.0", "45.0"]
+    # What the killed process left is hidden, and goes when it is old enough to be surely dead.
+    assert bool([name for name in stored() if name.startswith(".")]) == (moment != "compute")
+    store.remove_leftovers()
+    assert bool([name for name in stored() if name.startswith(".")]) == (moment != "compute")
+    store.remove_leftovers(older_than_seconds=-1)
+    assert stored() == [store.key_of(INPUTS)]
+
+
+@pytest.mark.parametrize("moment", ["half-written", "moved-aside"])
+def test_kill_9_while_replacing_leaves_a_whole_result_or_none(home, script, tmp_path, moment):
+    command = script(COMPUTE)
+    old = store.load_or_compute("stage", INPUTS, compute({"first": np.zeros(1), "second": np.zeros(1)}))
+    kill_during(command, moment, tmp_path / "ready", "recompute")
+    if moment == "half-written":
+        assert old.load("first").tolist() == [0.0] and old.load("second").tolist() == [0.0]
+    else:
+        assert not old.path.exists()
+    again = subprocess.run([*command, "never", "-", "recompute"], capture_output=True, text=True, check=True)
+    assert again.stdout.split() == ["False", "499500.0", "45.0"]
+
+
+CONCURRENT = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from zeroshot import store
+
+mine, other, policy = sys.argv[1:]
+
+def compute():
+    Path(mine).touch()
+    while not Path(other).exists():  # neither ends before both are in the middle of it
+        time.sleep(0.005)
+    return {"x": np.random.default_rng(0).normal(size=300_000)}
+
+for seed in range(10):
+    artifact = store.load_or_compute("stage", {"seed": seed}, compute, policy)
+    values = artifact.load("x") if policy == "reuse" else np.zeros(0)
+    print(artifact.key, artifact.reused, values.sum(), len(values))
+"""
+
+
+@pytest.mark.parametrize("policy", ["reuse", "recompute"])
+def test_two_processes_computing_the_same_both_get_it_whole(home, script, tmp_path, policy):
+    command = script(CONCURRENT)
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    pair = [
+        subprocess.Popen([*command, *names, policy], stdout=subprocess.PIPE, text=True)
+        for names in ((a, b), (b, a))
+    ]
+    printed = [process.communicate(timeout=120)[0].splitlines() for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    assert [len(lines) for lines in printed] == [10, 10]
+    assert printed[0][0].split()[1] == printed[1][0].split()[1] == "False", "both were computing the first"
+    keys = [store.key_of({"seed": seed}) for seed in range(10)]
+    assert stored() == sorted(keys), "no leftovers"
+    expected = np.random.default_rng(0).normal(size=300_000)
+    for key in keys:
+        np.testing.assert_array_equal(
+            store.Artifact(paths.artifacts() / "stage" / key, True).load("x"), expected
+        )
+    if policy == "reuse":
+        for lines in printed:
+            assert {tuple(line.split()[2:]) for line in lines} == {(str(expected.sum()), "300000")}
+
+
+def test_second_to_finish_leaves_the_first_result_alone(home):
+    first = []
+
+    def while_another_finishes():
+        other = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+        first.append((other.path / "x.npy").stat().st_ino)
+        return {"x": np.arange(3)}
+
+    artifact = store.load_or_compute("stage", INPUTS, while_another_finishes)
+    # Whoever holds the first result may be reading it right now.
+    assert [(artifact.path / "x.npy").stat().st_ino] == first
+    assert stored() == [artifact.key]
+
+
+def test_results_can_be_read_by_others_on_a_shared_disk(home):
+    artifact = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+    assert artifact.path.stat().st_mode & 0o777 == 0o755
+
+
+def test_leftovers_of_a_running_process_are_spared(home):
+    folder = paths.artifacts() / "stage"
+    for name in (".old-x", ".young-x", "complete"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "x.npy").touch()
+    day_ago = time.time() - 90_000
+    for name in (".old-x", "complete"):
+        os.utime(folder / name, (day_ago, day_ago))
+    store.remove_leftovers()
+    assert stored() == [".young-x", "complete"]
+
+
+# -- write_text ------------------------------------------------------------------------------------
+
+
+def test_write_text_keeps_the_time_when_nothing_changed(tmp_path):
+    file = tmp_path / "new" / "plan.json"
+    store.write_text(file, "ä")
+    assert file.read_text(encoding="utf-8") == "ä" and file.stat().st_mode & 0o777 == 0o644
+    os.utime(file, (1, 1))
+    store.write_text(file, "ä")
+    assert file.stat().st_mtime == 1
+    store.write_text(file, "b")
+    assert file.stat().st_mtime > 1 and file.read_text() == "b"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_write_text_replaces_the_file_and_never_writes_into_it(tmp_path):
+    file = tmp_path / "plan.json"
+    file.write_text("old")
+    with file.open() as reader:
+        store.write_text(file, "new")
+        assert reader.read() == "old", "somebody who was reading keeps the whole old text"
+
+
+def test_provenance_file_is_readable_json(home):
+    artifact = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+    assert json.loads((artifact.path / "provenance.json").read_text()) == artifact.provenance

@@ -1,0 +1,258 @@
+"""A study from end to end: what runs, what runs again, and what a kill -9 costs."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zeroshot import catalog, dependencies, study
+
+CHECKOUT = Path(__file__).parents[1]
+STAGED = ["lib", "notebooks", "data", "book", "profiles", "Snakefile", "_config.yml", "_toc.yml",
+          "CHANGELOG.md", "CONTRIBUTING.md", "README.md"]  # fmt: skip
+TINY = """
+tiny:
+  title: Tiny
+  description: One small simulated data set and three models.
+  datasets: [tiny-atlas]
+  models: [hvg, random, label-oracle]
+  chapters: [02_cell_types, 03_batches]
+"""
+TINY_ATLAS = """
+tiny-atlas:
+  title: Tiny atlas
+  description: A few simulated cells.
+  organism: human
+  tissue: blood
+  source: simulate
+  licence: CC0 1.0
+  label_key: cell_type
+  batch_key: batch
+  prepare: simulate_atlas
+  parameters: {n_cells: 160, n_genes: 250, n_batches: 2, batch_strength: 0.5, seed: 0}
+"""
+RUN_PAGES = {"runs/tiny-atlas/hvg", "runs/tiny-atlas/random", "runs/tiny-atlas/label-oracle"}
+CHAPTERS = {"notebooks/02_cell_types", "notebooks/03_batches"}
+
+
+def copy_project(root: Path) -> Path:
+    """A project of its own, library included, with a study that runs within a minute."""
+    root.mkdir()
+    for name in STAGED:
+        source = CHECKOUT / name
+        ignore = shutil.ignore_patterns("__pycache__", "downloads", "*.egg-info")
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=ignore)
+        else:
+            shutil.copy2(source, root / name)
+    for registry, entry in {"studies": TINY, "datasets": TINY_ATLAS}.items():
+        file = root / "data" / f"{registry}.yml"
+        file.write_text(file.read_text() + entry)
+    return root
+
+
+def environment(root: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(root / "lib"), "ZEROSHOT_HOME": str(root)}
+
+
+def start(root: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "zeroshot", *arguments]
+    return subprocess.Popen(
+        command, env=environment(root), cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def zeroshot(root: Path, *arguments: str, code: int = 0) -> str:
+    process = start(root, *arguments)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == code, output
+    return output
+
+
+def run_tiny(root: Path) -> str:
+    return zeroshot(root, "run", "tiny", "--cores", "2")
+
+
+def times(root: Path) -> dict[str, int]:
+    """When each page was executed."""
+    folder = root / "build" / "studies" / "tiny" / "executed"
+    return {
+        str(page.relative_to(folder).with_suffix("")): page.stat().st_mtime_ns
+        for page in folder.rglob("*.ipynb")
+    }
+
+
+def executed_between(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    return {page for page in after if before.get(page) != after[page]}
+
+
+def scores(root: Path) -> pd.DataFrame:
+    return pd.read_csv(root / "build" / "studies" / "tiny" / "scores.csv")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def would_run(root: Path) -> set[str]:
+    """Pages that the next run would execute, from Snakemake's own plan."""
+    output = zeroshot(root, "run", "tiny", "--dry-run")
+    runs = re.findall(r"^Job \d+: page (\S+) on (\S+)$", output, flags=re.MULTILINE)
+    chapters = re.findall(r"^Job \d+: chapter (\S+)$", output, flags=re.MULTILINE)
+    return {f"runs/{dataset}/{model}" for model, dataset in runs} | {f"notebooks/{name}" for name in chapters}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose tiny study has been run, undisturbed."""
+    root = copy_project(tmp_path_factory.mktemp("study") / "project")
+    run_tiny(root)
+    return root
+
+
+def test_every_page_is_executed_and_every_score_collected(finished: Path) -> None:
+    assert set(times(finished)) == RUN_PAGES | CHAPTERS
+    table = scores(finished)
+    assert set(table["model"]) == {"hvg", "random", "label-oracle"}
+    assert table.groupby("model")["metric"].nunique().nunique() == 1
+    best = table[table["metric"] == "avg_bio"].set_index("model")["value"]
+    assert best["label-oracle"] > best["hvg"] > best["random"]
+
+
+def test_unchanged_study_executes_nothing(finished: Path) -> None:
+    before = times(finished)
+    os.utime(finished / "notebooks" / "run.ipynb")  # touched, not changed
+    run_tiny(finished)
+    assert executed_between(before, times(finished)) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("notebooks/03_batches.ipynb", "# Are batches mixed?", "# Are the batches mixed?",
+         {"notebooks/03_batches"}),
+        ("notebooks/run.ipynb", "What does this model", "What can this model", RUN_PAGES),
+        ("lib/zeroshot/models/controls.py", '"""Noise of the size', '"""Pure noise of the size',
+         {"runs/tiny-atlas/random"}),
+        ("lib/zeroshot/cli.py", '"""List the models', '"""Print the models', set()),
+        ("lib/zeroshot/results.py", '"""Gather the scores', '"""Collect the scores', CHAPTERS),
+        ("data/models.yml", "50 independent Gaussian values", "Fifty independent Gaussian values",
+         {"runs/tiny-atlas/random"} | CHAPTERS),
+        ("data/models.yml", "The 50 principal components, corrected", "50 principal components, corrected",
+         set()),
+        ("data/datasets.yml", "A few simulated cells.", "Some simulated cells.", RUN_PAGES | CHAPTERS),
+    ],
+    ids=["chapter", "run notebook", "model module", "unrelated module", "results module", "model card",
+         "unrelated card", "data card"],
+)  # fmt: skip
+def test_a_change_reruns_what_depends_on_it(
+    finished: Path, file: str, old: str, new: str, expected: set[str]
+) -> None:
+    edit(finished / file, old, new)
+    try:
+        planned = would_run(finished)
+    finally:
+        edit(finished / file, new, old)
+    # Chapters that read scores follow their run pages; whether they execute is decided by content.
+    assert planned - CHAPTERS == expected - CHAPTERS
+    assert expected & CHAPTERS <= planned
+    if not expected & RUN_PAGES:
+        assert planned == expected
+
+
+def test_changed_chapter_is_executed_alone(finished: Path) -> None:
+    before = times(finished)
+    edit(finished / "notebooks" / "03_batches.ipynb", "# Are batches mixed?", "# Are batches well mixed?")
+    run_tiny(finished)
+    assert executed_between(before, times(finished)) == {"notebooks/03_batches"}
+
+
+@pytest.mark.parametrize("victim", ["command", "everything"])
+def test_kill_9_loses_nothing(finished: Path, tmp_path: Path, victim: str) -> None:
+    root = copy_project(tmp_path / "project")
+    process = start(root, "run", "tiny", "--cores", "2")
+    stored = root / "artifacts" / "scores"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not list(stored.glob("[!.]*")):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.1)
+    kept = {path.name: path.stat().st_mtime_ns for path in stored.glob("[!.]*/provenance.json")}
+    kept |= {
+        path.parent.name: path.stat().st_mtime_ns
+        for path in root.glob("artifacts/embedding/[!.]*/provenance.json")
+    }
+    assert kept
+    group = json.loads((root / "build" / "run.lock").read_text())["group"]
+    process.kill()
+    process.wait()
+    if victim == "everything":
+        os.killpg(group, signal.SIGKILL)
+    run_tiny(root)
+    assert set(times(root)) == RUN_PAGES | CHAPTERS
+    compared = ["dataset", "model", "metric", "value"]
+    pd.testing.assert_frame_equal(scores(root)[compared], scores(finished)[compared], check_exact=True)
+    for path in root.glob("artifacts/*/[!.]*/provenance.json"):
+        if path.parent.name in kept:
+            assert path.stat().st_mtime_ns == kept[path.parent.name], "finished work was repeated"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)
+
+
+def test_second_run_at_the_same_time_is_refused(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEROSHOT_HOME", str(finished))
+    with study._only_run():
+        output = zeroshot(finished, "run", "tiny", code=2)
+    assert f"another run is going on here (process {os.getpid()})" in output
+    assert "Traceback" not in output
+
+
+def test_failing_page_is_reported_and_others_are_kept(finished: Path) -> None:
+    edit(finished / "notebooks" / "02_cell_types.ipynb", "results.load(study)", "results.lode(study)")
+    try:
+        output = zeroshot(finished, "run", "tiny", code=2)
+        assert "has no attribute 'lode'" in output
+        assert "notebooks/02_cell_types" not in times(finished)
+        assert "notebooks/03_batches" in times(finished)
+    finally:
+        edit(finished / "notebooks" / "02_cell_types.ipynb", "results.lode(study)", "results.load(study)")
+    run_tiny(finished)
+    assert "notebooks/02_cell_types" in times(finished)
+
+
+def test_slurm_profile_plans_the_same_jobs(finished: Path) -> None:
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    shutil.rmtree(finished / "build" / "studies" / "tiny" / "executed" / "notebooks")
+    output = zeroshot(finished, "run", "tiny", "--profile", "profiles/slurm", "--dry-run")
+    assert re.search(r"^chapter\s+2$", output, flags=re.MULTILINE), output
+    run_tiny(finished)
+
+
+@pytest.mark.parametrize("name", list(catalog.studies()))
+def test_plans_of_every_study(name: str) -> None:
+    card = catalog.study(name)
+    pages = study.run_pages(card)
+    assert len(pages) + len(study.skipped(card)) == len(card.datasets) * len(card.models)
+    assert len({page.path for page in pages}) == len(pages)
+    for page in pages:
+        assert {"notebook", "modules", "packages", "data set", "model"} <= set(page.inputs)
+        assert "zeroshot.metrics.scoring" in page.inputs["modules"]
+    assert all(page.inputs["modules"] for page in study.chapters(card))
+    harmony = [page for page in pages if page.parameters["model"] == "harmony"]
+    assert all((catalog.dataset(page.parameters["dataset"]).batches or 2) > 1 for page in harmony)
+
+
+def test_run_pages_depend_on_their_own_model_only() -> None:
+    pages = {page.parameters["model"]: page for page in study.run_pages(catalog.study("default"))}
+    assert "zeroshot.models.controls" not in pages["pca"].inputs["modules"]
+    assert "zeroshot.models.controls" in pages["random"].inputs["modules"]
+    assert "zeroshot.study" not in dependencies.modules_of_notebook(CHECKOUT / "notebooks" / "run.ipynb")
