@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--cells N] [--repeats R]``: time, print a table, write build/benchmarks/metrics.json."""
+"""``python -m benchmarks [--cells N] [--repeats R]``: print a table and write it to build/benchmarks."""
 
 import argparse
 import sys

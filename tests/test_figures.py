@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from zeroshot import catalog, figures
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 - after the choice of the backend
+import matplotlib.pyplot as plt
 
 METRICS = {"avg_bio": "AvgBIO", "asw_label": "ASW"}
 

@@ -179,7 +179,7 @@ def test_no_gene_in_enough_cells_is_a_clear_error(adata, model, recipe):
 
 
 def test_unknown_names_are_answered(adata):
-    with pytest.raises(catalog.CatalogError, match="no model is called 'pcaa'. Did you mean pca"):
+    with pytest.raises(catalog.CatalogError, match=r"no model is called 'pcaa'. Did you mean pca"):
         embedding.embed(adata, "pcaa")
     with pytest.raises(catalog.CatalogError, match="no recipe of pca is called 'papr'"):
         embedding.embed(adata, "pca", "papr")
@@ -243,7 +243,7 @@ def test_components_are_those_of_sklearn(adata, by_scanpy):
 def test_harmony_needs_two_batches(adata):
     one = adata.copy()
     one.obs["batch"] = "one"
-    with pytest.raises(ValueError, match="Harmony needs at least two batches.*Use `pca` instead"):
+    with pytest.raises(ValueError, match=r"Harmony needs at least two batches.*Use `pca` instead"):
         embedding.embed(one, "harmony")
 
 
@@ -255,7 +255,7 @@ def test_scvi_and_others_run_on_one_batch(adata):
 
 
 def mixing(values, batches):
-    """iLISI with equal weights for 50 neighbours: that of scib-metrics compiles for longer than all else here."""
+    """iLISI, 50 neighbours of equal weight: that of scib-metrics compiles longer than all else here."""
     nearest = np.asarray(batches)[metrics.nearest_neighbors(values, 50).indices]
     shares = np.stack([(nearest == batch).mean(axis=1) for batch in np.unique(batches)])
     return (np.median(1 / (shares**2).sum(axis=0)) - 1) / (len(shares) - 1)

@@ -125,7 +125,8 @@ def test_key_follows_everything_the_embedding_depends_on(project, atlas, monkeyp
 def test_key_does_not_follow_what_changes_no_number(project, atlas, monkeypatch):
     first = pipeline.embed(atlas, "random")
     edit(project, "models", "  title: random\n", "  title: noise\n")
-    monkeypatch.setattr(store, "versions", lambda known=store.versions(): known | {"zeroshot": "99"})
+    installed = store.versions()
+    monkeypatch.setattr(store, "versions", lambda: installed | {"zeroshot": "99"})
     monkeypatch.setattr(store, "commit", lambda: "another")
     named = atlas.copy()
     named.uns["dataset"] = atlas.uns["dataset"] | {"name": "another name"}
@@ -258,8 +259,8 @@ def test_stamp_is_read_back(project, atlas, counted, tmp_path):
     assert found["artifacts"] == {"embedding": pipeline.embed(atlas, "pca").key, "scores": scores.key}
     assert found["data"] == atlas.uns["dataset"]["content_hash"] and found["n_cells"] == 240
     assert found["command"] == (
-        "zeroshot notebook run -p 'dataset=\"toy\"' -p 'model=\"pca\"' -p recipe=null -p seed=0 -p subset=240 "
-        "--output run-again.ipynb"
+        "zeroshot notebook run -p 'dataset=\"toy\"' -p 'model=\"pca\"' -p recipe=null -p seed=0 "
+        "-p subset=240 --output run-again.ipynb"
     )
     with pytest.raises(ValueError, match="carries no stamp: execute it"):
         stamp.read(executed(tmp_path, None, "unfinished.ipynb"))

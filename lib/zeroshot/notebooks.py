@@ -76,7 +76,10 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads
     prepare_environment(threads)
     output.parent.mkdir(parents=True, exist_ok=True)
     failed = output.with_suffix(".failed.ipynb")
-    with tempfile.TemporaryDirectory(prefix=f".{output.stem}-", dir=output.parent) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{output.stem}-", dir=output.parent) as folder,
+        tempfile.TemporaryDirectory(prefix="kernel-") as sockets,  # a socket's path must be short
+    ):
         executed = Path(folder) / output.name
         try:
             papermill.execute_notebook(
@@ -85,8 +88,9 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads
                 parameters,
                 kernel_name="python3",
                 progress_bar=False,
-                # Unix sockets: over TCP anybody on the machine could listen to the kernel.
-                config=Config({"KernelManager": {"transport": "ipc"}}),
+                start_timeout=300,  # seconds; imports are slow on a busy or a shared file system
+                # Unix sockets in a private folder: over TCP others on the machine could listen.
+                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
             )
         except (PapermillExecutionError, DeadKernelError) as error:
             executed.replace(failed)
