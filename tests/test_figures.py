@@ -44,7 +44,8 @@ def scores(**changed):
         for model in value
         for metric in METRICS
     ]
-    return pd.DataFrame(rows, columns=["dataset", "model", "metric", "value"])
+    table = pd.DataFrame(rows, columns=["dataset", "model", "metric", "value"])
+    return table.assign(method=[catalog.model(name).title for name in table["model"]])
 
 
 def umap(table):

@@ -301,7 +301,8 @@ def test_scores_survive_the_file(project, atlas, counted, tmp_path):
     files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca", subset=240)[0]]
     assert results.main(["mine", str(paths.study("mine") / "scores.csv"), *map(str, files)]) == 0
     loaded, collected = results.load("mine"), results.collect("mine", files)
-    assert list(loaded.columns) == results.COLUMNS and len(loaded) == 4
+    assert list(loaded.columns) == [*results.COLUMNS, "method"] and len(loaded) == 4
+    assert set(loaded["method"]) == {"random", "PCA"}
     assert (loaded["value"] == collected["value"]).all()
     assert (loaded["note"] == "").all() and list(loaded["subset"]) == ["240", "240", "all", "all"]
 
@@ -323,12 +324,20 @@ def test_study_that_was_not_run(project):
 
 def test_wide_table():
     rows = [
-        ("one", "random", 0.1), ("one", "pca", 0.7), ("two", "random", 0.2), ("two", "pca", 0.9),
-        ("one", "harmony", 0.95), ("two", "harmony", np.nan),
+        ("one", "random", 0.1), ("one", "PCA", 0.7), ("two", "random", 0.2), ("two", "PCA", 0.9),
+        ("one", "Harmony", 0.95), ("two", "Harmony", np.nan),
     ]  # fmt: skip
-    scores = pd.DataFrame(rows, columns=["dataset", "model", "value"]).assign(metric="avg_bio")
+    scores = pd.DataFrame(rows, columns=["dataset", "method", "value"]).assign(metric="avg_bio")
     other = scores.assign(metric="nmi", value=0.0)
     table = results.wide(pd.concat([scores, other]), "avg_bio")
     assert list(table.columns) == ["one", "two"] and list(table.index) == ["Harmony", "PCA", "random"]
     assert table.loc["PCA"].tolist() == [0.7, 0.9] and np.isnan(table.loc["Harmony", "two"])
     assert (results.wide(pd.concat([scores, other]), "nmi").fillna(0) == 0).all(axis=None)
+    with pytest.raises(ValueError, match="duplicate"):  # two runs of a method are never averaged in silence
+        results.wide(pd.concat([scores, scores]), "avg_bio")
+
+
+def test_lower_is_better_puts_the_lowest_first():
+    rows = [("one", "random", "pcr", 0.1), ("one", "PCA", "pcr", 0.7)]
+    scores = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])
+    assert list(results.wide(scores, "pcr").index) == ["random", "PCA"]

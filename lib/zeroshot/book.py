@@ -89,10 +89,8 @@ def executed(name: str, page: study.Page) -> Path:
 
 def run_title(page: study.Page) -> str:
     """For example "PCA on PBMC 68k"; a recipe other than the default is named."""
-    card = catalog.model(page.parameters["model"])
-    recipe = page.parameters["recipe"]
-    named = card.title if recipe == card.recipe else f"{card.title} ({recipe})"
-    return f"{named} on {catalog.dataset(page.parameters['dataset']).title}"
+    method = catalog.model(page.parameters["model"]).method(page.parameters["recipe"])
+    return f"{method} on {catalog.dataset(page.parameters['dataset']).title}"
 
 
 def glossary() -> str:
@@ -125,7 +123,9 @@ def runs_page(card: catalog.StudyCard, runs: list[study.Page], scores: pd.DataFr
     }
     columns = list(dict.fromkeys(pair[1] for pair in by_pair))
     lines = [
-        "| data set | " + " | ".join(_column_title(*column) for column in columns) + " |",
+        "| data set | "
+        + " | ".join(_escape(catalog.model(model).method(recipe)) for model, recipe in columns)
+        + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
     for dataset in card.datasets:
@@ -196,11 +196,6 @@ def _set_title(notebook: Path, title: str) -> None:
             cell["source"] = f"# {title}\n{rest}"
             break
     notebook.write_text(json.dumps(content, ensure_ascii=False))
-
-
-def _column_title(model: str, recipe: str) -> str:
-    card = catalog.model(model)
-    return _escape(card.title if recipe == card.recipe else f"{card.title} ({recipe})")
 
 
 def _prose(docstring: str) -> str:

@@ -112,6 +112,10 @@ class ModelCard(Card):
     recipes: Annotated[Mapping[str, Recipe], _read_only, _as_dict]
     version: int = 1
 
+    def method(self, recipe: str) -> str:
+        """Title of the model under a recipe: "PCA", or "scVI (short)" where it is not the default."""
+        return self.title if recipe == self.recipe else f"{self.title} ({recipe})"
+
     @model_validator(mode="after")
     def _default_recipe_exists(self) -> "ModelCard":
         if self.recipe not in self.recipes:

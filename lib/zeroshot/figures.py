@@ -60,29 +60,42 @@ def draw_scores_by_method(
     Parameters
     ----------
     scores
-        Tidy scores of a study.
+        Tidy scores of a study, as :func:`zeroshot.results.load` returns them.
     metrics
         Metric name to axis label, in the order of the panels.
     ascending
         True where lower is better, so that the best method stays on top.
     """
     _style()
-    order = _methods_by_median(scores, next(iter(metrics)), ascending)
+    of_model = dict(zip(scores["method"], scores["model"], strict=True))
+    kinds = {method: catalog.model(model).kind for method, model in of_model.items()}
+    first = scores[scores["metric"] == next(iter(metrics))]
+    medians = first.groupby("method")["value"].median()
+    order = list(medians.sort_values(ascending=ascending, na_position="last").index)
     height = 0.42 * len(order) + 1.6
     figure, axes = plt.subplots(
         1, len(metrics), figsize=(4.6 * len(metrics) + 1.5, height), sharey=True, layout="constrained"
     )
     markers = dict(zip(scores["dataset"].unique(), DATASET_MARKERS * 10, strict=False))
     for axis, (metric, label) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
-        _draw_panel(axis, scores[scores["metric"] == metric], order, markers)
-        axis.set(xlabel=label, ylabel="")
+        values = scores[(scores["metric"] == metric) & scores["value"].notna()]
+        for row, method in enumerate(order):
+            of_method = values[values["method"] == method]
+            colour = KIND_COLOURS[kinds[method]]
+            for dataset, value in zip(of_method["dataset"], of_method["value"], strict=True):
+                axis.plot(value, row, marker=markers[dataset], color=colour, markersize=7, linestyle="")
+            if len(of_method):
+                median = of_method["value"].median()
+                axis.plot([median, median], [row - 0.36, row + 0.36], color=colour, linewidth=2.5)
+        axis.set(xlabel=label, ylabel="", ylim=(len(order) - 0.5, -0.5))
+        axis.set_yticks(range(len(order)), order)
     handles = [
         plt.Line2D([], [], marker=marker, linestyle="", color="#444444", label=dataset)
         for dataset, marker in markers.items()
     ]
     handles += [
         plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind], label=kind)
-        for kind in dict.fromkeys(catalog.model(name).kind for name in order)
+        for kind in dict.fromkeys(kinds[method] for method in order)
     ]
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
     return figure
@@ -125,23 +138,6 @@ def draw_depth(tables: dict[str, pd.DataFrame]) -> Figure:
         if axis.get_legend() is not None:
             sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
     return figure
-
-
-def _draw_panel(axis: plt.Axes, scores: pd.DataFrame, order: list[str], markers: dict[str, str]) -> None:
-    for row, model in enumerate(order):
-        values = scores[(scores["model"] == model) & scores["value"].notna()]
-        colour = KIND_COLOURS[catalog.model(model).kind]
-        for dataset, value in zip(values["dataset"], values["value"], strict=True):
-            axis.plot(value, row, marker=markers[dataset], color=colour, markersize=7, linestyle="")
-        if len(values):
-            axis.plot([values["value"].median()] * 2, [row - 0.36, row + 0.36], color=colour, linewidth=2.5)
-    axis.set_yticks(range(len(order)), [catalog.model(name).title for name in order])
-    axis.set_ylim(len(order) - 0.5, -0.5)
-
-
-def _methods_by_median(scores: pd.DataFrame, metric: str, ascending: bool) -> list[str]:
-    medians = scores[scores["metric"] == metric].groupby("model")["value"].median()
-    return list(medians.sort_values(ascending=ascending, na_position="last").index)
 
 
 def _palette(n_colours: int) -> list:

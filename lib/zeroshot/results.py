@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zeroshot import catalog, paths, stamp, store
+from zeroshot import catalog, metrics, paths, stamp, store
 
 COLUMNS = [
     "study", "dataset", "model", "recipe", "metric", "group", "value", "note",
@@ -66,6 +66,12 @@ def _of_page(study: str, page: Path) -> pd.DataFrame:
 def load(study: str) -> pd.DataFrame:
     """The scores of a study, read from ``build/studies/<study>/scores.csv``.
 
+    Returns
+    -------
+    pandas.DataFrame
+        Columns :data:`COLUMNS`, and ``method``: the title of the model, with the recipe where it is
+        not the model's default.
+
     Raises
     ------
     FileNotFoundError
@@ -74,22 +80,24 @@ def load(study: str) -> pd.DataFrame:
     path = paths.study(study) / "scores.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Run the study first: `zeroshot run {study}`.")
-    return pd.read_csv(
+    scores = pd.read_csv(
         path,
         keep_default_na=False,
         na_values={"value": [""]},
         dtype={"subset": str},
         float_precision="round_trip",
     )
+    pairs = zip(scores["model"], scores["recipe"], strict=True)
+    return scores.assign(method=[catalog.model(model).method(recipe) for model, recipe in pairs])
 
 
 def wide(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One metric as a table: models in rows by their titles, data sets in columns, best median first."""
+    """One metric as a table: methods in rows, data sets in columns, best median first."""
     chosen = scores[scores["metric"] == metric]
-    table = chosen.pivot_table(index="model", columns="dataset", values="value", sort=False)
-    table = table.loc[table.median(axis=1).sort_values(ascending=False).index]
-    table.index = [catalog.model(name).title for name in table.index]
-    return table.rename_axis(index="model", columns=None)
+    table = chosen.pivot(index="method", columns="dataset", values="value")
+    table = table[list(dict.fromkeys(chosen["dataset"]))]
+    order = table.median(axis=1).sort_values(ascending=not metrics.METRICS[metric].higher_is_better)
+    return table.loc[order.index].rename_axis(columns=None)
 
 
 def main(arguments: list[str]) -> int:
