@@ -285,7 +285,8 @@ def test_stamp_escapes_every_value(home, monkeypatch):
     monkeypatch.setattr(stamp.store, "device_name", lambda: evil)
     monkeypatch.setattr(stamp.store, "commit", lambda: evil)
     made = stamp.stamp("run", model=evil)
-    made.record |= {"data": evil, "artifacts": {evil: evil}, "finished": evil, "packages": {evil: evil}}
+    artifact = {"stage": evil, "key": evil, "seconds": 1.0, "peak_memory_mb": 1.0}
+    made.record |= {"data": evil, "artifacts": [artifact], "finished": evil, "packages": {evil: evil}}
     html = made.to_html()
     assert "<script" not in html and "alert('" not in html
     # command, parameters, data, artifacts (2), commit, device, finished, packages (2)

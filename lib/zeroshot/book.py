@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -151,18 +152,11 @@ def runs_page(card: catalog.StudyCard, runs: list[study.Page], scores: pd.DataFr
 
 def status_page(card: catalog.StudyCard, pages: list[study.Page]) -> str:
     """Every page's stamp in one table, and the pairs that were left out."""
-    rows = [
-        "| page | seconds | computing | peak memory (MB) | device | commit | finished |",
-        "|---" * 7 + "|",
-    ]
-    for page in pages:
-        made = stamp.read(executed(card.name, page))
-        title = run_title(page) if page.notebook == "run" else page.notebook
-        rows.append(
-            f"| [{_escape(title)}](../{page.path}.ipynb) | {made['seconds']:.0f} | "
-            f"{made['compute_seconds']:.1f} | {made['peak_memory_mb']:.0f} | {_escape(made['device'])} | "
-            f"{_escape(made['commit'])} | {_escape(made['finished'])} |"
-        )
+    stamps = {page.path: stamp.read(executed(card.name, page)) for page in pages}
+    devices = sorted({made["device"] for made in stamps.values()})
+    columns = ["page", "page (s)", "embedding (s)", "embedding (MB)", "scores (s)", "data", "commit", "UTC"]
+    rows = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    rows += [_status_row(page, stamps[page.path]) for page in pages]
     left_out = [
         f"- {_escape(pair.model)} on {_escape(pair.dataset)}: {_escape(pair.reason)}"
         for pair in study.skipped(card)
@@ -173,8 +167,10 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page]) -> str:
             "",
             f"Study **{_escape(card.name)}**: {_escape(card.description)}",
             "",
-            "*Seconds* is the time the page took when it was last executed; *computing* is what the "
-            "embeddings and scores it shows took when they were computed, which may have been earlier.",
+            f"Executed on {_escape(' and '.join(devices))}. *Page* is the time of the whole page when it was "
+            "last executed. *Embedding* and *scores* are the time and the peak memory of computing what it "
+            "shows, which may have been earlier; the first in a process also pays for imports and "
+            "compilation. *Data* is the beginning of the content hash. Each page ends with its full stamp.",
             "",
             *rows,
             "",
@@ -184,6 +180,22 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page]) -> str:
             "",
         ]
     )
+
+
+def _status_row(page: study.Page, made: dict[str, Any]) -> str:
+    cost = {artifact["stage"]: artifact for artifact in made["artifacts"]} if page.notebook == "run" else {}
+    embedded, scored = cost.get("embedding"), cost.get("scores")
+    cells = [
+        f"[{_escape(run_title(page) if page.notebook == 'run' else page.notebook)}](../{page.path}.ipynb)",
+        f"{made['seconds']:.0f}",
+        f"{embedded['seconds']:.1f}" if embedded else "–",
+        f"{embedded['peak_memory_mb']:.0f}" if embedded else "–",
+        f"{scored['seconds']:.1f}" if scored else "–",
+        _escape((made["data"] or "–")[:8]),
+        _escape(made["commit"]),
+        _escape(made["finished"][:16].replace("T", " ")),
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _set_title(notebook: Path, title: str) -> None:

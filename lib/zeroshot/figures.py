@@ -29,7 +29,7 @@ def draw_umap(coordinates: np.ndarray, obs: pd.DataFrame, title: str) -> Figure:
         What is shown, for example "PCA on PBMC 68k".
     """
     _style()
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(7.2, 9.2), layout="constrained")
     # Drawn in random order, so that no batch covers another because of its place in the file.
     order = np.random.default_rng(0).permutation(len(coordinates))
     for axis, column, name in zip(axes, ["cell_type", "batch"], ["cell type", "batch"], strict=True):
@@ -74,7 +74,7 @@ def draw_scores_by_method(
     order = list(medians.sort_values(ascending=ascending, na_position="last").index)
     height = 0.42 * len(order) + 1.6
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(4.6 * len(metrics) + 1.5, height), sharey=True, layout="constrained"
+        1, len(metrics), figsize=(2.7 * len(metrics) + 3.2, height), sharey=True, layout="constrained"
     )
     markers = dict(zip(scores["dataset"].unique(), DATASET_MARKERS * 10, strict=False))
     for axis, (metric, label) in zip(np.atleast_1d(axes), metrics.items(), strict=True):

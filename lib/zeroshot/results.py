@@ -43,7 +43,7 @@ def collect(study: str, pages: Iterable[Path]) -> pd.DataFrame:
 
 def _of_page(study: str, page: Path) -> pd.DataFrame:
     made = stamp.read(page)
-    key = made["artifacts"]["scores"]
+    key = next(artifact["key"] for artifact in made["artifacts"] if artifact["stage"] == "scores")
     stored = paths.artifacts() / "scores" / key / "scores.csv"
     if not stored.is_file():
         raise LookupError(

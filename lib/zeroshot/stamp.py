@@ -33,11 +33,10 @@ class Stamp:
             "Re-run this page": f"<code>{html.escape(self.record['command'])}</code>",
             "Parameters": _pairs(self.record["parameters"]),
             "Data (sha256)": html.escape(str(self.record["data"] or "scores of the study")),
-            "Artifacts": _pairs(self.record["artifacts"]),
+            "Stored results": "<br>".join(map(_artifact, self.record["artifacts"])) or "none",
             "Commit": html.escape(self.record["commit"]),
             "Device": html.escape(self.record["device"]),
-            "Time": f"{self.record['seconds']:.1f} s for this page; computing what it stores: "
-            f"{self.record['compute_seconds']:.1f} s",
+            "Time": f"{self.record['seconds']:.1f} s for this page",
             "Peak memory": f"{self.record['peak_memory_mb']:.0f} MB",
             "Finished": html.escape(self.record["finished"]),
             "Versions": _pairs({"python": self.record["python"]} | self.record["packages"]),
@@ -71,15 +70,16 @@ def stamp(
     """
     artifacts = list(artifacts)
     record = store.measure(time.time() - _process_start())
-    computed_here = [artifact.provenance["peak_memory_mb"] for artifact in artifacts if not artifact.reused]
+    costs = ("stage", "seconds", "peak_memory_mb")
     record |= {
-        "peak_memory_mb": max([record["peak_memory_mb"], *computed_here]),
         "notebook": notebook,
         "parameters": parameters,
         "data": adata.uns["dataset"]["content_hash"] if adata is not None else None,
         "n_cells": adata.n_obs if adata is not None else None,
-        "artifacts": {artifact.provenance["stage"]: artifact.key for artifact in artifacts},
-        "compute_seconds": sum(artifact.provenance["seconds"] for artifact in artifacts),
+        "artifacts": [
+            {"key": artifact.key} | {name: artifact.provenance[name] for name in costs}
+            for artifact in artifacts
+        ],
         "command": command(notebook, parameters),
     }
     return Stamp(record)
@@ -104,6 +104,13 @@ def read(executed: Path) -> dict[str, Any]:
             if MIME in output.get("data", {}):
                 return output["data"][MIME]
     raise ValueError(f"{executed} carries no stamp: execute it with `zeroshot notebook`")
+
+
+def _artifact(record: dict[str, Any]) -> str:
+    return (
+        f"{html.escape(record['stage'])} <code>{html.escape(record['key'])}</code>: computed in "
+        f"{record['seconds']:.1f} s with a peak of {record['peak_memory_mb']:.0f} MB"
+    )
 
 
 def _pairs(values: dict[str, Any]) -> str:
