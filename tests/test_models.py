@@ -167,7 +167,7 @@ def test_fewer_genes_than_asked_for(adata, model, recipe):
     few = few[np.diff(few.X.indptr) > 0].copy()
     found = embedding.embed(few, model, recipe)
     assert found.dtype == np.float32 and len(found) == few.n_obs and np.isfinite(found).all()
-    kept = int(baselines.detected(few.X, 10).sum())
+    kept = int(Cells.of(few, with_batches=False).detected(10).sum())
     assert found.shape[1] == {"hvg": kept, "pca": kept - 1, "harmony": kept - 1}.get(model, found.shape[1])
 
 
@@ -268,6 +268,12 @@ def test_harmony_mixes_batches_that_pca_keeps_apart():
     assert mixing(pca, batches) < 0.5 and mixing(harmony, batches) > mixing(pca, batches) + 0.3
     before, after = (metrics.asw_label(values, labels) for values in (pca, harmony))
     assert after > before - 0.02  # the types are not paid for it
+
+
+def test_harmony_long_goes_on_where_the_default_stops():
+    far = atlas(n_cells=900, composition_strength=0.2, batch_strength=1.5)
+    default, long = (embedding.embed(far, "harmony", recipe) for recipe in ("standard", "long"))
+    assert mixing(long, far.obs["batch"]) > mixing(default, far.obs["batch"]) + 0.1
 
 
 def test_scvi_learns_with_epochs(adata, base):

@@ -24,12 +24,6 @@ PINS = [
 ]
 
 
-# Imported here without a pin of their own, because their pinned owners decide which versions fit:
-# requests is what pooch downloads with, traitlets is how nbclient is configured, bs4 (only in tests)
-# is what the book's theme is written with.
-COME_WITH_OTHERS = {"requests", "traitlets", "bs4"}
-
-
 def canonical(name: str) -> str:
     """Name of a distribution as indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -101,7 +95,7 @@ def test_everything_imported_is_a_direct_dependency():
     modules -= set(sys.stdlib_module_names) | {"zeroshot", "conftest"}
     assert {"numpy", "torch", "pytest"} <= modules
     unpinned = {m for m in modules if not {canonical(owner) for owner in owners.get(m, [m])} & pinned}
-    assert unpinned <= COME_WITH_OTHERS, f"imported but not pinned: {sorted(unpinned - COME_WITH_OTHERS)}"
+    assert not unpinned, f"imported but not pinned: {sorted(unpinned)}"
 
 
 def test_version_agrees_between_files():

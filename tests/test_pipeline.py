@@ -343,4 +343,4 @@ def test_wide_table():
 def test_lower_is_better_puts_the_lowest_first():
     rows = [("one", "random", "pcr", 0.1), ("one", "PCA", "pcr", 0.7)]
     scores = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])
-    assert list(results.wide(scores, "pcr").index) == ["random", "PCA"]
+    assert list(results.wide(scores, "pcr", ascending=True).index) == ["random", "PCA"]

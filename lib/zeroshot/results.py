@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zeroshot import catalog, metrics, paths, stamp, store
+from zeroshot import catalog, paths, stamp, store
 
 COLUMNS = [
     "study", "dataset", "model", "recipe", "metric", "group", "value", "note",
@@ -91,12 +91,15 @@ def load(study: str) -> pd.DataFrame:
     return scores.assign(method=[catalog.model(model).method(recipe) for model, recipe in pairs])
 
 
-def wide(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One metric as a table: methods in rows, data sets in columns, best median first."""
+def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.DataFrame:
+    """One metric as a table: methods in rows by their median, data sets in columns.
+
+    ``ascending`` puts the lowest median first, for metrics where lower is better.
+    """
     chosen = scores[scores["metric"] == metric]
     table = chosen.pivot(index="method", columns="dataset", values="value")
     table = table[list(dict.fromkeys(chosen["dataset"]))]
-    order = table.median(axis=1).sort_values(ascending=not metrics.METRICS[metric].higher_is_better)
+    order = table.median(axis=1).sort_values(ascending=ascending)
     return table.loc[order.index].rename_axis(columns=None)
 
 

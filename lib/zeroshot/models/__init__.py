@@ -58,6 +58,22 @@ class Cells:
         scaled = sparse.csr_matrix(self.counts.multiply((target_sum / self.library_size)[:, None]))
         return scaled.astype(np.float32).log1p()
 
+    def detected(self, min_cells: int) -> np.ndarray:
+        """(genes,) True for genes with a count in at least ``min_cells`` cells.
+
+        Raises
+        ------
+        ValueError
+            If there is no such gene.
+        """
+        kept = np.asarray((self.counts > 0).sum(axis=0)).ravel() >= min_cells
+        if not kept.any():
+            raise ValueError(
+                f"no gene is detected in at least {min_cells} cells of {self.counts.shape[0]}: "
+                "give more cells, or a recipe with a lower min_cells"
+            )
+        return kept
+
     def with_counts(self, counts: sparse.csr_matrix) -> "Cells":
         """The same cells with other counts over the same genes."""
         return Cells(counts, self.genes, self.library_size, self.batches)
