@@ -177,20 +177,20 @@ def test_changed_chapter_is_executed_alone(finished: Path) -> None:
     assert executed_between(before, times(finished)) == {"notebooks/03_batches"}
 
 
-@pytest.mark.parametrize("victim", ["command", "everything"])
-def test_kill_9_loses_nothing(finished: Path, tmp_path: Path, victim: str) -> None:
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [("command", "artifacts/scores/[!.]*"), ("everything", "build/studies/tiny/scores.csv")],
+    ids=["the command while it computes", "everything while chapters are executed"],
+)
+def test_kill_9_loses_nothing(finished: Path, tmp_path: Path, victim: str, moment: str) -> None:
     root = copy_project(tmp_path / "project")
     process = start(root, "run", "tiny", "--cores", "2")
-    stored = root / "artifacts" / "scores"
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not list(stored.glob("[!.]*")):
+    while time.monotonic() < deadline and not list(root.glob(moment)):
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.1)
-    kept = {path.name: path.stat().st_mtime_ns for path in stored.glob("[!.]*/provenance.json")}
-    kept |= {
-        path.parent.name: path.stat().st_mtime_ns
-        for path in root.glob("artifacts/embedding/[!.]*/provenance.json")
-    }
+    before = times(root)
+    kept = {path: path.stat().st_mtime_ns for path in root.glob("artifacts/*/[!.]*/provenance.json")}
     assert kept
     group = json.loads((root / "build" / "run.lock").read_text())["group"]
     process.kill()
@@ -201,9 +201,8 @@ def test_kill_9_loses_nothing(finished: Path, tmp_path: Path, victim: str) -> No
     assert set(times(root)) == RUN_PAGES | CHAPTERS
     compared = ["dataset", "model", "metric", "value"]
     pd.testing.assert_frame_equal(scores(root)[compared], scores(finished)[compared], check_exact=True)
-    for path in root.glob("artifacts/*/[!.]*/provenance.json"):
-        if path.parent.name in kept:
-            assert path.stat().st_mtime_ns == kept[path.parent.name], "finished work was repeated"
+    assert all(path.stat().st_mtime_ns == made for path, made in kept.items()), "finished work was repeated"
+    assert not RUN_PAGES & set(before) & executed_between(before, times(root)), "finished pages were repeated"
     with pytest.raises(ProcessLookupError):
         os.killpg(group, 0)
 
