@@ -116,35 +116,29 @@ def glossary() -> str:
 
 
 def runs_page(card: catalog.StudyCard, runs: list[study.Page], scores: pd.DataFrame) -> str:
-    """Data set by model, each cell the AvgBIO of the run and a link to its page."""
-    values = scores[scores["metric"] == "avg_bio"].set_index(["dataset", "model", "recipe"])["value"]
-    by_pair = {
-        (page.parameters["dataset"], (page.parameters["model"], page.parameters["recipe"])): page
-        for page in runs
-    }
-    columns = list(dict.fromkeys(pair[1] for pair in by_pair))
-    lines = [
-        "| data set | "
-        + " | ".join(_escape(catalog.model(model).method(recipe)) for model, recipe in columns)
-        + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for dataset in card.datasets:
-        cells = []
-        for column in columns:
-            page = by_pair.get((dataset, column))
-            value = values.get((dataset, *column), float("nan"))
-            shown = "page" if pd.isna(value) else f"{value:.2f}"
-            cells.append("–" if page is None else f"[{shown}](../{page.path}.ipynb)")
-        lines.append(f"| {_escape(catalog.dataset(dataset).title)} | " + " | ".join(cells) + " |")
+    """Method by data set, each cell the AvgBIO of the run and a link to its page."""
+    pages = {page.path: page for page in runs}
+    chosen = scores[scores["metric"] == "avg_bio"]
+    values = chosen.set_index(["dataset", "model", "recipe"])["value"]
+    titles = [_escape(catalog.dataset(dataset).title) for dataset in card.datasets]
+    rows = ["| method | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
+    for reference in card.models:
+        model, recipe = catalog.split_reference(reference)
+        cells = [_escape(model.method(recipe))]
+        for dataset in card.datasets:
+            page = pages.get(study.run_path(dataset, reference))
+            value = values.get((dataset, model.name, recipe), float("nan"))
+            shown = "not scored" if pd.isna(value) else f"{value:.2f}"
+            cells.append(f"[{shown}](../{page.path}.ipynb)" if page else "–")
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(
         [
             "# All runs",
             "",
-            "One page per data set and model. The number is the AvgBIO of the run "
-            "(0 to 1, higher is better).",
+            "One page per method and data set. The number is the AvgBIO of the run "
+            "(0 to 1, higher is better); the [status page](status.md) says why a pair was left out (–).",
             "",
-            *lines,
+            *rows,
             "",
         ]
     )

@@ -74,7 +74,7 @@ def draw_scores_by_method(
     order = list(medians.sort_values(ascending=ascending, na_position="last").index)
     height = 0.42 * len(order) + 1.6
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(2.7 * len(metrics) + 3.2, height), sharey=True, layout="constrained"
+        1, len(metrics), figsize=(2.3 * len(metrics) + 2.8, height), sharey=True, layout="constrained"
     )
     markers = dict(zip(scores["dataset"].unique(), DATASET_MARKERS * 10, strict=False))
     for axis, (metric, label) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
@@ -89,6 +89,7 @@ def draw_scores_by_method(
                 axis.plot([median, median], [row - 0.36, row + 0.36], color=colour, linewidth=2.5)
         axis.set(xlabel=label, ylabel="", ylim=(len(order) - 0.5, -0.5))
         axis.set_yticks(range(len(order)), order)
+        axis.xaxis.set_major_locator(plt.MaxNLocator(4))
     handles = [
         plt.Line2D([], [], marker=marker, linestyle="", color="#444444", label=dataset)
         for dataset, marker in markers.items()

@@ -56,6 +56,11 @@ def run_pages(card: catalog.StudyCard) -> list[Page]:
     ]
 
 
+def run_path(dataset: str, reference: str) -> str:
+    """Path of a run page, for example "runs/simulated-atlas/scvi--short" for "scvi@short"."""
+    return f"runs/{dataset}/{reference.replace('@', '--')}"
+
+
 def skipped(card: catalog.StudyCard) -> list[Skipped]:
     """Pairs of the grid left out, each with its reason."""
     pairs = [(dataset, reference) for dataset in card.datasets for reference in card.models]
@@ -275,7 +280,7 @@ def _run_page(study: catalog.StudyCard, dataset: str, reference: str) -> Page:
         "subset": study.subset,
     }
     return Page(
-        path=f"runs/{dataset}/{reference.replace('@', '--')}",
+        path=run_path(dataset, reference),
         notebook="run",
         parameters=parameters,
         inputs=_inputs("run", pipeline.modules_of_model(card))
