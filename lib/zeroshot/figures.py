@@ -98,6 +98,7 @@ def draw_scores_by_method(
         plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind], label=kind)
         for kind in dict.fromkeys(kinds[method] for method in order)
     ]
+    figure.get_layout_engine().set(w_pad=0.12)  # inches, so that neighbouring axis labels stay apart
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
     return figure
 
