@@ -164,7 +164,8 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page]) -> str:
             f"Executed on {_escape(' and '.join(devices))}. *Page* is the time of the whole page when it was "
             "last executed. *Embedding* and *scores* are the time and the peak memory of computing what it "
             "shows, which may have been earlier; memory is that of the whole process, libraries included, "
-            "and the first in a process also pays for imports and compilation. *Data* is the beginning of the content hash. Each page ends with its full stamp.",
+            "and the first in a process also pays for imports and compilation. *Data* is the beginning of "
+            "the content hash. Each page ends with its full stamp.",
             "",
             *rows,
             "",

@@ -74,7 +74,11 @@ def draw_scores_by_method(
     order = list(medians.sort_values(ascending=ascending, na_position="last").index)
     height = 0.42 * len(order) + 1.6
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(2.3 * len(metrics) + 2.8, height), sharey=True, layout="constrained"
+        1,
+        len(metrics),
+        figsize=(max(6.0, 2.9 * len(metrics) + 1.6), height + 0.8),
+        sharey=True,
+        layout="constrained",
     )
     markers = dict(zip(scores["dataset"].unique(), DATASET_MARKERS * 10, strict=False))
     for axis, (metric, label) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
@@ -87,7 +91,7 @@ def draw_scores_by_method(
             if len(of_method):
                 median = of_method["value"].median()
                 axis.plot([median, median], [row - 0.36, row + 0.36], color=colour, linewidth=2.5)
-        axis.set(xlabel=label, ylabel="", ylim=(len(order) - 0.5, -0.5))
+        axis.set(xlabel=label.replace(" (", "\n("), ylabel="", ylim=(len(order) - 0.5, -0.5))
         axis.set_yticks(range(len(order)), order)
         axis.xaxis.set_major_locator(plt.MaxNLocator(4))
     handles = [
@@ -99,7 +103,7 @@ def draw_scores_by_method(
         for kind in dict.fromkeys(kinds[method] for method in order)
     ]
     figure.get_layout_engine().set(w_pad=0.12)  # inches, so that neighbouring axis labels stay apart
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
