@@ -71,7 +71,7 @@ rule run:
     message:
         "page {wildcards.model} on {wildcards.dataset}"
     shell:
-        PYTHON + " -m zeroshot.notebooks {input[0]:q} {output:q} {threads}"
+        PYTHON + " -m zeroshot.notebooks {input:q} {output:q} {threads}"
 
 
 rule scores:

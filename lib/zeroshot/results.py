@@ -44,14 +44,14 @@ def collect(study: str, pages: Iterable[Path]) -> pd.DataFrame:
 def _of_page(study: str, page: Path) -> pd.DataFrame:
     made = stamp.read(page)
     key = next(artifact["key"] for artifact in made["artifacts"] if artifact["stage"] == "scores")
-    stored = paths.artifacts() / "scores" / key / "scores.csv"
-    if not stored.is_file():
+    stored = store.Artifact(paths.artifacts() / "scores" / key, reused=True)
+    if not stored.path.is_dir():
         raise LookupError(
             f"{page.name} names scores {key}, which are not in {paths.artifacts()}. "
             "Delete the page and run the study again."
         )
     parameters = made["parameters"]
-    return pd.read_csv(stored, float_precision="round_trip").assign(
+    return stored.load("scores").assign(
         study=study,
         dataset=parameters["dataset"],
         model=parameters["model"],

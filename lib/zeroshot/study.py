@@ -108,16 +108,19 @@ def compute(study: str, dataset: str) -> dict[str, dict[str, str]]:
     dict
         For each page its artifacts' keys, or the error that the page itself will report.
     """
+    card = catalog.study(study)
+    pages = [page for page in run_pages(card) if page.parameters["dataset"] == dataset]
+    try:
+        adata = data.load(dataset, subset=card.subset, seed=card.seed)
+    except Exception as error:
+        return {page.path: {"error": f"{type(error).__name__}: {error}"} for page in pages}
     done = {}
-    for page in run_pages(catalog.study(study)):
+    for page in pages:
         chosen = page.parameters
-        if chosen["dataset"] != dataset:
-            continue
         try:
-            adata = data.load(dataset, subset=chosen["subset"], seed=chosen["seed"])
-            embedded = pipeline.embed(adata, chosen["model"], chosen["recipe"], seed=chosen["seed"])
-            scored = pipeline.score(adata, embedded, seed=chosen["seed"])
-            pipeline.project(embedded, seed=chosen["seed"])
+            embedded = pipeline.embed(adata, chosen["model"], chosen["recipe"], seed=card.seed)
+            scored = pipeline.score(adata, embedded, seed=card.seed)
+            pipeline.project(embedded, seed=card.seed)
             done[page.path] = {"embedding": embedded.key, "scores": scored.key}
         except Exception as error:  # one failing model must not hold up the pages of the others
             done[page.path] = {"error": f"{type(error).__name__}: {error}"}
@@ -201,9 +204,9 @@ def _snakemake(command: list[str], environment: dict[str, str], lock: int) -> in
 def _only_run() -> Iterator[int]:
     """Hold the project's run lock.
 
-    The lock is a kernel lock on an open file that Snakemake and its jobs inherit, so it is free as
-    soon as the last of them is gone, however they died. Where the command was killed but its jobs
-    live on, they are stopped: what they had not finished is run again.
+    The lock is a kernel lock on an open file that Snakemake inherits, so it is free as soon as both
+    are gone, however they died. Where the command was killed but Snakemake lives on, its process group
+    is stopped, jobs included: what they had not finished is run again.
     """
     path = paths.build() / "run.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
