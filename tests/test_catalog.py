@@ -1,6 +1,8 @@
 """The registries: what is in them, and what the reader of them refuses."""
 
 import importlib
+import json
+import math
 import os
 import re
 
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 
 from zeroshot import catalog, models
 from zeroshot.catalog import CatalogError
+from zeroshot.weights import ROLES, Checkpoint
 
 FILES_SET = {
     "title": "A",
@@ -31,6 +34,26 @@ MODEL = {
     "recipe": "standard",
     "recipes": {"standard": {"source": "this test", "parameters": {"n_components": 2}}},
 }
+WEIGHTS = {
+    "hub": "authors/model",
+    "revision": "0" * 40,
+    "files": {"config": {"path": "config.json"}, "weights": {"path": "model.safetensors"}},
+}
+PRETRAINED = MODEL | {
+    "kind": "foundation",
+    "family": "A",
+    "weights": WEIGHTS,
+    "weights_licence": "MIT",
+    "organism": "human",
+    "gene_ids": "symbol",
+    "max_tokens": 8,
+    "layers": 1,
+    "dim": 4,
+    "pretrained_on": {"corpora": ["cells"], "source": "this test"},
+    "verified": "here",
+    "trained_on_target": False,
+}
+TWIN = MODEL | {"kind": "control", "architecture": {"layers": 1}, "twin_of": "entry"}
 STUDY = {
     "title": "A",
     "description": "B",
@@ -105,7 +128,12 @@ def test_chapters_of_every_study_are_notebooks_and_in_the_table_of_contents(home
         assert listed <= set(card.chapters), f"{card.name} leaves out {sorted(listed - set(card.chapters))}"
 
 
-def test_prepare_steps_and_implementations_exist():
+def test_prepare_steps_and_implementations_exist(monkeypatch):
+    # Names are what is looked at here: weights need not be at hand.
+    nothing = Checkpoint({}, {}, "this test")
+    monkeypatch.setattr(
+        models, "find_checkpoint", lambda card, recipe, _: nothing if models._released(card, recipe) else None
+    )
     for card in catalog.datasets().values():
         if card.prepare:
             steps = importlib.import_module(
@@ -115,7 +143,8 @@ def test_prepare_steps_and_implementations_exist():
     for card in catalog.models().values():
         for recipe in card.recipes:
             if card.implementation:
-                assert hasattr(models.load(card.name, recipe), "embed"), f"{card.name}@{recipe}"
+                loaded = models.load(card.name, recipe)
+                assert hasattr(loaded, "embed") or isinstance(loaded, models.TokenEmbedder), card.name
             else:
                 with pytest.raises(CatalogError, match="made from labels"):
                     models.load(card.name, recipe)
@@ -333,6 +362,141 @@ def test_files_without_checksum_are_allowed_where_nobody_has_checked(register):
 def test_model_card_rules(register, change, message):
     with pytest.raises(CatalogError, match=message):
         register("models", MODEL | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": None, "verified": None}, "a foundation model's card must say weights, verified"),
+        ({"gene_ids": "Entrez"}, "gene_ids: .*'symbol' or 'Ensembl'"),
+        ({"weights": WEIGHTS | {"hub": None}}, "not from both|`hub` goes with a pinned `revision`"),
+        ({"weights": WEIGHTS | {"revision": None}}, "`hub` goes with a pinned `revision`"),
+        ({"weights": WEIGHTS | {"revision": "main"}}, r"weights\.revision: .*pattern"),
+        ({"weights": without(WEIGHTS, "hub", "revision")}, "files come from `hub` or `drive`, or each"),
+        ({"weights": WEIGHTS | {"files": {"config": {"path": "a"}}}}, "at least `config` and `weights`"),
+        ({"weights": WEIGHTS | {"package": "toy"}}, "`package` is trusted by hash alone"),
+        (
+            {"weights": WEIGHTS | {"files": WEIGHTS["files"] | {"config": {"path": "a", "url": "https://b"}}}},
+            "not from both",
+        ),
+        ({"weights": WEIGHTS | {"hubb": "a/b"}}, r"unknown field 'weights\.hubb'.*Did you mean hub"),
+        (
+            {"weights": WEIGHTS | {"files": WEIGHTS["files"] | {"config": {"path": "a", "sha265": "0"}}}},
+            r"unknown field 'weights\.files\.config\.sha265'.*Did you mean sha256",
+        ),
+        (
+            {"pretrained_on": PRETRAINED["pretrained_on"] | {"contains": ["pancraes"]}},
+            "no data set is called 'pancraes'.*Did you mean pancreas",
+        ),
+    ],
+)  # fmt: skip
+def test_rules_of_pretrained_models(register, change, message):
+    assert register("models", PRETRAINED)["entry"].weights.revision == "0" * 40
+    with pytest.raises(CatalogError, match=message):
+        register("models", PRETRAINED | change)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"drive": "1abc_-D"},
+        {"hub": "authors/model", "revision": "0" * 40, "drive": "1abc_-D"},
+        {"files": {role: {"path": role, "url": "https://example.org"} for role in ("config", "weights")}},
+    ],
+    ids=["drive", "hub and drive", "addresses"],
+)
+def test_sources_of_weights(register, source):
+    assert register("models", PRETRAINED | {"weights": {"files": WEIGHTS["files"]} | source})["entry"].weights
+
+
+def test_twins_have_an_architecture_and_a_model(register):
+    with pytest.raises(CatalogError, match="`architecture` and `twin_of` go together"):
+        register("models", without(TWIN, "twin_of"))
+    with pytest.raises(CatalogError, match=r"no model is called 'entri'.*Did you mean entry"):
+        register("models", TWIN | {"twin_of": "entri"})
+    assert register("models", TWIN)["entry"].architecture == {"layers": 1}
+
+
+def test_registry_of_pretrained_models():
+    """What holds for all of them: known roles, twins of the same shape, each architecture with a twin."""
+    cards = catalog.models()
+    trained = [card for card in cards.values() if card.weights]
+    assert len(trained) == 16 and all(card.kind == "foundation" for card in trained)
+    for card in trained:
+        assert set(card.weights.files) <= set(ROLES) and not card.trained_on_target
+        assert card.citation and card.recipe == "upstream"
+    shapes = {}
+    for card in cards.values():
+        if card.twin_of:
+            twin = cards[card.twin_of]
+            shared = ("family", "implementation", "gene_ids", "max_tokens", "layers", "dim")
+            assert all(getattr(card, field) == getattr(twin, field) for field in shared), card.name
+            architecture = card.architecture
+            assert architecture.get("num_hidden_layers", architecture.get("nlayers")) == card.layers
+            assert architecture.get("hidden_size", architecture.get("embsize")) == card.dim
+            assert card.recipes[card.recipe].parameters["vocabulary"] == "data-set"
+            shapes[card.family, card.layers, card.dim, card.max_tokens] = card.name
+    for card in trained:
+        if card.family != "CELLama":
+            assert (card.family, card.layers, card.dim, card.max_tokens) in shapes, f"{card.name} has no twin"
+
+
+def test_parameters_of_geneformer_are_counted():
+    """The count on each card follows from its architecture: tied embeddings, two token types, no pooler."""
+    cards = catalog.models()
+    for twin in cards.values():
+        if twin.family != "Geneformer" or not twin.twin_of:
+            continue
+        d, f = twin.architecture["hidden_size"], twin.architecture["intermediate_size"]
+        vocabulary = 20_275 if twin.architecture["special_tokens"] else 25_426
+        embeddings = (vocabulary + twin.max_tokens + 2 + 2) * d
+        layer = 4 * (d * d + d) + (d * f + f) + (f * d + d) + 4 * d
+        head = d * d + d + 2 * d + vocabulary
+        assert cards[twin.twin_of].parameter_count == embeddings + twin.layers * layer + head, twin.name
+
+
+def size_of_safetensors(architecture: dict, vocabulary: int, *, with_position_ids: bool) -> int:
+    """Bytes of a Geneformer file: its header, which names each tensor, and four bytes a value."""
+    d, f = architecture["hidden_size"], architecture["intermediate_size"]
+    positions = architecture["max_position_embeddings"]
+    shapes = {
+        "bert.embeddings.word_embeddings.weight": (vocabulary, d),
+        "bert.embeddings.position_embeddings.weight": (positions, d),
+        "bert.embeddings.token_type_embeddings.weight": (2, d),
+        "cls.predictions.bias": (vocabulary,),
+    }
+    linear = {"cls.predictions.transform.dense": (d, d)}
+    norms = ["bert.embeddings.LayerNorm", "cls.predictions.transform.LayerNorm"]
+    for layer in range(architecture["num_hidden_layers"]):
+        prefix = f"bert.encoder.layer.{layer}"
+        linear |= {f"{prefix}.attention.self.{name}": (d, d) for name in ("query", "key", "value")}
+        linear |= {f"{prefix}.attention.output.dense": (d, d), f"{prefix}.intermediate.dense": (f, d)}
+        linear |= {f"{prefix}.output.dense": (d, f)}
+        norms += [f"{prefix}.attention.output.LayerNorm", f"{prefix}.output.LayerNorm"]
+    for name, (rows, columns) in linear.items():
+        shapes |= {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+    shapes |= {f"{name}.{kind}": (d,) for name in norms for kind in ("weight", "bias")}
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    if with_position_ids:
+        end = 8 * positions
+        header["bert.embeddings.position_ids"] = {
+            "dtype": "I64", "shape": [1, positions], "data_offsets": [0, end],
+        }  # fmt: skip
+    for name in sorted(shapes):
+        start, end = end, end + 4 * math.prod(shapes[name])
+        header[name] = {"dtype": "F32", "shape": list(shapes[name]), "data_offsets": [start, end]}
+    length = len(json.dumps(header, separators=(",", ":")))
+    return 8 + length + -length % 8 + end
+
+
+@pytest.mark.parametrize("name", ["geneformer-v1-10m", "geneformer-v2-104m", "geneformer-v2-316m"])
+def test_reported_sizes_are_those_of_the_tensors_we_expect(name):
+    """The released files were not seen, but names, shapes and extras account for every byte of them."""
+    cards = catalog.models()
+    architecture = cards[f"{name}-untrained"].architecture
+    old = not architecture["special_tokens"]  # a constant of positions, which later files leave out
+    size = size_of_safetensors(architecture, 25_426 if old else 20_275, with_position_ids=old)
+    assert cards[name].weights.files["weights"].size == size
 
 
 def test_control_made_from_labels_is_accepted(register):

@@ -549,7 +549,7 @@ def test_wrong_source_file_is_passed_over_and_named(home, tmp_path, monkeypatch)
     card = catalog.dataset("pbmc-three-chemistries")
     (tmp_path / card.files[0].name).write_bytes(b"something else")
     monkeypatch.setenv("ZEROSHOT_DATA", str(tmp_path))
-    monkeypatch.setattr(download, "_downloaded", lambda file, folder: folder / file.name)
+    monkeypatch.setattr(download, "fetch_file", lambda file, target, otherwise: target)
     with pytest.warns(UserWarning, match=f"is not used: its sha256 is .*{card.files[0].sha256}"):
         found = download.fetch(card)
     assert found[card.files[0].name].parent == paths.downloads() / card.name

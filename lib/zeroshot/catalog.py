@@ -68,6 +68,7 @@ class DatasetCard(Card):
     label_key: str
     batch_key: str | None = None
     counts: str = "X"
+    gene_names: Literal["symbol", "Ensembl"] = "symbol"
     prepare: str | None = None
     parameters: Parameters = {}
     cells: int | None = None
@@ -96,6 +97,53 @@ class Recipe(BaseModel):
     parameters: Parameters = {}
 
 
+class WeightsFile(BaseModel):
+    """One file of a released model: where it stands in its source and how it is recognised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: str
+    url: str | None = None
+    size: int | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class WeightsSource(BaseModel):
+    """Where the released files of a model are: a hub repository, a Drive folder, or one address a file.
+
+    A hub repository may have the authors' Drive folder beside it, for places that cannot reach the hub.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    drive: str | None = Field(default=None, pattern=r"^[\w-]+$")  # id of the folder
+    package: str | None = None  # an installed distribution that carries the same files
+    files: Annotated[Mapping[str, WeightsFile], _read_only, _as_dict]
+
+    @model_validator(mode="after")
+    def _sources_agree(self) -> "WeightsSource":
+        addressed = [file.url is not None for file in self.files.values()]
+        listed = self.hub is not None or self.drive is not None
+        if any(addressed) if listed else not all(addressed):
+            raise ValueError("files come from `hub` or `drive`, or each from its `url`, not from both")
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError("`hub` goes with a pinned `revision`")
+        if "weights" not in self.files or "config" not in self.files:
+            raise ValueError("`files` must name at least `config` and `weights`")
+        if self.package and not all(file.sha256 for file in self.files.values()):
+            raise ValueError("`package` is trusted by hash alone: each file needs its sha256")
+        return self
+
+
+class Pretraining(BaseModel):
+    """What a model saw before, and which evaluation sets are known to be in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    corpora: tuple[str, ...]
+    contains: tuple[str, ...] = ()  # evaluation sets known to be part of the corpora
+    source: str
+
+
 class ModelCard(Card):
     """One model of ``data/models.yml``."""
 
@@ -105,6 +153,19 @@ class ModelCard(Card):
     description: str
     citation: str | None = None
     licence: str
+    family: str | None = None
+    weights: WeightsSource | None = None
+    weights_licence: str | None = None
+    architecture: Parameters | None = None  # of a model that is run untrained
+    twin_of: str | None = None  # the trained model whose architecture it has
+    organism: str | None = None
+    gene_ids: Literal["symbol", "Ensembl"] | None = None
+    max_tokens: int | None = Field(default=None, gt=0)
+    layers: int | None = Field(default=None, gt=0)
+    dim: int | None = Field(default=None, gt=0)
+    parameter_count: int | None = Field(default=None, gt=0)
+    pretrained_on: Pretraining | None = None
+    verified: str | None = None  # what has been run, in words
     uses: tuple[Literal["batch", "label"], ...] = ()
     min_batches: int = Field(default=1, ge=1)
     trained_on_target: bool
@@ -122,6 +183,14 @@ class ModelCard(Card):
             raise ValueError(f"default recipe {self.recipe!r} is not among recipes {sorted(self.recipes)}")
         if "label" in self.uses and self.kind != "control":
             raise ValueError("only a control may see labels")
+        if self.kind == "foundation":
+            needed = ("family", "weights", "weights_licence", "organism", "gene_ids", "max_tokens", "layers",
+                      "dim", "pretrained_on", "verified")  # fmt: skip
+            absent = [field for field in needed if getattr(self, field) is None]
+            if absent:
+                raise ValueError(f"a foundation model's card must say {', '.join(absent)}")
+        if (self.architecture is None) != (self.twin_of is None):
+            raise ValueError("`architecture` and `twin_of` go together: an untrained twin has both")
         if ("label" in self.uses) != (self.implementation is None):
             raise ValueError("every model has an `implementation`, except the control made from the labels")
         return self
@@ -137,6 +206,8 @@ class StudyCard(Card):
     chapters: tuple[str, ...]
     seed: int = 0
     subset: int | None = Field(default=None, gt=1)
+    reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     @field_validator("datasets", "models", "chapters")
     @classmethod
@@ -156,8 +227,14 @@ def datasets() -> dict[str, DatasetCard]:
 
 
 def models() -> dict[str, ModelCard]:
-    """All models by name, in the order of the file."""
-    return _load("models", ModelCard)
+    """All models by name, in the order of the file; twins and data sets they name must exist."""
+    cards = _load("models", ModelCard)
+    for card in cards.values():
+        if card.twin_of:
+            find(cards, card.twin_of, "model")
+        for dataset_name in card.pretrained_on.contains if card.pretrained_on else ():
+            find(datasets(), dataset_name, "data set")
+    return cards
 
 
 def studies() -> dict[str, StudyCard]:
@@ -241,7 +318,9 @@ def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard
 
 
 # Fields whose values are records of their own.
-_NESTED: dict[str, type[BaseModel]] = {"files": SourceFile, "recipes": Recipe}
+_NESTED: dict[str, type[BaseModel]] = {
+    "files": SourceFile, "recipes": Recipe, "weights": WeightsSource, "pretrained_on": Pretraining,
+}  # fmt: skip
 
 
 def _explain(error: ValidationError, kind: type[Card]) -> str:
@@ -250,7 +329,8 @@ def _explain(error: ValidationError, kind: type[Card]) -> str:
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"]) or "entry"
         if item["type"] == "extra_forbidden":
-            record = kind if len(item["loc"]) == 1 else _NESTED[item["loc"][0]]
+            depth = len(item["loc"])
+            record = kind if depth == 1 else WeightsFile if depth == 4 else _NESTED[item["loc"][0]]
             lines.append(f"unknown field {where!r}.{_suggest(str(item['loc'][-1]), record.model_fields)}")
         else:
             lines.append(f"{where}: {item['msg']}")

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from zeroshot import paths
 
-# They move cards and files about and hold no arithmetic: a change in them re-executes pages but
-# does not make a stored embedding or score stale.
-INFRASTRUCTURE = frozenset({"zeroshot", "zeroshot.paths", "zeroshot.catalog", "zeroshot.store"})
+# They move cards and files about and hold no arithmetic: a change in them, or in what only they
+# import, re-executes pages but does not make a stored embedding or score stale. Of weights the
+# files' hashes are in an embedding's key.
+INFRASTRUCTURE = frozenset(
+    {"zeroshot", "zeroshot.paths", "zeroshot.catalog", "zeroshot.store", "zeroshot.weights"}
+)
 
 
 def modules_of_notebook(notebook: Path) -> set[str]:
@@ -24,13 +27,16 @@ def modules_of_notebook(notebook: Path) -> set[str]:
     return closure(_imported("\n".join(lines), package=""))
 
 
-def closure(modules: set[str] | frozenset[str]) -> set[str]:
-    """The given library modules with everything of the library that they import, at any depth."""
+def closure(modules: set[str] | frozenset[str], without: frozenset[str] = frozenset()) -> set[str]:
+    """The given library modules with everything of the library that they import, at any depth.
+
+    ``without`` leaves modules out, and what is imported through them alone.
+    """
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module in found:
+        if module in found or module in without:
             continue
         found.add(module)
         waiting.extend(_imports_of_module(module))
@@ -39,7 +45,7 @@ def closure(modules: set[str] | frozenset[str]) -> set[str]:
 
 def code_hash(modules: set[str] | frozenset[str]) -> str:
     """One hash over the sources of the given modules and of what they import, infrastructure apart."""
-    hashes = source_hashes(closure(modules) - INFRASTRUCTURE)
+    hashes = source_hashes(closure(modules, without=INFRASTRUCTURE))
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:20]
 
 

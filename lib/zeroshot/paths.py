@@ -2,7 +2,8 @@
 
 ``ZEROSHOT_HOME`` names another project root (a copy of this repository); without it the
 checkout that holds this file is the root. ``ZEROSHOT_DATA`` names a folder searched for
-source files before anything is downloaded.
+source files before anything is downloaded, ``ZEROSHOT_WEIGHTS`` one with a folder per model,
+named as its card, that holds the weights as released.
 """
 
 import os
@@ -39,7 +40,7 @@ def notebooks() -> Path:
 
 
 def downloads() -> Path:
-    """Source files as published, one folder per data set."""
+    """Source files as published, one folder per data set, and ``weights`` of models."""
     return home() / "data" / "downloads"
 
 
@@ -47,6 +48,17 @@ def local_sources() -> Path | None:
     """Folder named by ``ZEROSHOT_DATA``, or None."""
     folder = os.environ.get("ZEROSHOT_DATA")
     return Path(folder).expanduser().resolve() if folder else None
+
+
+def local_weights() -> Path | None:
+    """Folder named by ``ZEROSHOT_WEIGHTS``, or None."""
+    folder = os.environ.get("ZEROSHOT_WEIGHTS")
+    return Path(folder).expanduser().resolve() if folder else None
+
+
+def weights(model: str) -> Path:
+    """Downloaded weights of a model, except those in the cache of the Hugging Face hub."""
+    return downloads() / "weights" / model
 
 
 def artifacts() -> Path:

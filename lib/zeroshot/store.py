@@ -39,7 +39,7 @@ POLICIES: tuple[Policy, ...] = ("reuse", "recompute", "only-stored")
 # Packages whose version can change a number in the book.
 RECORDED_PACKAGES = (
     "zeroshot", "torch", "scanpy", "anndata", "scvi-tools", "harmonypy", "igraph", "umap-learn",
-    "scib-metrics", "jax", "numpy", "pandas", "scipy", "scikit-learn",
+    "scib-metrics", "jax", "transformers", "tokenizers", "numpy", "pandas", "scipy", "scikit-learn",
 )  # fmt: skip
 
 
@@ -63,6 +63,10 @@ class Artifact:
     def provenance(self) -> dict[str, Any]:
         """Inputs, versions, device, seconds and peak memory of the computation."""
         return json.loads((self.path / "provenance.json").read_text())
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a value is stored under a name."""
+        return any(self.path.glob(f"{name}.*"))
 
     def load(self, name: str) -> "np.ndarray | pd.DataFrame | dict | AnnData":
         """Read one value of the artifact by the name it was stored under."""

@@ -1,5 +1,7 @@
 """Source files of a data set: found locally by name and hash, or downloaded and checked.
 
+:func:`fetch_file` gets any one file the same way; weights are fetched with it too.
+
 A file is used only when its hash is the one in the registry. Where the registry knows none (sets
 marked ``verified: false``), the hash seen first is written beside the file and holds ever after.
 """
@@ -38,7 +40,15 @@ def fetch(card: DatasetCard) -> dict[str, Path]:
         If a file cannot be had, or is not the one the registry describes.
     """
     folder = paths.downloads() / card.name
-    return {file.name: _local(file) or _downloaded(file, folder) for file in card.files}
+    return {
+        file.name: _local(file)
+        or fetch_file(
+            file,
+            folder / file.name,
+            f"put {file.name} into a folder and name that folder in ZEROSHOT_DATA",
+        )
+        for file in card.files
+    }
 
 
 def _local(file: SourceFile) -> Path | None:
@@ -67,22 +77,36 @@ def _local(file: SourceFile) -> Path | None:
     return None
 
 
-def _downloaded(file: SourceFile, folder: Path) -> Path:
-    """The file in the folder of downloads, fetched if it is absent or damaged."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / file.name
-    with _lock(folder / f".{file.name}.lock"):
+def fetch_file(file: SourceFile, target: Path, otherwise: str) -> Path:
+    """One file at its place, fetched if it is absent or damaged, resuming what an earlier call left.
+
+    Parameters
+    ----------
+    file
+        Address, and what the file is recognised by.
+    target
+        Where it shall be; the partial file and a lock file stand beside it.
+    otherwise
+        What a reader can do who cannot download it, for the error: "put it into …".
+
+    Raises
+    ------
+    DataError
+        If it cannot be had, or what arrives is not the file that was described.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with lock(target.with_name(f".{target.name}.lock")):
         expected = _registered_hash(file) or _first_seen(target)
         if target.is_file():
             if expected and _digest(target, expected[0]) == expected[1]:
                 return target
             warnings.warn(f"{target} is damaged and is downloaded again.", stacklevel=2)
             target.unlink()
-        _download(file, target, expected)
+        _download(file, target, expected, otherwise)
     return target
 
 
-def _download(file: SourceFile, target: Path, expected: Hash | None) -> None:
+def _download(file: SourceFile, target: Path, expected: Hash | None, otherwise: str) -> None:
     """Download to ``<name>.part``, resuming what an earlier call left, and rename once it is right."""
     import requests
 
@@ -104,7 +128,7 @@ def _download(file: SourceFile, target: Path, expected: Hash | None) -> None:
                 _transfer(file, part)
         except requests.RequestException as error:
             status = getattr(error.response, "status_code", None)
-            problem = f"the server answered {status}" if status else _reason(error)
+            problem = f"the server answered {status}" if status else reason(error)
             if status == 416 or expected is None:
                 part.unlink(missing_ok=True)
             elif status and 400 <= status < 500 and status not in (408, 429):
@@ -129,8 +153,7 @@ def _download(file: SourceFile, target: Path, expected: Hash | None) -> None:
         part.replace(target)
         return
     raise DataError(
-        f"could not download {file.url}: {problem}. Check the network and try again, or put {file.name} "
-        "into a folder and name that folder in ZEROSHOT_DATA."
+        f"could not download {file.url}: {problem}. Check the network and try again, or {otherwise}."
     )
 
 
@@ -139,7 +162,7 @@ def _transfer(file: SourceFile, part: Path) -> None:
     from pooch import HTTPDownloader
     from tqdm import tqdm
 
-    _check_scheme(file.url)
+    check_scheme(file.url)
     # pooch asks for the truth of the bar, which tqdm has only with a total; it sets the real one itself.
     bar = tqdm(desc=file.name, unit="B", unit_scale=True, total=file.size or 1)
     with part.open("ab") as handle, bar as progress:
@@ -149,7 +172,7 @@ def _transfer(file: SourceFile, part: Path) -> None:
             headers["Range"] = f"bytes={handle.tell()}-"
 
         def inspect(response: Any, **_: Any) -> None:
-            _check_scheme(response.url)
+            check_scheme(response.url)
             if response.status_code == 200:  # the whole file, whatever was asked for
                 handle.truncate(0)
 
@@ -163,14 +186,15 @@ def _transfer(file: SourceFile, part: Path) -> None:
         download(file.url, handle, None)
 
 
-def _check_scheme(url: str) -> None:
+def check_scheme(url: str) -> None:
+    """Raise DataError for an address that is neither https nor on this machine."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname == "127.0.0.1"):
         raise DataError(f"{url} is not fetched: only https is (and http from 127.0.0.1, for tests).")
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Exclusive between processes; the system frees it when its holder dies, however it dies."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -198,7 +222,7 @@ def _digest(path: Path, algorithm: str = "sha256") -> str:
     return file_hash(str(path), alg=algorithm)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The innermost cause in a few words; requests and urllib3 wrap it several times over."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner

@@ -29,6 +29,7 @@ def load(
     seed: int = 0,
     policy: store.Policy = "reuse",
     require_labels: bool = True,
+    as_given: bool = False,
 ) -> AnnData:
     """Raw counts with labels and batches, checked.
 
@@ -39,8 +40,8 @@ def load(
     label_key, batch_key
         Columns of ``obs`` of a user's file; by default "cell_type", and a single batch.
     counts
-        Where a user's file holds raw counts: "X", "layers/<name>" or "raw". By default
-        ``layers/counts`` if there is one, else ``X``.
+        Where a user's file holds raw counts: "X", "layers/<name>", the name of a layer, or "raw". By
+        default ``layers/counts`` if there is one, else ``X``.
     subset
         Keep this many cells, drawn within each label in proportion; two of each label stay where
         it has two. Rows keep their order.
@@ -50,6 +51,9 @@ def load(
         What to do with a prepared data set of the store: "reuse", "recompute" or "only-stored".
     require_labels
         False accepts a user's file without a label column: embedding needs none.
+    as_given
+        True accepts any non-negative values of a user's file, ``X`` unless ``counts`` names another
+        matrix, and passes them unchanged: for the recipes that take what they are given.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def load(
                 f"{name!r} is neither a data set nor an .h5ad file. "
                 + (f"Did you mean {' or '.join(near)}?" if near else f"Data sets: {', '.join(cards)}.")
             )
-        adata = _own(path, label_key, batch_key, counts, require_labels)
+        adata = _own(path, label_key, batch_key, counts, require_labels, as_given)
         about, notes = {"name": path.stem, "title": path.stem, "source": str(path.resolve())}, []
     if subset is not None:
         adata = _subset(adata, subset, seed)
@@ -152,10 +156,15 @@ def _prepare(card: DatasetCard) -> AnnData:
 
 
 def _own(
-    path: Path, label_key: str | None, batch_key: str | None, counts: str | None, require_labels: bool
+    path: Path,
+    label_key: str | None,
+    batch_key: str | None,
+    counts: str | None,
+    require_labels: bool,
+    as_given: bool,
 ) -> AnnData:
     """A user's file under the contract."""
-    raw = validate.read_h5ad_parts(path, counts)
+    raw = validate.read_h5ad_parts(path, counts or ("X" if as_given else None))
     label_key = label_key or "cell_type"
     if not require_labels and label_key not in raw.obs:
         label_key = None
@@ -165,6 +174,7 @@ def _own(
         label_key=label_key,
         batch_key=batch_key,
         other_counts=lambda: validate.places_with_integers(path),
+        as_given=as_given,
     )
 
 

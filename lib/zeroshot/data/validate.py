@@ -35,6 +35,7 @@ def contract(
     label_key: str | None = "cell_type",
     batch_key: str | None = None,
     other_counts: Callable[[], list[str]] = list,
+    as_given: bool = False,
 ) -> AnnData:
     """A new AnnData that keeps the contract, made from one that may not.
 
@@ -50,6 +51,8 @@ def contract(
         Column of ``obs`` with sequencing batches; None for a single batch.
     other_counts
         Called when ``X`` holds no counts: names places of the same file that do.
+    as_given
+        Any finite non-negative values will do, and the library size is their sum.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def contract(
         obs["batch"] = pd.Categorical([name] * adata.n_obs)
     else:
         obs["batch"] = categories(adata.obs, batch_key, "batch", name)
-    matrix = counts(adata.X, name, other_counts)
+    matrix = counts(adata.X, name, other_counts, as_given=as_given)
     totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
     empty = int((totals == 0).sum())
     if empty:
@@ -83,7 +86,7 @@ def contract(
             f"{name}: {empty:,} of {adata.n_obs:,} cells have no counts at all. Every model divides by a "
             "cell's total: remove them, for example with scanpy.pp.filter_cells(adata, min_counts=1)."
         )
-    if "library_size" not in obs:
+    if as_given or "library_size" not in obs:
         obs["library_size"] = totals
     obs["library_size"] = obs["library_size"].astype(np.float64)
     # A file may hold the sums in float32: allow for its rounding.
@@ -98,18 +101,22 @@ def contract(
     return AnnData(matrix, obs, _genes(adata.var))
 
 
-def counts(values: Any, name: str, other_counts: Callable[[], list[str]] = list) -> sparse.csr_matrix:
+def counts(
+    values: Any, name: str, other_counts: Callable[[], list[str]] = list, *, as_given: bool = False
+) -> sparse.csr_matrix:
     """Raw counts as CSR float32, exact, indices sorted, no stored zeros.
 
     Raises
     ------
     DataError
-        If a value is not finite, negative, not an integer or too large for float32.
+        If a value is not finite, negative, or (unless ``as_given``) not an integer or too large for float32.
     """
     matrix = sparse.csr_matrix(values, copy=sparse.issparse(values))
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
-    problem = _problem(matrix.data)
+    problem = _problem(matrix.data, as_given=as_given)
+    if problem and as_given:
+        raise DataError(f"{name}: {problem} Finite, non-negative values are expected: name another matrix.")
     if problem:
         places = other_counts()
         remedy = (
@@ -121,8 +128,8 @@ def counts(values: Any, name: str, other_counts: Callable[[], list[str]] = list)
     return matrix.astype(np.float32)
 
 
-def _problem(data: np.ndarray) -> str | None:
-    """What keeps these values from being counts, as a sentence, or None."""
+def _problem(data: np.ndarray, *, as_given: bool) -> str | None:
+    """What keeps these values from being counts, or any amounts at all, as a sentence, or None."""
     if not data.size:
         return "all values are zero."
     if not np.issubdtype(data.dtype, np.number) or np.issubdtype(data.dtype, np.complexfloating):
@@ -134,6 +141,8 @@ def _problem(data: np.ndarray) -> str | None:
     smallest, largest = data.min(), data.max()
     if smallest < 0:
         return f"values are negative (smallest {smallest:g}), so they look scaled or centred."
+    if as_given:
+        return None
     broken = data != np.rint(data)
     if broken.any():
         example = data[np.argmax(broken)]
@@ -198,7 +207,7 @@ def _genes(var: pd.DataFrame) -> pd.DataFrame:
 
 
 def content_hash(adata: AnnData) -> str:
-    """sha256 over counts, library sizes, cell and gene names, labels and batches.
+    """sha256 over counts, library sizes, cell and gene names, Ensembl ids, labels and batches.
 
     The same for the same content, however the file was compressed or chunked; every embedding and
     score is keyed by it.
@@ -210,6 +219,7 @@ def content_hash(adata: AnnData) -> str:
         digest.update(np.ascontiguousarray(array, dtype=kind))
     digest.update(np.ascontiguousarray(adata.obs["library_size"], dtype="<f8"))
     columns = [adata.obs[key] for key in ("cell_type", "batch") if key in adata.obs]
+    columns += [adata.var[key] for key in ("ensembl_id",) if key in adata.var]
     for names in (adata.obs_names, adata.var_names, *columns):
         # The length of each name goes in front, so that ["ab", "c"] and ["a", "bc"] differ.
         for text in names.astype(str):
@@ -229,7 +239,8 @@ def read_h5ad_parts(path: Path, counts_at: str | None = None) -> AnnData:
     path
         The file.
     counts_at
-        "X", "layers/<name>" or "raw"; None takes ``layers/counts`` if there is one, else ``X``.
+        "X", "layers/<name>", the name of a layer, or "raw"; None takes ``layers/counts`` if there is
+        one, else ``X``.
 
     Raises
     ------
@@ -241,7 +252,7 @@ def read_h5ad_parts(path: Path, counts_at: str | None = None) -> AnnData:
 
     with open_h5ad(path) as file:
         at = counts_at or ("layers/counts" if "layers/counts" in file else "X")
-        at = "raw/X" if at == "raw" else at
+        at = "raw/X" if at == "raw" else f"layers/{at}" if f"layers/{at}" in file else at
         missing = [part for part in ("obs", "var", at) if part not in file]
         if missing:
             held = ", ".join(_matrices(file)) or "no matrix"
@@ -269,7 +280,7 @@ def places_with_integers(path: Path) -> list[str]:
         for place in _matrices(file):
             node = file["raw/X" if place == "raw" else place]
             data = node if isinstance(node, h5py.Dataset) else node["data"]
-            if _problem(np.ravel(data[:])) is None:
+            if _problem(np.ravel(data[:]), as_given=False) is None:
                 found.append(place)
         return found
 

@@ -1,0 +1,223 @@
+"""Where the files of a card come from: an installed package, the hub, a Drive folder, plain addresses.
+
+Each source is first asked for what it has here already. A file counts only with the right sha256: the
+card's, else the one the hub states for that revision, else the one of the first download.
+``HF_HUB_OFFLINE`` forbids every download.
+"""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from zeroshot import paths
+from zeroshot.catalog import ModelCard, SourceFile, WeightsFile
+from zeroshot.store import write_text
+from zeroshot.weights import hub
+from zeroshot.weights.digest import sha256
+from zeroshot.weights.error import OutOfReachError, WeightsError
+
+Found = dict[str, Path]  # by role
+
+
+def files(card: ModelCard, roles: list[str], *, download: bool) -> tuple[Found, str]:
+    """Files of a card by role, and in words where they come from.
+
+    Raises
+    ------
+    WeightsError
+        If they cannot be had, or one is not what the card describes.
+    """
+    if card.weights.package and (packaged := _in_package(card, roles)):
+        return packaged
+    sources = _sources(card)
+    held = []
+    for origin, ask in sources.items():
+        found = ask(card, roles, False)
+        if len(found) == len(roles):
+            return found, origin
+        held.append(found)
+    if not download or hub.is_offline():
+        best = max(held, key=len)
+        absent = ", ".join(card.weights.files[role].path for role in roles if role not in best)
+        raise WeightsError(
+            f"files of {card.name} are not on this machine: {absent} ({' or '.join(sources)}). "
+            + ("HF_HUB_OFFLINE forbids downloads: unset it" if download else "Download them")
+            + f" (`zeroshot weights {card.name}`), or {otherwise(card)}."
+        )
+    problems = []
+    for origin, ask in sources.items():
+        try:
+            return ask(card, roles, True), origin
+        except OutOfReachError as error:
+            problems.append(f"{origin}: {error}")
+    raise WeightsError(
+        f"files of {card.name} could not be downloaded. {' '.join(problems)} Try again, or {otherwise(card)}."
+    )
+
+
+def otherwise(card: ModelCard) -> str:
+    """What a reader can do who cannot download, for the end of an error."""
+    return (
+        "put the released files into a folder and name it with --weights, or into a folder "
+        f"{card.name} of the folder that ZEROSHOT_WEIGHTS names"
+    )
+
+
+def _sources(card: ModelCard) -> dict[str, Callable[[ModelCard, list[str], bool], Found]]:
+    """What gives the files of a card, by its name in words, in the order of preference."""
+    source = card.weights
+    sources = {}
+    if source.hub:
+        sources[f"hub {source.hub}@{source.revision[:12]}"] = _from_hub
+    if source.drive:
+        sources[f"Google Drive folder {source.drive}"] = _from_drive
+    return sources or {"the addresses of the card": _from_addresses}
+
+
+# -- an installed package ----------------------------------------------------------------------------
+
+
+def _in_package(card: ModelCard, roles: list[str]) -> tuple[Found, str] | None:
+    """Files that an installed distribution carries, found without importing it; None without it.
+
+    Raises
+    ------
+    WeightsError
+        If it is installed and holds no file with the sha256 of the card.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        package = distribution(card.weights.package)
+    except PackageNotFoundError:
+        return None
+    held = package.files or []
+    found = {}
+    for role in roles:
+        file = card.weights.files[role]
+        name = PurePosixPath(file.path).name
+        candidates = [Path(path.locate()) for path in held if path.name == name]
+        right = [path for path in candidates if path.is_file() and sha256(path) == file.sha256]
+        if not right:
+            raise WeightsError(
+                f"the installed package {card.weights.package} {package.version} is refused: it holds no "
+                f"{name} with sha256 {file.sha256}, that of {card.name}. Uninstall it: the file then "
+                "comes from its official source."
+            )
+        found[role] = right[0]
+    return found, f"package {card.weights.package} {package.version}"
+
+
+# -- the hub, plain addresses ------------------------------------------------------------------------
+
+
+def _from_hub(card: ModelCard, roles: list[str], download: bool) -> Found:
+    found = {}
+    for role in roles:
+        file = card.weights.files[role]
+        path = hub.cached(card.weights, file)
+        if path is None and download:
+            path = hub.download(card.weights, file, otherwise(card))
+        if path is not None:
+            found[role] = path
+    return found
+
+
+def _from_addresses(card: ModelCard, roles: list[str], download: bool) -> Found:
+    targets = {role: _target(card, role) for role in roles}
+    if not download:
+        return {role: path for role, path in targets.items() if _is_right(path, card.weights.files[role])}
+    from zeroshot.data import DataError
+    from zeroshot.data.download import fetch_file
+
+    for role, target in targets.items():
+        file = card.weights.files[role]
+        described = SourceFile(name=target.name, url=file.url, size=file.size, sha256=file.sha256)
+        try:
+            fetch_file(described, target, otherwise(card))
+        except DataError as error:
+            raise WeightsError(str(error)) from None
+    return targets
+
+
+# -- folders of Google Drive -------------------------------------------------------------------------
+
+
+def _from_drive(card: ModelCard, roles: list[str], download: bool) -> Found:
+    targets = {role: _target(card, role) for role in roles}
+    found = {role: path for role, path in targets.items() if _is_right(path, card.weights.files[role])}
+    if not download or len(found) == len(roles):
+        return found
+    from zeroshot.data.download import lock
+
+    folder = paths.weights(card.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / ".lock"):
+        absent = [role for role in roles if not _is_right(targets[role], card.weights.files[role])]
+        if absent:  # still, after waiting for another process
+            _download_drive(card, folder, {targets[role].name: card.weights.files[role] for role in absent})
+    return targets
+
+
+def _download_drive(card: ModelCard, folder: Path, wanted: dict[str, WeightsFile]) -> None:
+    """Fetch files of a Drive folder by name, into ``.part`` first, and move them once they are right."""
+    from zeroshot.data.download import reason
+
+    part = folder / ".part"
+    part.mkdir(exist_ok=True)
+    drive = card.weights.drive
+    try:
+        fetch_from_drive(drive, set(wanted), part)
+    except Exception as error:  # of gdown, of requests, of the system
+        raise OutOfReachError(
+            f"{reason(error).rstrip('.')}. Drive limits how often a file is fetched; "
+            f"https://drive.google.com/drive/folders/{drive} opens in a browser."
+        ) from None
+    for name, file in wanted.items():
+        arrived = part / name
+        if not arrived.is_file():
+            raise WeightsError(f"the Drive folder {drive} of {card.name} holds no {name}")
+        seen = sha256(arrived)
+        if file.sha256 not in (None, seen):
+            arrived.unlink()
+            raise WeightsError(
+                f"{name} of Drive folder {drive} is not the file of {card.name}: its sha256 is {seen}, "
+                f"expected {file.sha256}. It was removed. Try again; if it stays so, the source has changed."
+            )
+        if file.sha256 is None:
+            write_text(_first_seen(folder / name), f"{seen}  {name}\n")
+        arrived.replace(folder / name)
+
+
+def fetch_from_drive(folder_id: str, names: set[str], target: Path) -> None:
+    """Download files of a public Drive folder by name, going on with what an earlier call left in target.
+
+    The only place that talks to Drive; tests put a function of their own here.
+    """
+    import gdown
+
+    listed = gdown.download_folder(
+        id=folder_id, skip_download=True, quiet=True, use_cookies=False, timeout=30
+    )
+    for entry in listed:
+        name = PurePosixPath(entry.path).name
+        if name in names:
+            gdown.download(
+                id=entry.id, output=str(target / name), resume=True, use_cookies=False, timeout=30, retries=3
+            )
+
+
+def _target(card: ModelCard, role: str) -> Path:
+    return paths.weights(card.name) / PurePosixPath(card.weights.files[role].path).name
+
+
+def _is_right(path: Path, file: WeightsFile) -> bool:
+    """Whether a file is here with the sha256 of the card, else with that of its first download."""
+    if not path.is_file():
+        return False
+    seen_first = _first_seen(path)
+    expected = file.sha256 or (seen_first.read_text().split()[0] if seen_first.is_file() else None)
+    return expected is not None and sha256(path) == expected
+
+
+def _first_seen(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")

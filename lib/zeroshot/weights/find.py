@@ -1,0 +1,198 @@
+"""The files of a model on this machine: in a folder, in a package, in a cache, or downloaded."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+from zeroshot import paths
+from zeroshot.catalog import ModelCard
+from zeroshot.weights import fetch
+from zeroshot.weights.digest import sha256
+from zeroshot.weights.error import WeightsError
+
+# What a file is for, and how it is called in released folders; of several, the first is taken.
+ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "config": ("config.json", "args.json"),
+        "weights": ("model.safetensors", "pytorch_model.bin", "best_model.pt"),
+        "token_dictionary": ("token_dictionary*.pkl", "token_dictionary*.json"),
+        "gene_medians": ("gene_median_dictionary*.pkl", "gene_median_dictionary*.json"),
+        "gene_names": ("gene_name_id_dict*.pkl", "gene_name_id_dict*.json"),
+        "ensembl_mapping": ("ensembl_mapping_dict*.pkl", "ensembl_mapping_dict*.json"),
+        "vocabulary": ("vocab.json", "vocab.txt", "tokenizer.json"),
+    }
+)
+# Roles that belong together: numbers of one vocabulary mean nothing in another.
+DICTIONARIES = frozenset({"token_dictionary", "gene_medians", "gene_names", "ensembl_mapping", "vocabulary"})
+_NUMBERING = ("token_dictionary", "vocabulary")
+_OPTIONAL = ("gene_names", "ensembl_mapping")  # a folder with its own dictionaries may lack them
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Files of a model on this machine.
+
+    Attributes
+    ----------
+    files
+        Path by role: "config", "weights", "vocabulary", …; see ``ROLES``.
+    hashes
+        sha256 by role.
+    origin
+        Where they come from, in words: "folder …", "hub repository@revision", "package …", ….
+    """
+
+    files: Mapping[str, Path]
+    hashes: Mapping[str, str]
+    origin: str
+
+
+def find(
+    card: ModelCard,
+    folder: Path | None = None,
+    *,
+    download: bool = True,
+    roles: Collection[str] | None = None,
+) -> Checkpoint:
+    """Files of a model, looked for here first and downloaded if need be.
+
+    The order is: ``folder``; the model's folder in ``ZEROSHOT_WEIGHTS``; the installed package that
+    the card names; what was downloaded before; the card's hub repository, Drive folder or addresses.
+    A folder without a vocabulary of its own gets all dictionaries from the card's source.
+
+    Parameters
+    ----------
+    card
+        Card of a model that has ``weights``.
+    folder
+        Folder in the released layout. Its files may differ from those of the card: their hashes are
+        recorded, not compared.
+    download
+        False to use no network.
+    roles
+        Only these of the card's files, for example ``DICTIONARIES``; None for all.
+
+    Raises
+    ------
+    WeightsError
+        If the card names no weights, a file cannot be had or is not the one the card describes, or
+        the folder lacks a file or holds several that could be meant.
+    """
+    if card.weights is None:
+        raise WeightsError(f"{card.name} has no released weights: its card in data/models.yml names none")
+    wanted = [role for role in card.weights.files if roles is None or role in roles]
+    folder = folder or _own_folder(card)
+    files: dict[str, Path] = {}
+    origins = []
+    if folder is not None:
+        files = _in_folder(card, Path(folder).expanduser(), wanted)
+        origins.append(f"folder {folder}")
+        if any(role in files for role in _NUMBERING):
+            wanted = [role for role in wanted if role not in DICTIONARIES]
+    rest = [role for role in wanted if role not in files]
+    if rest:
+        fetched, origin = fetch.files(card, rest, download=download)
+        files |= fetched
+        origins.append(f"dictionaries from {origin}" if origins else origin)
+    return Checkpoint(
+        MappingProxyType(files),
+        MappingProxyType({role: sha256(path) for role, path in files.items()}),
+        "; ".join(origins),
+    )
+
+
+def at_hand(card: ModelCard, roles: Collection[str] | None = None) -> str | None:
+    """Why the files of a model are not on this machine, None if they are. Uses no network."""
+    if card.weights is None:
+        return None
+    try:
+        find(card, download=False, roles=roles)
+    except WeightsError as error:
+        return str(error)
+    return None
+
+
+def _own_folder(card: ModelCard) -> Path | None:
+    """The model's folder in ``ZEROSHOT_WEIGHTS``, if there is one."""
+    root = paths.local_weights()
+    if root is None:
+        return None
+    if not root.is_dir():
+        raise WeightsError(f"ZEROSHOT_WEIGHTS names {root}, which is no folder. Correct it or unset it.")
+    folder = root / card.name
+    return folder if folder.is_dir() else None
+
+
+def _in_folder(card: ModelCard, folder: Path, wanted: list[str]) -> dict[str, Path]:
+    """Files of a local folder by role; without any dictionary if it has no vocabulary of its own.
+
+    Raises
+    ------
+    WeightsError
+        If the folder lacks config or weights, or a dictionary that belongs to the ones it has.
+    """
+    if not folder.is_dir():
+        raise WeightsError(
+            f"{folder} is no folder. Name the one that holds the released files of {card.name}."
+        )
+    held = sorted(path for path in folder.rglob("*") if path.is_file())
+    weights = _pick(card, folder, held, "weights", None) if "weights" in wanted else None
+    files = {}
+    for role in wanted:
+        path = weights if role == "weights" else _pick(card, folder, held, role, weights)
+        if path is not None:
+            files[role] = path
+    needed = {role for role in wanted if role not in DICTIONARIES}
+    if any(role in files for role in _NUMBERING):
+        needed |= set(wanted) - set(_OPTIONAL)
+    else:
+        files = {role: path for role, path in files.items() if role not in DICTIONARIES}
+    absent = [role for role in wanted if role in needed and role not in files]
+    if absent:
+        looked_for = "; ".join(f"{role}: {' or '.join(_names(card, role))}" for role in absent)
+        names = [str(path.relative_to(folder)) for path in held]
+        listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        raise WeightsError(
+            f"{folder} lacks files of {card.name}. Looked for {looked_for}. It holds {listed or 'nothing'}."
+        )
+    return files
+
+
+def _pick(card: ModelCard, folder: Path, held: list[Path], role: str, weights: Path | None) -> Path | None:
+    """The file of a role; several in the first place that has one are an error."""
+    for place in _places(card, folder, held, role, weights):
+        for name in _names(card, role):
+            found = [path for path in place if path.match(name)]
+            if len(found) > 1:
+                raise WeightsError(
+                    f"{folder} holds several files that could be the {role} of {card.name}: "
+                    f"{', '.join(str(path.relative_to(folder)) for path in found)}. Name a folder with one."
+                )
+            if found:
+                return found[0]
+    return None
+
+
+def _places(
+    card: ModelCard, folder: Path, held: list[Path], role: str, weights: Path | None
+) -> Iterator[list[Path]]:
+    """Where to look for a role: where the card has it, beside the weights, at the top, anywhere."""
+    released = folder / card.weights.files[role].path
+    beside = [path for path in held if weights is not None and path.parent == weights.parent]
+    if role == "config":
+        yield beside  # before all: another config describes another model
+    if role == "weights":
+        yield [path for path in held if path.parent == released.parent]
+    else:
+        yield [path for path in held if path == released]
+    yield beside
+    yield [path for path in held if path.parent == folder]
+    yield held
+
+
+def _names(card: ModelCard, role: str) -> tuple[str, ...]:
+    """Patterns of a role's file names, the card's own first; but safetensors before the same as a pickle."""
+    own = PurePosixPath(card.weights.files[role].path).name
+    known = ROLES.get(role, ())
+    return known if own == "pytorch_model.bin" else tuple(dict.fromkeys([own, *known]))
