@@ -6,8 +6,9 @@ says ``uses: [batch]``.
 """
 
 import importlib
-from dataclasses import dataclass, fields
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,12 @@ from anndata import AnnData
 from scipy import sparse
 
 from zeroshot import catalog
+
+if TYPE_CHECKING:
+    import torch
+
+    from zeroshot.tokenizers import Tokenizer
+    from zeroshot.weights import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -24,19 +31,27 @@ class Cells:
     Attributes
     ----------
     counts
-        (cells, genes) raw counts, CSR, float32, not normalised.
+        (cells, genes) raw counts, CSR, float32, not normalised; the values as given where a recipe
+        says ``input: as-given``.
     genes
-        (genes,) unique gene symbols.
+        (genes,) unique gene names, symbols wherever the data set has them.
+    ids
+        (cells,) unique name of each cell: what is random in a model is drawn by it, so that a cell's
+        embedding does not depend on where the cell stands.
     library_size
         (cells,) counts per cell over all genes of the source, also where ``counts`` holds only
         some of them.
+    ensembl_ids
+        (genes,) Ensembl gene id of each gene, empty where unknown; None if the data set has none.
     batches
         (cells,) sequencing batch of each cell, or None for models that do not use it.
     """
 
     counts: sparse.csr_matrix
     genes: pd.Index
+    ids: pd.Index
     library_size: np.ndarray
+    ensembl_ids: np.ndarray | None = None
     batches: np.ndarray | None = None
 
     @classmethod
@@ -45,7 +60,9 @@ class Cells:
         return cls(
             counts=sparse.csr_matrix(adata.X, dtype=np.float32),
             genes=adata.var_names,
+            ids=adata.obs_names,
             library_size=adata.obs["library_size"].to_numpy(np.float64),
+            ensembl_ids=adata.var["ensembl_id"].to_numpy(str) if "ensembl_id" in adata.var else None,
             batches=adata.obs["batch"].astype(str).to_numpy() if with_batches else None,
         )
 
@@ -76,7 +93,7 @@ class Cells:
 
     def with_counts(self, counts: sparse.csr_matrix) -> "Cells":
         """The same cells with other counts over the same genes."""
-        return Cells(counts, self.genes, self.library_size, self.batches)
+        return replace(self, counts=counts)
 
 
 class Embedder(Protocol):
@@ -87,7 +104,26 @@ class Embedder(Protocol):
         ...
 
 
-def load(name: str, recipe: str | None = None) -> Embedder:
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """A network that reads the tokens of each cell by itself; :mod:`zeroshot.embedding` runs it in chunks."""
+
+    def tokenizer(self, cells: Cells, seed: int) -> "Tokenizer":
+        """Decide genes and vocabulary on all cells, and return what turns any rows of them into tokens."""
+        ...
+
+    def network(self, cells: Cells, seed: int) -> "torch.nn.Module":
+        """Return the network in evaluation mode, float32, on the CPU.
+
+        The cells are for untrained models, whose vocabulary can be the genes of the data set.
+
+        Its forward takes token ids (cells, tokens) int64, values (cells, tokens) float32 or None, and
+        lengths (cells,) int64, and returns the pooled embedding (cells, dim).
+        """
+        ...
+
+
+def load(name: str, recipe: str | None = None, *, weights: Path | None = None) -> Embedder | TokenEmbedder:
     """Build the model of a card with the parameters of one of its recipes.
 
     Parameters
@@ -96,19 +132,69 @@ def load(name: str, recipe: str | None = None) -> Embedder:
         Name in ``data/models.yml``, for example "pca".
     recipe
         One of the card's recipes; None for its default.
+    weights
+        Folder with the weights as released; None to look for them, and to download them if need be,
+        as :func:`zeroshot.weights.find` does.
 
     Raises
     ------
     zeroshot.catalog.CatalogError
         If the name, the recipe or one of its parameters does not exist.
+    zeroshot.weights.WeightsError
+        If the model has weights and they cannot be had.
     """
     card = catalog.model(name)
     chosen = catalog.find(card.recipes, recipe or card.recipe, f"recipe of {name}")
     if card.implementation is None:
         raise catalog.CatalogError(f"{name} is made from labels: no model can be loaded for it")
-    module, _, attribute = card.implementation.partition(":")
-    kind = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    kind = implementation(card)
     known = {field.name for field in fields(kind)}
     for parameter in chosen.parameters:
         catalog.find(dict.fromkeys(known), parameter, f"parameter of {name}")
-    return kind(**chosen.parameters)
+    given: dict[str, Any] = {}
+    if card.architecture is not None:
+        given["architecture"] = card.architecture
+    checkpoint = find_checkpoint(card, recipe, weights)
+    if checkpoint is not None:
+        given["checkpoint"] = checkpoint
+    return kind(**chosen.parameters, **given)
+
+
+def implementation(card: catalog.ModelCard) -> type:
+    """The class of a card's model; imports its file."""
+    module, _, attribute = card.implementation.partition(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+
+
+def find_checkpoint(card: catalog.ModelCard, recipe: str | None, weights: Path | None) -> "Checkpoint | None":
+    """Files that a model needs under a recipe, downloaded if need be; None for a model that needs none.
+
+    Raises
+    ------
+    zeroshot.weights.WeightsError
+        If they cannot be had, or a folder was named for a model that reads none.
+    """
+    from zeroshot import weights as weights_
+
+    released = _released(card, recipe)
+    if released is not None:
+        return weights_.find(released, weights)
+    if weights is not None:
+        raise weights_.WeightsError(f"{card.name} has no weights to read from {weights}: leave them out")
+    return None
+
+
+def unavailable(card: catalog.ModelCard, recipe: str | None) -> str | None:
+    """Why the files that a model needs are not on this machine; None if they are. Uses no network."""
+    from zeroshot import weights
+
+    released = _released(card, recipe)
+    return None if released is None else weights.at_hand(released)
+
+
+def _released(card: catalog.ModelCard, recipe: str | None) -> catalog.ModelCard | None:
+    """The card whose files a model reads: its own, or for the vocabulary alone its trained twin's."""
+    parameters = catalog.find(card.recipes, recipe or card.recipe, f"recipe of {card.name}").parameters
+    if card.weights is not None:
+        return card
+    return catalog.model(card.twin_of) if parameters.get("vocabulary") == "released" else None

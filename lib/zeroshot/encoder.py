@@ -1,0 +1,144 @@
+"""The transformer encoder that all native models share."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+Activation = Literal["relu", "gelu"]
+
+
+class TransformerEncoder(nn.Module):
+    """Layers of self-attention and feed-forward, no embedding and no norm of their own around them.
+
+    Parameters
+    ----------
+    n_layers, dim, n_heads, ffn_dim
+        Depth, width, heads (each ``dim / n_heads`` wide) and width of the feed-forward part.
+    activation
+        Of the feed-forward part; gelu is the exact one.
+    eps
+        Of the layer norms.
+    norm
+        "post": after each residual sum, as in BERT. "pre": on what enters attention and feed-forward.
+
+    Raises
+    ------
+    ValueError
+        If the heads do not divide the width, or activation or norm is unknown.
+
+    Source
+    ------
+    Vaswani et al. 2017. Parameters are ``layers.{i}.`` ``qkv`` (query, key and value below one another, heads
+    contiguous in each), ``out``, ``linear1``, ``linear2``, ``norm1``, ``norm2``.
+    """
+
+    def __init__(
+        self,
+        n_layers: int,
+        dim: int,
+        n_heads: int,
+        ffn_dim: int,
+        *,
+        activation: Activation = "relu",
+        eps: float = 1e-5,
+        norm: Literal["post", "pre"] = "post",
+    ) -> None:
+        super().__init__()
+        if norm not in ("post", "pre"):
+            raise ValueError(f"unknown norm {norm!r}: post or pre")
+        self.layers = nn.ModuleList(
+            _Layer(dim, n_heads, ffn_dim, activation, eps, pre=norm == "pre") for _ in range(n_layers)
+        )
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        lengths: torch.Tensor | None = None,
+        *,
+        n_layers: int | None = None,
+        first_only: bool = False,
+    ) -> torch.Tensor:
+        """Return what the last computed layer gives.
+
+        Parameters
+        ----------
+        hidden
+            (cells, tokens, dim) embedded tokens, padded on the right.
+        lengths
+            (cells,) tokens that are no padding, at least 1; None if all are real. Padding is never
+            attended to; what is returned at its places has no meaning.
+        n_layers
+            Compute only the first of the layers; 0 returns ``hidden``.
+        first_only
+            Of the last computed layer compute the first token only, which the others do not need then.
+
+        Returns
+        -------
+        torch.Tensor
+            (cells, tokens, dim), or (cells, 1, dim) with ``first_only``.
+
+        Raises
+        ------
+        ValueError
+            If more layers are asked for than there are.
+        """
+        layers = self.layers[:n_layers]
+        if n_layers is not None and not 0 <= n_layers <= len(self.layers):
+            raise ValueError(f"{n_layers} layers asked for: there are {len(self.layers)}")
+        mask = _key_mask(lengths, hidden.shape[1])
+        for place, layer in enumerate(layers):
+            hidden = layer(hidden, mask, first_only=first_only and place == len(layers) - 1)
+        return hidden[:, :1] if first_only else hidden
+
+
+class _Layer(nn.Module):
+    def __init__(
+        self, dim: int, n_heads: int, ffn_dim: int, activation: Activation, eps: float, *, pre: bool
+    ) -> None:
+        super().__init__()
+        if dim % n_heads:
+            raise ValueError(f"{n_heads} heads do not divide a width of {dim}")
+        activations = {"relu": nn.functional.relu, "gelu": nn.functional.gelu}
+        if activation not in activations:
+            raise ValueError(f"unknown activation {activation!r}: one of {', '.join(activations)}")
+        self.n_heads = n_heads
+        self.activation = activations[activation]
+        self.pre = pre
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.linear1 = nn.Linear(dim, ffn_dim)
+        self.linear2 = nn.Linear(ffn_dim, dim)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+
+    def forward(self, hidden: torch.Tensor, mask: torch.Tensor | None, *, first_only: bool) -> torch.Tensor:
+        read = self.norm1(hidden) if self.pre else hidden
+        residual = hidden[:, :1] if first_only else hidden
+        attended = residual + self.out(self._attend(read, mask, first_only=first_only))
+        if self.pre:
+            return attended + self._feed_forward(self.norm2(attended))
+        attended = self.norm1(attended)
+        return self.norm2(attended + self._feed_forward(attended))
+
+    def _attend(self, read: torch.Tensor, mask: torch.Tensor | None, *, first_only: bool) -> torch.Tensor:
+        query, key, value = (
+            part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in self.qkv(read).chunk(3, dim=-1)
+        )
+        if first_only:
+            query = query[:, :, :1]
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return attended.transpose(1, 2).flatten(2)
+
+    def _feed_forward(self, read: torch.Tensor) -> torch.Tensor:
+        return self.linear2(self.activation(self.linear1(read)))
+
+
+def _key_mask(lengths: torch.Tensor | None, n_tokens: int) -> torch.Tensor | None:
+    """(cells, 1, 1, tokens) True where a token may be attended to; None where all may.
+
+    Without a mask the fastest kernels can be used, and chunks of equal length are common.
+    """
+    if lengths is None or bool((lengths >= n_tokens).all()):
+        return None
+    return (torch.arange(n_tokens, device=lengths.device) < lengths[:, None])[:, None, None]

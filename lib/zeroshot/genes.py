@@ -1,0 +1,204 @@
+"""Genes of a data set matched to the vocabulary of a model, with a report of how each was matched."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+LEAST_OVERLAP = 0.5  # below this share of known genes the paper's code refuses a data set
+
+RULES = ("symbol", "Ensembl", "version stripped", "alias", "unmatched")
+
+_ENSEMBL = re.compile(r"ENS[A-Z]*G[R0-9]\d+(\.\d+)?$")
+_VERSION = re.compile(r"\.\d+$")
+
+
+class GeneOverlapError(ValueError):
+    """A model knows too few of the genes of a data set to embed it."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Which entry of a vocabulary each gene is.
+
+    Attributes
+    ----------
+    targets
+        (genes,) int64 number of the gene in the vocabulary, -1 where it is not in it.
+    rules
+        (genes,) how it was matched: "symbol", "Ensembl", "version stripped", "alias" (a replaced id or
+        another name of the gene) or "unmatched".
+    names
+        (genes,) the names that were looked up.
+    """
+
+    targets: np.ndarray
+    rules: np.ndarray
+    names: np.ndarray
+
+    @property
+    def matched_share(self) -> float:
+        """Share of the genes that are in the vocabulary."""
+        return float((self.targets >= 0).mean()) if len(self.targets) else 0.0
+
+    def report(self) -> pd.DataFrame:
+        """One row per rule that occurred: ``rule``, ``genes``, ``share``."""
+        counts = pd.Series(self.rules).value_counts().reindex(RULES).dropna().astype(int)
+        return pd.DataFrame(
+            {"rule": counts.index, "genes": counts.to_numpy(), "share": counts.to_numpy() / len(self.rules)}
+        )
+
+
+def align_symbols(
+    symbols: Sequence[str],
+    vocabulary: Mapping[str, int],
+    *,
+    ensembl_ids: Sequence[str] | None = None,
+    symbol_of_ensembl: Mapping[str, str] | None = None,
+) -> Alignment:
+    """Match genes to a vocabulary of symbols, exactly and case-sensitively.
+
+    Parameters
+    ----------
+    symbols
+        (genes,) names of the genes in the data set.
+    vocabulary
+        Symbol to its number.
+    ensembl_ids
+        (genes,) Ensembl id of each gene, where known.
+    symbol_of_ensembl
+        Ensembl id to the symbol that the vocabulary uses: matches genes that go by another name ("alias").
+    """
+    names = np.asarray(symbols, dtype=object)
+    targets = np.array([vocabulary.get(name, -1) for name in names], dtype=np.int64)
+    rules = np.where(targets >= 0, "symbol", "unmatched").astype(object)
+    if symbol_of_ensembl:
+        ids = names if ensembl_ids is None else np.asarray(ensembl_ids, dtype=object)
+        for place in np.flatnonzero(targets < 0):
+            symbol = symbol_of_ensembl.get(_VERSION.sub("", str(ids[place])))
+            target = vocabulary.get(symbol, -1)
+            if target >= 0:
+                targets[place], rules[place] = target, "alias"
+    return Alignment(targets, rules, names)
+
+
+def align_ensembl(
+    symbols: Sequence[str],
+    ensembl_ids: Sequence[str] | None,
+    vocabulary: Mapping[str, int],
+    *,
+    ensembl_of_symbol: Mapping[str, str] | None = None,
+    replaced_by: Mapping[str, str] | None = None,
+) -> Alignment:
+    """Match genes to a vocabulary of Ensembl ids.
+
+    A gene's id is its own where the data set knows it or is named by it, else that of its symbol.
+
+    Parameters
+    ----------
+    symbols
+        (genes,) names of the genes in the data set; may be Ensembl ids themselves.
+    ensembl_ids
+        (genes,) Ensembl id of each gene, empty where unknown; None if the data set has none.
+    vocabulary
+        Ensembl id to its number.
+    ensembl_of_symbol
+        Symbol to Ensembl id, for genes whose id is unknown.
+    replaced_by
+        Retired id to the one that took its place (rule "alias"); decides before the id itself, as in the
+        reference, which looks the upper-cased id up.
+    """
+    names = np.asarray(symbols, dtype=object)
+    known = np.array([name if _ENSEMBL.match(str(name)) else "" for name in names], dtype=object)
+    if ensembl_ids is not None:
+        given = np.asarray(ensembl_ids, dtype=object)
+        known = np.where(given == "", known, given)
+    targets = np.full(len(names), -1, np.int64)
+    rules = np.full(len(names), "unmatched", dtype=object)
+    for place, (name, gene_id) in enumerate(zip(names, known, strict=True)):
+        targets[place], rules[place] = (
+            _find_id(str(gene_id), vocabulary, replaced_by)
+            if gene_id
+            else _find_symbol(str(name), vocabulary, ensembl_of_symbol, replaced_by)
+        )
+    return Alignment(targets, rules, np.where(known == "", names, known))
+
+
+def _find_id(
+    gene_id: str, vocabulary: Mapping[str, int], replaced_by: Mapping[str, str] | None
+) -> tuple[int, str]:
+    for spelling, rule in ((gene_id, "Ensembl"), (_VERSION.sub("", gene_id), "version stripped")):
+        found = (replaced_by or {}).get(spelling.upper(), spelling)
+        if found in vocabulary:
+            return vocabulary[found], rule if found.upper() == spelling.upper() else "alias"
+    return -1, "unmatched"
+
+
+def _find_symbol(
+    symbol: str,
+    vocabulary: Mapping[str, int],
+    ensembl_of_symbol: Mapping[str, str] | None,
+    replaced_by: Mapping[str, str] | None,
+) -> tuple[int, str]:
+    gene_id = (ensembl_of_symbol or {}).get(symbol)
+    if gene_id is None:
+        return -1, "unmatched"
+    target, rule = _find_id(gene_id, vocabulary, replaced_by)
+    return target, "symbol" if rule == "Ensembl" else rule
+
+
+def require_overlap(alignment: Alignment, title: str, least: float = LEAST_OVERLAP) -> None:
+    """Refuse a data set of which a model knows too few genes.
+
+    Raises
+    ------
+    GeneOverlapError
+        If the share of matched genes is below ``least``.
+    """
+    if alignment.matched_share >= least:
+        return
+    unknown = [str(name) for name in alignment.names[alignment.targets < 0][:3]]
+    raise GeneOverlapError(
+        f"{title} knows {int((alignment.targets >= 0).sum()):,} of {len(alignment.targets):,} genes "
+        f"({alignment.matched_share:.0%}); at least {least:.0%} are needed. Unknown are for example "
+        f"{', '.join(unknown)}. Name human genes by symbol (var_names) and, if possible, by Ensembl id "
+        "in var['ensembl_id']."
+    )
+
+
+def collapse(counts: sparse.csr_matrix, targets: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Leave unmatched genes out and add up genes that are the same entry of the vocabulary.
+
+    Parameters
+    ----------
+    counts
+        (cells, genes).
+    targets
+        (genes,) as in :class:`Alignment`.
+
+    Returns
+    -------
+    counts
+        (cells, columns) float64, in the order in which the entries first occur.
+    targets
+        (columns,) entry of the vocabulary of each column.
+
+    Differs
+    -------
+    The reference appends summed columns after the others, which changes the order of ties only.
+    """
+    kept = np.flatnonzero(targets >= 0)
+    entries, first, column = np.unique(targets[kept], return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    picked = sparse.csr_matrix(counts)[:, kept].astype(np.float64)
+    if len(entries) < len(kept):
+        shape = (len(kept), len(entries))
+        adder = sparse.csr_matrix((np.ones(len(kept)), (np.arange(len(kept)), place[column])), shape=shape)
+        picked = sparse.csr_matrix(picked @ adder)
+    picked.sort_indices()
+    return picked, entries[order].astype(np.int64)

@@ -1,0 +1,343 @@
+"""CELLama: each cell as a sentence of its top genes, read by a sentence encoder nobody trained on cells.
+
+Cells become sentences, sentences become word pieces, and BERT, averaged over the pieces, becomes the
+embedding. Only the last step has weights: those of all-MiniLM, a model of English.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from scipy import sparse
+from torch import nn
+
+from zeroshot.genes import GeneOverlapError
+from zeroshot.models import Cells
+from zeroshot.tokenizers import Tokenizer, Tokens
+from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from tokenizers import Tokenizer as WordPieces
+    from transformers import BertConfig, BertModel
+
+# Ensembl genes of any species, with or without version, and Entrez numbers: names that say nothing.
+IDENTIFIER = r"(?:ENS[A-Z]*G\d+(?:\.\d+)?|\d+)"
+
+_OPENING = "Top genes are "
+_BETWEEN = ", "
+
+# In the released file, but not in the network: a head for another task, and a constant.
+_IGNORED = ("pooler.*", "embeddings.position_ids")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cellama:
+    """Sentence embedding of the names of a cell's most expressed genes.
+
+    Attributes
+    ----------
+    checkpoint
+        Roles "config", "weights" and "vocabulary" (``vocab.txt`` or ``tokenizer.json``) of
+        all-MiniLM-L6-v2 or -L12-v2.
+    n_genes
+        Most genes a sentence names; fewer where a cell expresses fewer.
+    n_variable
+        Name only genes among this many highly variable ones; None for all genes.
+    input
+        "counts", or "as-given" for values that are already normalised. The order of the genes of a
+        cell is the same for counts and their log-normalised values: this matters to ``n_variable`` only.
+    max_tokens
+        Word pieces of a sentence with its two special ones, the rest is cut off: 256 is what
+        all-MiniLM-L6-v2 is published with, 128 all-MiniLM-L12-v2.
+
+    Source
+    ------
+    portrai-io/CELLama, cellama.py at a17eaa9, ``lm_cell_embed``: sentence and its template, 30 genes,
+    all-MiniLM-L6-v2. Pooling and normalisation are those of the sentence encoder: mean over the real
+    word pieces, then unit length.
+
+    Differs
+    -------
+    Genes without expression never fill a sentence, which upstream's do where a cell expresses fewer
+    than 30. Genes of equal value stand in the order of the data set, in upstream's in the order its
+    unstable sort leaves them. Columns of ``obs``, which upstream can append, never enter: they may
+    hold the labels. Truncation is counted.
+    """
+
+    checkpoint: Checkpoint
+    n_genes: int = 30
+    n_variable: int | None = None
+    input: Literal["counts", "as-given"] = "counts"
+    max_tokens: int = 256
+
+    def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
+        """Choose the genes that may be named, and return what turns cells into word pieces.
+
+        Nothing here is random. A cell that expresses none of the genes has an empty sentence, as
+        upstream's ``list_to_sentence`` gives it; the notes say how many there are.
+
+        Raises
+        ------
+        zeroshot.genes.GeneOverlapError
+            If more than half of the genes are named by identifiers: there is nothing to read in them.
+        zeroshot.weights.WeightsError
+            If vocabulary and config are of different models, or ``max_tokens`` is too long for it.
+        """
+        overlap = examine_names(cells.genes)
+        config = read_config(self.checkpoint.files["config"])
+        if not 3 <= self.max_tokens <= config.max_position_embeddings:
+            raise WeightsError(
+                f"max_tokens is {self.max_tokens}; this model reads 3 to {config.max_position_embeddings}"
+            )
+        pieces = read_word_pieces(self.checkpoint.files["vocabulary"], config.vocab_size)
+        chosen = self._choose(cells)
+        names = cells.genes[chosen].astype(str).to_numpy(object)
+        # Without a choice of genes no copy is made of what may be most of the memory.
+        values = cells.counts if chosen.all() else cells.counts[:, chosen]
+
+        def tokenize(rows: np.ndarray) -> Tokens:
+            columns, offsets = top_genes(values[rows], self.n_genes)
+            named = [names[columns[start:stop]].tolist() for start, stop in pairwise(offsets)]
+            read = pieces.encode_batch([write_sentence(genes) for genes in named])
+            return cut(read, named, self.max_tokens)
+
+        return Tokenizer(
+            tokenize,
+            pad_id=config.pad_token_id,
+            overlap=overlap,
+            notes=_notes(values, overlap),
+        )
+
+    def network(self, cells: Cells, seed: int) -> "SentenceEncoder":
+        """Return the sentence encoder with the weights of the checkpoint.
+
+        Raises
+        ------
+        zeroshot.weights.WeightsError
+            If config or weights are not those of a BERT, or not of the same one.
+        """
+        from transformers import BertModel
+
+        config = read_config(self.checkpoint.files["config"])
+        with torch.random.fork_rng(devices=[]):  # the first values are random, and then all replaced
+            bert = BertModel(config, add_pooling_layer=False)
+        load_state(bert, read_state(self.checkpoint.files["weights"]), ignored=_IGNORED)
+        return SentenceEncoder(bert).eval()
+
+    def _choose(self, cells: Cells) -> np.ndarray:
+        """(genes,) True for the genes that may be named."""
+        n_genes = len(cells.genes)
+        if self.n_variable is None or self.n_variable >= n_genes:
+            return np.ones(n_genes, bool)
+        import scanpy as sc
+
+        adata = AnnData(cells.counts if self.input == "as-given" else cells.log_normalized())
+        adata.uns["log1p"] = {"base": None}  # tells scanpy that the values are logarithms
+        sc.pp.highly_variable_genes(adata, flavor="seurat", n_top_genes=self.n_variable)
+        return adata.var["highly_variable"].to_numpy()
+
+
+class SentenceEncoder(nn.Module):
+    """BERT, the mean over its real tokens, and unit length.
+
+    Source
+    ------
+    modules.json and 1_Pooling/config.json of sentence-transformers/all-MiniLM-L6-v2.
+    """
+
+    def __init__(self, bert: "BertModel") -> None:
+        super().__init__()
+        self.bert = bert
+
+    def forward(self, ids: torch.Tensor, values: torch.Tensor | None, lengths: torch.Tensor) -> torch.Tensor:
+        """Return (cells, dim) float32 rows of length one.
+
+        Parameters
+        ----------
+        ids
+            (cells, tokens) word pieces, padded on the right.
+        values
+            Not used: a sentence has no values.
+        lengths
+            (cells,) word pieces that are no padding.
+        """
+        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        hidden = self.bert(input_ids=ids, attention_mask=real.long()).last_hidden_state
+        # Summed in float32 whatever the network computes in: bfloat16 keeps three digits.
+        summed = (hidden.float() * real[..., None]).sum(dim=1)
+        return nn.functional.normalize(summed / lengths[:, None], dim=1)
+
+
+def examine_names(genes: pd.Index) -> pd.DataFrame:
+    """Count gene names a reader of English could have met, and identifiers.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per kind of name: ``rule`` ("symbol" or "identifier"), ``genes``.
+
+    Raises
+    ------
+    zeroshot.genes.GeneOverlapError
+        If more than half are identifiers.
+    """
+    named = pd.Series(genes.astype(str))
+    identifiers = named.str.fullmatch(IDENTIFIER).to_numpy()
+    share = identifiers.mean()
+    if share > 0.5:
+        raise GeneOverlapError(
+            f"CELLama reads gene names as words, but {share:.0%} of the {len(named):,} gene names are "
+            f"identifiers such as {', '.join(named[identifiers][:3])}; at least half must be symbols such as "
+            "CD74. Give the symbols as var_names and load the data set again."
+        )
+    counts = {"symbol": int((~identifiers).sum()), "identifier": int(identifiers.sum())}
+    return pd.DataFrame({"rule": list(counts), "genes": list(counts.values())})
+
+
+def top_genes(values: sparse.csr_matrix, n_genes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The most expressed genes of each cell.
+
+    Parameters
+    ----------
+    values
+        (cells, genes) counts or values that order genes as counts do; may be sorted in place.
+    n_genes
+        Most genes of a cell.
+
+    Returns
+    -------
+    columns : numpy.ndarray
+        (named genes,) columns, cell after cell, by descending value; equal values by column. Only
+        genes above zero.
+    offsets : numpy.ndarray
+        (cells + 1,) where each cell starts.
+    """
+    values.sort_indices()
+    expressed = values.data > 0
+    cell = np.repeat(np.arange(values.shape[0]), np.diff(values.indptr))[expressed]
+    column, value = values.indices[expressed], values.data[expressed]
+    order = np.lexsort((-value, cell))  # stable: what is equal stays in the order of the columns
+    found = np.bincount(cell, minlength=values.shape[0])
+    rank = np.arange(len(cell)) - np.repeat(np.cumsum(found) - found, found)
+    offsets = np.concatenate([[0], np.cumsum(np.minimum(found, n_genes))])
+    return column[order[rank < n_genes]], offsets
+
+
+def write_sentence(genes: Sequence[str]) -> str:
+    """The sentence of a cell with these top genes; empty if there are none."""
+    if len(genes) < 2:
+        return f"Top gene is {genes[0]}." if genes else ""
+    return f"{_OPENING}{_BETWEEN.join(genes[:-1])}, and {genes[-1]}."
+
+
+def cut(read: "Sequence[Encoding]", named: Sequence[Sequence[str]], max_tokens: int) -> Tokens:
+    """Word pieces of sentences, cut to ``max_tokens`` with the closing [SEP] kept.
+
+    ``left_out`` counts the genes whose name was cut, wholly or in part.
+    """
+    ids, left_out = [], np.zeros(len(read), np.int64)
+    for row, (sentence, genes) in enumerate(zip(read, named, strict=True)):
+        if len(sentence.ids) <= max_tokens:
+            ids.append(sentence.ids)
+            continue
+        ids.append([*sentence.ids[: max_tokens - 1], sentence.ids[-1]])
+        last_read = sentence.offsets[max_tokens - 2][1]
+        left_out[row] = sum(end > last_read for end in _ends(genes))
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    return Tokens(
+        ids=np.fromiter(chain.from_iterable(ids), np.int64, lengths.sum()),
+        values=None,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        left_out=left_out,
+    )
+
+
+def _ends(genes: Sequence[str]) -> list[int]:
+    """Position in its sentence at which each gene's name ends."""
+    if len(genes) == 1:
+        return [len("Top gene is ") + len(genes[0])]
+    before = [len(_OPENING), *[len(_BETWEEN)] * (len(genes) - 2), len(", and ")]
+    return list(accumulate(gap + len(gene) for gap, gene in zip(before, genes, strict=True)))
+
+
+def _notes(values: sparse.csr_matrix, overlap: pd.DataFrame) -> tuple[str, ...]:
+    silent = int((values.max(axis=1).toarray() <= 0).sum())
+    notes = []
+    if silent:
+        notes.append(
+            f"{silent:,} cells express none of the genes: their sentence is empty, and all of them have "
+            "the same embedding"
+        )
+    identifiers = int(overlap.set_index("rule").loc["identifier", "genes"])
+    if identifiers:
+        notes.append(f"{identifiers:,} genes are named by identifiers, which mean nothing to the model")
+    return tuple(notes)
+
+
+def read_config(path: Path) -> "BertConfig":
+    """Architecture of a BERT.
+
+    Raises
+    ------
+    zeroshot.weights.WeightsError
+        If the file is damaged or describes another kind of model.
+    """
+    from transformers import BertConfig
+
+    try:
+        found: Any = json.loads(path.read_text())
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON: {error}") from None
+    kind = found.get("model_type") if isinstance(found, dict) else None
+    if kind != "bert":
+        raise WeightsError(
+            f"{path} describes a model of type {kind!r}; CELLama's sentence encoders are of type 'bert'. "
+            "Name the folder of all-MiniLM-L6-v2 or -L12-v2."
+        )
+    return BertConfig.from_dict(found, attn_implementation="sdpa")
+
+
+def read_word_pieces(path: Path, n_pieces: int) -> "WordPieces":
+    """Word-piece tokeniser of a released vocabulary, lower-casing, without truncation or padding.
+
+    Parameters
+    ----------
+    path
+        ``vocab.txt``, one piece a line, or ``tokenizer.json``.
+    n_pieces
+        Rows of the word embedding.
+
+    Raises
+    ------
+    zeroshot.weights.WeightsError
+        If the file is damaged or has another number of pieces.
+    """
+    from tokenizers import BertWordPieceTokenizer
+    from tokenizers import Tokenizer as WordPieces
+    from tokenizers.models import WordPiece
+
+    try:
+        if path.suffix == ".json":
+            pieces = WordPieces.from_file(str(path))
+            # The released file cuts at 128 and fills up to 128.
+            pieces.no_truncation()
+            pieces.no_padding()
+        else:
+            pieces = BertWordPieceTokenizer(WordPiece.read_file(str(path)), lowercase=True)
+    except Exception as error:  # the library's errors have no type of their own
+        raise WeightsError(f"{path} is no vocabulary of word pieces: {error}") from None
+    size = pieces.get_vocab_size()
+    if size != n_pieces:
+        raise WeightsError(
+            f"{path} has {size:,} word pieces, the model has {n_pieces:,}: vocabulary and model are not of "
+            "the same release, or the file is incomplete"
+        )
+    return pieces

@@ -1,0 +1,407 @@
+"""Geneformer: a BERT that reads a cell as its genes in the order of their expression.
+
+Released checkpoints are read as they are; the network is native, without the geneformer package.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+
+from zeroshot.encoder import TransformerEncoder
+from zeroshot.genes import align_ensembl, collapse, require_overlap
+from zeroshot.models import Cells
+from zeroshot.models.untrained import fill_normal, gene_rows
+from zeroshot.tokenizers import Tokenizer, Tokens, rank_tokens
+from zeroshot.weights import Checkpoint, WeightsError, load_state, read_dictionary, read_state
+
+SPECIAL = ("<pad>", "<mask>", "<cls>", "<eos>")
+
+# In released files, but not in the network: a constant, and second names of tied tensors.
+_IGNORED = ("bert.embeddings.position_ids", "cls.predictions.decoder.*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geneformer:
+    """Mean of the tokens of a layer, or its ``<cls>`` token.
+
+    Attributes
+    ----------
+    checkpoint
+        Roles "config", "weights", "token_dictionary" and "gene_medians", and if possible "gene_names"
+        (symbol to Ensembl id) and "ensembl_mapping" (retired to present id). Of an untrained twin only the
+        dictionaries are read, and only with ``vocabulary`` "released".
+    architecture
+        Fields of ``config.json`` and ``special_tokens`` (whether ``<cls>`` and ``<eos>`` enclose a cell),
+        instead of a config: makes the model an untrained one, its weights drawn by the seed.
+    layer
+        Which hidden state is pooled, counted as the reference counts: 0 is the last layer, -1 the second to
+        last. Layers after it are not computed.
+    pooling
+        "mean" of a cell's genes, special tokens left out; or "cls", that token alone.
+    exclude_ends
+        Leave the first and the last token out of the mean even if they are genes.
+    max_tokens
+        Longest sequence; None for as many as the model has positions.
+    vocabulary
+        "released": dictionaries of the checkpoint. "data-set", for untrained models only: genes of the data
+        set, each with its non-zero median over these cells.
+
+    Source
+    ------
+    Theodoris et al. 2023; tokenizer.py and emb_extractor.py of the geneformer package, whose mean leaves
+    special tokens out and whose ``emb_layer`` is ``layer`` here.
+
+    Differs
+    -------
+    All cells are embedded, in input order: the package embeds 1,000 and sorts them by length. Equal
+    expression keeps the order of the genes. A cell without any known gene has the zero vector as mean;
+    versions of the package drop it.
+    """
+
+    objective: ClassVar[str] = "ranks"
+
+    checkpoint: Checkpoint | None = None
+    architecture: Mapping[str, Any] | None = None
+    layer: int = -1
+    pooling: Literal["mean", "cls"] = "mean"
+    exclude_ends: bool = False
+    max_tokens: int | None = None
+    vocabulary: Literal["released", "data-set"] = "released"
+
+    def __post_init__(self) -> None:
+        """Refuse parameters that contradict each other."""
+        if self.pooling not in ("mean", "cls"):
+            raise ValueError(f"unknown pooling {self.pooling!r}: mean or cls")
+        if self.vocabulary == "data-set" and self.architecture is None:
+            raise ValueError(
+                "trained weights need the vocabulary they were trained with: vocabulary is released"
+            )
+
+    def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
+        """Match the genes to the vocabulary, and return what ranks them in any rows.
+
+        Nothing here is random.
+
+        Raises
+        ------
+        zeroshot.genes.GeneOverlapError
+            If the vocabulary knows fewer than half of the genes.
+        zeroshot.weights.WeightsError
+            If dictionaries and model are not of the same release.
+        """
+        config = self._config()
+        tokens = self._tokens(cells)
+        counts, columns, medians, overlap, notes = (
+            self._own_genes(cells, tokens)
+            if self.vocabulary == "data-set"
+            else self._released_genes(cells, tokens)
+        )
+        room = config["max_position_embeddings"]
+        max_tokens = room if self.max_tokens is None else self.max_tokens
+        if not 3 <= max_tokens <= room:
+            raise WeightsError(f"max_tokens is {max_tokens}; this model has positions for 3 to {room}")
+        empty = int((np.diff(counts.indptr) == 0).sum())
+        if empty:
+            notes = (*notes, f"{empty:,} cells express no gene that the model knows")
+
+        def tokenize(rows: np.ndarray) -> Tokens:
+            return rank_tokens(
+                counts[rows],
+                cells.library_size[rows],
+                medians,
+                columns,
+                max_tokens=max_tokens,
+                cls_id=tokens.get("<cls>"),
+                eos_id=tokens.get("<eos>"),
+            )
+
+        return Tokenizer(tokenize, pad_id=tokens["<pad>"], overlap=overlap, notes=notes)
+
+    def network(self, cells: Cells, seed: int) -> "GeneformerNetwork":
+        """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
+
+        Raises
+        ------
+        zeroshot.weights.WeightsError
+            If config, dictionaries and weights do not belong together.
+        """
+        config = self._config()
+        tokens = self._tokens(cells)
+        if "vocab_size" in config and config["vocab_size"] != len(tokens):
+            raise WeightsError(
+                f"the token dictionary has {len(tokens):,} entries, the model {config['vocab_size']:,}: they "
+                "are of different generations of Geneformer. Take the dictionaries that the card names."
+            )
+        n_layers = config["num_hidden_layers"] + self.layer
+        if not 0 <= n_layers <= config["num_hidden_layers"]:
+            raise WeightsError(
+                f"layer {self.layer} does not exist in a model of {config['num_hidden_layers']}"
+            )
+        has_ends = {"<cls>", "<eos>"} <= tokens.keys()
+        if self.pooling == "cls" and not has_ends:
+            raise WeightsError(
+                "pooling is cls, but the vocabulary has no <cls>: models of V1 have none, use mean"
+            )
+        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
+            network = GeneformerNetwork(config, len(tokens))
+        network = network.to_empty(device="cpu")
+        if self.architecture is None:
+            load_state(network, _read_weights(self.checkpoint.files["weights"]), _rename, _IGNORED)
+        else:
+            _draw(network, config["initializer_range"], sorted(tokens, key=tokens.get), seed)
+        network.mask_id = tokens["<mask>"]
+        network.special_ends = (1, 1) if has_ends else (0, 0)
+        network.pooled_ends = (1, 1) if self.exclude_ends else network.special_ends
+        network.pooling, network.pooled_layers = self.pooling, n_layers
+        return network.eval()
+
+    def _config(self) -> Mapping[str, Any]:
+        if self.architecture is not None:
+            return self.architecture
+        return read_config(self.checkpoint.files["config"])
+
+    def _tokens(self, cells: Cells) -> dict[str, int]:
+        """Number of each token in the vocabulary, special ones included."""
+        if self.vocabulary == "data-set":
+            special = SPECIAL if self.architecture["special_tokens"] else SPECIAL[:2]
+            return {name: number for number, name in enumerate([*special, *cells.genes])}
+        path = self.checkpoint.files["token_dictionary"]
+        tokens = {str(name): int(number) for name, number in read_dictionary(path).items()}
+        if sorted(tokens.values()) != list(range(len(tokens))) or not {"<pad>", "<mask>"} <= tokens.keys():
+            raise WeightsError(
+                f"{path} does not number its {len(tokens):,} tokens from 0 on, or lacks <pad> or <mask>: it "
+                "is no token dictionary of Geneformer"
+            )
+        return tokens
+
+    def _released_genes(self, cells: Cells, tokens: Mapping[str, int]) -> tuple:
+        files = self.checkpoint.files
+        known = {name: number for name, number in tokens.items() if name not in SPECIAL}
+        medians = read_dictionary(files["gene_medians"])
+        absent = [name for name in known if name not in medians]
+        if absent:
+            raise WeightsError(
+                f"{files['gene_medians']} has no median for {len(absent):,} genes of "
+                f"{files['token_dictionary']}, such as {absent[0]}: the two are not of the same release"
+            )
+        names = read_dictionary(files["gene_names"]) if "gene_names" in files else None
+        mapping = read_dictionary(files["ensembl_mapping"]) if "ensembl_mapping" in files else {}
+        alignment = align_ensembl(
+            cells.genes,
+            cells.ensembl_ids,
+            known,
+            ensembl_of_symbol=names,
+            replaced_by={old: new for old, new in mapping.items() if new in known},
+        )
+        require_overlap(alignment, "Geneformer")
+        counts, columns = collapse(cells.counts, alignment.targets)
+        name_of = {number: name for name, number in known.items()}
+        medians = np.array([float(medians[name_of[number]]) for number in columns])
+        return counts, columns, medians, alignment.report(), ()
+
+    def _own_genes(self, cells: Cells, tokens: Mapping[str, int]) -> tuple:
+        counts = sparse.csr_matrix(cells.counts, dtype=np.float64)
+        columns = np.array([tokens[name] for name in cells.genes])
+        medians = nonzero_medians(counts, cells.library_size)
+        note = (
+            f"the vocabulary is the {len(columns):,} genes of the data set, with their medians over its cells"
+        )
+        return counts, columns, medians, None, (note,)
+
+
+class GeneformerNetwork(nn.Module):
+    """BERT with a head that predicts the gene at each place.
+
+    Attributes
+    ----------
+    mask_id
+        Token that stands for a hidden gene.
+    special_ends
+        Special tokens before and after the genes of a cell.
+    pooled_ends, pooling, pooled_layers
+        What ``forward`` pools: tokens left out at both ends, "mean" or "cls", and layers computed.
+
+    Source
+    ------
+    Theodoris et al. 2023: BertForMaskedLM of transformers with relu and an eps of 1e-12, as
+    ``config.json`` says.
+    """
+
+    mask_id: int
+    special_ends: tuple[int, int]
+    pooled_ends: tuple[int, int]
+    pooling: str
+    pooled_layers: int
+
+    def __init__(self, config: Mapping[str, Any], n_tokens: int) -> None:
+        super().__init__()
+        dim, eps = config["hidden_size"], config["layer_norm_eps"]
+        self.words = nn.Embedding(n_tokens, dim)
+        self.positions = nn.Embedding(config["max_position_embeddings"], dim)
+        self.types = nn.Embedding(config.get("type_vocab_size", 2), dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
+        self.encoder = TransformerEncoder(
+            config["num_hidden_layers"],
+            dim,
+            config["num_attention_heads"],
+            config["intermediate_size"],
+            activation=config["hidden_act"],
+            eps=eps,
+        )
+        self.head = nn.Linear(dim, dim)
+        self.head_norm = nn.LayerNorm(dim, eps=eps)
+        self.head_bias = nn.Parameter(torch.empty(n_tokens))
+        self.activation = self.encoder.layers[0].activation
+
+    def forward(self, ids: torch.Tensor, values: torch.Tensor | None, lengths: torch.Tensor) -> torch.Tensor:
+        """Return (cells, dim) float32 pooled hidden states.
+
+        Parameters
+        ----------
+        ids
+            (cells, tokens) padded on the right.
+        values
+            Not used: only the order of the genes is read.
+        lengths
+            (cells,) tokens that are no padding, special ones included.
+        """
+        if self.pooling == "cls":
+            return self.hidden(ids, lengths, self.pooled_layers, first_only=True)[:, 0].float()
+        # Summed in float32 whatever the network computes in: bfloat16 keeps three digits.
+        hidden = self.hidden(ids, lengths, self.pooled_layers).float()
+        before, after = self.pooled_ends
+        place = torch.arange(ids.shape[1], device=ids.device)
+        pooled = (place >= before) & (place < lengths[:, None] - after)
+        summed = torch.where(pooled[..., None], hidden, 0).sum(dim=1)
+        return summed / pooled.sum(dim=1, keepdim=True).clamp(min=1)
+
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        lengths: torch.Tensor,
+        n_layers: int | None = None,
+        *,
+        first_only: bool = False,
+    ) -> torch.Tensor:
+        """Return (cells, tokens, dim) hidden states after some layers, 0 for the embedded tokens."""
+        embedded = self.words(ids) + (self.positions.weight[: ids.shape[1]] + self.types.weight[0])
+        return self.encoder(
+            self.norm(embedded), lengths.clamp(min=1), n_layers=n_layers, first_only=first_only
+        )
+
+    def logits(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return (cells, tokens, vocabulary) logits of the gene at each place."""
+        transformed = self.head_norm(self.activation(self.head(self.hidden(ids, lengths))))
+        return nn.functional.linear(transformed, self.words.weight, self.head_bias)
+
+
+def nonzero_medians(counts: sparse.csr_matrix, library_size: np.ndarray) -> np.ndarray:
+    """Median of each gene over the cells that express it, in counts per 10,000; 1 where none does.
+
+    Parameters
+    ----------
+    counts
+        (cells, genes).
+    library_size
+        (cells,) counts of each cell.
+    """
+    scaled = sparse.csc_matrix(counts.multiply((10_000 / np.asarray(library_size))[:, None]))
+    scaled.eliminate_zeros()
+    expressed = np.diff(scaled.indptr)
+    order = np.lexsort((scaled.data, np.repeat(np.arange(len(expressed)), expressed)))
+    ranked = np.append(scaled.data[order], 1.0)  # a gene at the end that no cell expresses looks there
+    starts = scaled.indptr[:-1]
+    low, high = starts + np.maximum(expressed - 1, 0) // 2, starts + expressed // 2
+    return np.where(expressed > 0, (ranked[low] + ranked[high]) / 2, 1.0)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Architecture of a released Geneformer.
+
+    Raises
+    ------
+    zeroshot.weights.WeightsError
+        If the file is damaged or describes what this network does not compute.
+    """
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(config, dict) or config.get("model_type") != "bert":
+        raise WeightsError(f"{path} does not describe a BERT, which every Geneformer is")
+    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+             "max_position_embeddings", "hidden_act")  # fmt: skip
+    absent = [name for name in sizes if name not in config]
+    if absent:
+        raise WeightsError(f"{path} lacks {', '.join(absent)}")
+    position = config.get("position_embedding_type", "absolute")
+    if position != "absolute" or config["hidden_act"] not in ("relu", "gelu"):
+        raise WeightsError(
+            f"{path} asks for {position} positions and {config['hidden_act']}: this network computes "
+            "absolute positions with relu or gelu"
+        )
+    return {"layer_norm_eps": 1e-12, **config}
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Released tensors, with query, key and value of each layer put together."""
+    state = read_state(path)
+    tied = state.get("cls.predictions.decoder.weight")
+    words = state.get("bert.embeddings.word_embeddings.weight")
+    if tied is not None and words is not None and not torch.equal(tied, words):
+        raise WeightsError(
+            f"{path} has an output embedding of its own: in Geneformer it is that of the input"
+        )
+    for kind in ("weight", "bias"):
+        for key in [key for key in state if key.endswith(f".attention.self.query.{kind}")]:
+            parts = [key.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
+            # What is incomplete stays as it is and is reported by name when it is loaded.
+            if all(part in state for part in parts):
+                state[key.replace(".query.", ".qkv.")] = torch.cat([state.pop(part) for part in parts])
+    return state
+
+
+_NAMES = {
+    "bert.embeddings.word_embeddings": "words",
+    "bert.embeddings.position_embeddings": "positions",
+    "bert.embeddings.token_type_embeddings": "types",
+    "bert.embeddings.LayerNorm": "norm",
+    "cls.predictions.transform.dense": "head",
+    "cls.predictions.transform.LayerNorm": "head_norm",
+}
+_NAMES_IN_LAYER = {
+    "attention.self.qkv": "qkv",
+    "attention.output.dense": "out",
+    "attention.output.LayerNorm": "norm1",
+    "intermediate.dense": "linear1",
+    "output.dense": "linear2",
+    "output.LayerNorm": "norm2",
+}
+
+
+def _rename(key: str) -> str | None:
+    if key == "cls.predictions.bias":
+        return "head_bias"
+    module, _, kind = key.rpartition(".")
+    if module.startswith("bert.encoder.layer."):
+        number, _, inner = module.removeprefix("bert.encoder.layer.").partition(".")
+        known = _NAMES_IN_LAYER.get(inner)
+        return known and f"encoder.layers.{number}.{known}.{kind}"
+    known = _NAMES.get(module)
+    return known and f"{known}.{kind}"
+
+
+def _draw(network: GeneformerNetwork, spread: float, names: list[str], seed: int) -> None:
+    """Initialise as transformers does: normal weights, zero biases, norms that change nothing."""
+    fill_normal(network, spread, seed)
+    with torch.no_grad():
+        # The embedding of a gene is drawn by its name: the order of the genes is of no account.
+        network.words.weight.copy_(torch.from_numpy(gene_rows(names, network.words.weight.shape[1], seed)))
+        network.words.weight.mul_(spread)[names.index("<pad>")] = 0

@@ -1,0 +1,420 @@
+"""scGPT: a transformer that reads a cell as a set of genes with binned expression values.
+
+Released checkpoints are read as they are; the network is native, without the scgpt package and flash-attn.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from anndata import AnnData
+from scipy import sparse
+from torch import nn
+
+from zeroshot.encoder import TransformerEncoder
+from zeroshot.genes import Alignment, align_symbols, require_overlap
+from zeroshot.models import Cells
+from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
+from zeroshot.models.untrained import fill_uniform, gene_rows
+from zeroshot.tokenizers import Draws, Tokenizer, Tokens, bin_blocks, bin_values, cell_keys, value_tokens
+from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
+
+# Appended to a vocabulary in this order where it lacks them.
+SPECIAL = ("<pad>", "<cls>", "<eoc>")
+
+# Heads of other tasks and the flag of generated genes, which an embedding does not use. Layers that change
+# it, such as the batch encoder of fine-tuned models, are not in this list: such checkpoints are refused.
+_IGNORED = ("cls_decoder.*", "flag_encoder.*", "grad_reverse_discriminator.*")
+
+_LARGEST_VALUE = 512  # values above are clipped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scgpt:
+    """The ``<cls>`` token of the last layer, or the mean of a cell's genes.
+
+    Attributes
+    ----------
+    checkpoint
+        Roles "config" (``args.json``), "weights" and "vocabulary". Of an untrained twin the vocabulary alone
+        is read, and only with ``vocabulary`` "released".
+    architecture
+        Fields of ``args.json`` instead of a config: makes the model an untrained one, its weights drawn by
+        the seed.
+    n_genes, selection
+        How many highly variable genes of the vocabulary are read, and how they are chosen: "seurat_v3" on
+        counts or "seurat" on log-normalised values. None for all genes.
+    min_counts
+        Leave out genes with fewer counts over all cells before variable ones are chosen.
+    input
+        "counts", or "as-given" for the matrix as it is. Bins depend on the order of a cell's values only:
+        counts and their log-normalised values have the same ones.
+    include_zeros
+        Read genes without expression too, with value 0.
+    cls_value
+        Value of the ``<cls>`` token.
+    pooling
+        "cls", or "mean" of the tokens of genes.
+    l2
+        Scale each embedding to length one.
+    max_tokens
+        Longest sequence, ``<cls>`` included; of a cell with more genes a sample is read.
+    binning
+        What happens to tied values and how genes are sampled: a mode of
+        :func:`zeroshot.tokenizers.bin_values`.
+    vocabulary
+        "released", that of the checkpoint; or "data-set", for untrained models only.
+
+    Source
+    ------
+    Cui et al. 2024; scGPT at cebd6fae, tasks/cell_emb.py, data_collator.py and preprocess.py. The
+    conventions of others are in the recipes of the cards.
+
+    Differs
+    -------
+    Bins of tied values and sampled genes are drawn by seed, cell and gene. Upstream they depend on the number
+    of processors, the batch size and the order of the cells. Cells without any known gene have a sequence of
+    ``<cls>`` alone; upstream stops with an error.
+    """
+
+    objective: ClassVar[str] = "values"
+
+    checkpoint: Checkpoint | None = None
+    architecture: Mapping[str, Any] | None = None
+    n_genes: int | None = None
+    selection: Literal["seurat_v3", "seurat"] | None = None
+    min_counts: int = 0
+    input: Literal["counts", "as-given"] = "counts"
+    include_zeros: bool = False
+    cls_value: float = -2
+    pooling: Literal["cls", "mean"] = "cls"
+    l2: bool = True
+    max_tokens: int = 1200
+    binning: Draws = "seeded"
+    vocabulary: Literal["released", "data-set"] = "released"
+
+    def __post_init__(self) -> None:
+        """Refuse parameters that contradict each other."""
+        if self.pooling not in ("cls", "mean"):
+            raise ValueError(f"unknown pooling {self.pooling!r}: cls or mean")
+        if (self.n_genes is None) != (self.selection is None):
+            raise ValueError("n_genes and selection go together: give both or neither")
+        if self.selection not in (None, "seurat_v3", "seurat"):
+            raise ValueError(f"unknown selection {self.selection!r}: seurat_v3 or seurat")
+        if self.max_tokens < 2:
+            raise ValueError(f"max_tokens is {self.max_tokens}: <cls> and a gene need 2")
+        if self.vocabulary == "data-set" and self.architecture is None:
+            raise ValueError(
+                "trained weights need the vocabulary they were trained with: vocabulary is released"
+            )
+
+    def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
+        """Match and choose genes, and return what bins their values in any rows.
+
+        Raises
+        ------
+        zeroshot.genes.GeneOverlapError
+            If the vocabulary knows fewer than half of the genes.
+        zeroshot.weights.WeightsError
+            If config or vocabulary are not those of an scGPT.
+        """
+        config, tokens = self._config(), self._tokens(cells)
+        columns, alignment = self._choose(cells, tokens)
+        values, ids = cells.counts[:, columns], alignment.targets[columns]
+        gene_keys = cell_keys(cells.genes[columns])
+        notes = []
+        if self.vocabulary == "data-set":
+            notes.append(f"the vocabulary is the {len(cells.genes):,} genes of the data set")
+        empty = int((values.getnnz(axis=1) == 0).sum())
+        if empty:
+            notes.append(f"{empty:,} cells express none of the genes that are read")
+
+        def tokenize(rows: np.ndarray) -> Tokens:
+            keys = cell_keys(cells.ids[rows])
+            bins = bin_values(
+                values[rows],
+                n_bins=config["n_bins"],
+                mode=self.binning,
+                seed=seed,
+                cell_keys=keys,
+                gene_keys=gene_keys,
+            )
+            return self._sequences(bins, ids, tokens["<cls>"], self.cls_value, keys, seed)
+
+        return Tokenizer(
+            tokenize,
+            pad_id=tokens[config["pad_token"]],
+            pad_value=config["pad_value"],
+            overlap=None if self.vocabulary == "data-set" else alignment.report(),
+            notes=tuple(notes),
+        )
+
+    def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> np.ndarray:
+        """(tokens,) number of bins that each token's value can fall into, 1 where it is not tied.
+
+        In the order of the tokens that :meth:`tokenizer` makes of the same rows.
+        """
+        tokens = self._tokens(cells)
+        columns, alignment = self._choose(cells, tokens)
+        widths = sparse.csr_matrix(cells.counts[rows][:, columns])
+        widths.sum_duplicates()
+        widths.eliminate_zeros()
+        left, right = bin_blocks(widths, self._config()["n_bins"])
+        widths.data = np.maximum(left - right, 1).astype(np.float32)
+        keys = cell_keys(cells.ids[rows])
+        return self._sequences(widths, alignment.targets[columns], tokens["<cls>"], 1, keys, seed).values
+
+    def network(self, cells: Cells, seed: int) -> "ScgptNetwork":
+        """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
+
+        Raises
+        ------
+        zeroshot.weights.WeightsError
+            If config, vocabulary and weights do not belong together.
+        """
+        config, tokens = self._config(), self._tokens(cells)
+        state = {} if self.architecture is not None else read_state(self.checkpoint.files["weights"])
+        rows = state.get("encoder.embedding.weight")
+        if rows is not None and len(rows) != len(tokens):
+            raise WeightsError(
+                f"the vocabulary has {len(tokens):,} tokens, the model {len(rows):,}: they are not of the "
+                "same model. Each scGPT has a vocab.json of its own."
+            )
+        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
+            network = ScgptNetwork(config, len(tokens), *decoders_of(state, config["embsize"]))
+        network = network.to_empty(device="cpu")
+        if self.architecture is None:
+            load_state(network, state, _rename, _IGNORED)
+        else:
+            _draw(network, sorted(tokens, key=tokens.get), seed)
+        network.pooling, network.l2 = self.pooling, self.l2
+        return network.eval()
+
+    def _config(self) -> Mapping[str, Any]:
+        if self.architecture is not None:
+            return self.architecture
+        return read_args(self.checkpoint.files["config"])
+
+    def _tokens(self, cells: Cells) -> dict[str, int]:
+        """Number of each token in the vocabulary, special ones included."""
+        if self.vocabulary == "data-set":
+            tokens = {str(name): number for number, name in enumerate(cells.genes)}
+        else:
+            tokens = read_vocabulary(self.checkpoint.files["vocabulary"])
+        for name in SPECIAL:
+            tokens.setdefault(name, len(tokens))
+        return tokens
+
+    def _choose(self, cells: Cells, tokens: Mapping[str, int]) -> tuple[np.ndarray, Alignment]:
+        """Columns of the genes that are read, and the numbers of all genes in the vocabulary."""
+        alignment = align_symbols(cells.genes, tokens)
+        require_overlap(alignment, "scGPT")
+        known = alignment.targets >= 0
+        if self.min_counts:
+            known &= np.asarray(cells.counts.sum(axis=0)).ravel() >= self.min_counts
+        columns = np.flatnonzero(known)
+        if self.n_genes is None or self.n_genes >= len(columns):
+            return columns, alignment
+        import scanpy as sc
+
+        logarithms = self.selection == "seurat" and self.input == "counts"
+        values = cells.log_normalized() if logarithms else cells.counts
+        adata = AnnData(sparse.csr_matrix(values[:, columns]))
+        adata.uns["log1p"] = {"base": None}  # tells scanpy's seurat that the values are logarithms
+        sc.pp.highly_variable_genes(adata, flavor=self.selection, n_top_genes=self.n_genes)
+        return columns[adata.var["highly_variable"].to_numpy()], alignment
+
+    def _sequences(
+        self,
+        values: sparse.csr_matrix,
+        ids: np.ndarray,
+        cls_id: int,
+        cls_value: float,
+        keys: np.ndarray,
+        seed: int,
+    ) -> Tokens:
+        return value_tokens(
+            values,
+            ids,
+            cls_id=cls_id,
+            cls_value=cls_value,
+            max_tokens=self.max_tokens,
+            mode=self.binning,
+            seed=seed,
+            cell_keys=keys,
+            include_zeros=self.include_zeros,
+        )
+
+
+class ScgptNetwork(nn.Module):
+    """Genes and values embedded and summed, a transformer, and two decoders.
+
+    Attributes
+    ----------
+    mask_value
+        Value that stands for a hidden one.
+    pooling, l2
+        What ``forward`` returns: see :class:`Scgpt`.
+
+    Source
+    ------
+    Cui et al. 2024; scGPT at cebd6fae, model.TransformerModel.
+    """
+
+    mask_value: float
+    pooling: str
+    l2: bool
+
+    def __init__(
+        self, config: Mapping[str, Any], n_tokens: int, decoder: ExpressionDecoder, mvc_decoder: CellDecoder
+    ) -> None:
+        super().__init__()
+        dim = config["embsize"]
+        self.mask_value = config["mask_value"]
+        self.genes = nn.Embedding(n_tokens, dim)
+        self.gene_norm = nn.LayerNorm(dim)
+        self.value1 = nn.Linear(1, dim)
+        self.value2 = nn.Linear(dim, dim)
+        self.value_norm = nn.LayerNorm(dim)
+        self.encoder = TransformerEncoder(config["nlayers"], dim, config["nheads"], config["d_hid"])
+        self.decoder = decoder
+        self.mvc_decoder = mvc_decoder
+
+    def forward(self, ids: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return (cells, dim) float32 embeddings.
+
+        Parameters
+        ----------
+        ids, values
+            (cells, tokens) genes and their binned values, ``<cls>`` first, padded on the right.
+        lengths
+            (cells,) tokens that are no padding.
+        """
+        first_only = self.pooling == "cls"
+        # Summed in float32 whatever the network computes in: bfloat16 keeps three digits.
+        hidden = self.hidden(ids, values, lengths, first_only=first_only).float()
+        if first_only:
+            pooled = hidden[:, 0]
+        else:
+            place = torch.arange(ids.shape[1], device=ids.device)
+            genes = (place >= 1) & (place < lengths[:, None])
+            summed = torch.where(genes[..., None], hidden, 0).sum(dim=1)
+            pooled = summed / genes.sum(dim=1, keepdim=True).clamp(min=1)
+        return nn.functional.normalize(pooled, dim=1) if self.l2 else pooled
+
+    def hidden(
+        self, ids: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor, *, first_only: bool = False
+    ) -> torch.Tensor:
+        """Return (cells, tokens, dim) last hidden states, of the first token alone with ``first_only``."""
+        return self.encoder(self.embed_genes(ids) + self.embed_values(values), lengths, first_only=first_only)
+
+    def embed_genes(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return (cells, tokens, dim) embeddings of genes without their values."""
+        return self.gene_norm(self.genes(ids))
+
+    def embed_values(self, values: torch.Tensor) -> torch.Tensor:
+        """Return (cells, tokens, dim) embeddings of values; negative ones are ordinary input."""
+        clipped = values.clamp(max=_LARGEST_VALUE).to(self.value1.weight.dtype)[..., None]
+        return self.value_norm(self.value2(nn.functional.relu(self.value1(clipped))))
+
+    def predict(
+        self, ids: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return (cells, tokens) bins predicted from each gene's own token ("gep") and the cell ("gepc")."""
+        genes = self.embed_genes(ids)
+        hidden = self.encoder(genes + self.embed_values(values), lengths)
+        return {
+            "gep": self.decoder(hidden)["value"],
+            "gepc": self.mvc_decoder(hidden[:, 0], genes)["value"],
+        }
+
+
+def read_args(path: Path) -> dict[str, Any]:
+    """Architecture of a released scGPT.
+
+    Raises
+    ------
+    zeroshot.weights.WeightsError
+        If the file is damaged or describes what this network does not compute.
+    """
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON: {error}") from None
+    sizes = ("embsize", "nheads", "d_hid", "nlayers", "pad_token", "pad_value", "mask_value", "n_bins")
+    absent = [name for name in sizes if not isinstance(config, dict) or name not in config]
+    if absent:
+        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no args.json of scGPT")
+    expected = {"input_style": "binned", "input_emb_style": "continuous", "pre_norm": False}
+    other = {name: config[name] for name, value in expected.items() if config.get(name, value) != value}
+    if other:
+        raise WeightsError(
+            f"{path} asks for {other}: this network computes {', '.join(f'{k} {expected[k]}' for k in other)}"
+        )
+    return config
+
+
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """Tokens of a released vocabulary and their numbers.
+
+    Raises
+    ------
+    zeroshot.weights.WeightsError
+        If the file is damaged, or does not number its tokens from 0 on.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(found, dict) or sorted(found.values()) != list(range(len(found))):
+        raise WeightsError(f"{path} does not number its tokens from 0 on: it is no vocab.json of scGPT")
+    return found
+
+
+_NAMES = {
+    "encoder.embedding": "genes",
+    "encoder.enc_norm": "gene_norm",
+    "value_encoder.linear1": "value1",
+    "value_encoder.linear2": "value2",
+    "value_encoder.norm": "value_norm",
+}
+# Attention is spelled in three ways: by flash-attn, by torch, and by the code of 2026.
+_NAMES_IN_LAYER = {
+    "self_attn.Wqkv.weight": "qkv.weight",
+    "self_attn.Wqkv.bias": "qkv.bias",
+    "self_attn.in_proj_weight": "qkv.weight",
+    "self_attn.in_proj_bias": "qkv.bias",
+    "self_attn._impl.Wqkv.weight": "qkv.weight",
+    "self_attn._impl.Wqkv.bias": "qkv.bias",
+    "self_attn.out_proj.weight": "out.weight",
+    "self_attn.out_proj.bias": "out.bias",
+    "self_attn._impl.out_proj.weight": "out.weight",
+    "self_attn._impl.out_proj.bias": "out.bias",
+}
+
+
+def _rename(key: str) -> str | None:
+    if key.startswith("transformer_encoder.layers."):
+        number, _, inner = key.removeprefix("transformer_encoder.layers.").partition(".")
+        return f"encoder.layers.{number}.{_NAMES_IN_LAYER.get(inner, inner)}"
+    if key.startswith(("decoder.", "mvc_decoder.")):
+        return key
+    module, _, kind = key.rpartition(".")
+    known = _NAMES.get(module)
+    return known and f"{known}.{kind}"
+
+
+def _draw(network: ScgptNetwork, names: list[str], seed: int) -> None:
+    """Initialise as scGPT does before training: torch's own, embeddings of genes within ±0.1."""
+    fill_uniform(network, seed)
+    first, *others = network.encoder.layers
+    with torch.no_grad():
+        for layer in others:  # torch's encoder starts with copies of one layer
+            layer.load_state_dict(first.state_dict())
+        # The embedding of a gene is drawn by its name: the order of the genes is of no account.
+        rows = gene_rows(names, network.genes.weight.shape[1], seed, normal=False)
+        network.genes.weight.copy_(torch.from_numpy(rows)).mul_(0.2).sub_(0.1)
