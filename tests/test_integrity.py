@@ -1,5 +1,7 @@
 """The gate before scoring: every check fails when it should, and only then."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,85 @@ def test_effective_rank_with_more_dimensions_than_cells():
     assert integrity.effective_rank(values) == pytest.approx(4)
     assert integrity.effective_rank(np.full((5, 40), 0.1, np.float32)) < 1.01
     assert integrity.effective_rank(np.zeros((5, 3), np.float32)) == 0
+
+
+# -- the part that needs the model: a few cells embedded again
+
+
+def honest(values):
+    """Embeds any rows as the stored embedding has them."""
+    return lambda rows, tokens_per_chunk: values[rows]
+
+
+def failed_probes(embed, stored, tolerance=2e-5):
+    checks = integrity.probe(embed, stored, tolerance)
+    return set(checks.loc[~checks["passed"], "check"])
+
+
+def test_an_embedding_of_single_cells_passes_the_probe():
+    checks = integrity.probe(honest(embedding()), embedding(), 2e-5)
+    assert checks["passed"].all() and len(checks) == 5
+    assert list(integrity.check(embedding(), 60, checks)["check"])[-5:] == list(checks["check"])
+
+
+def test_rounding_is_not_taken_for_a_fault():
+    noise = np.random.default_rng(1).uniform(-1e-5, 1e-5, (60, 8)).astype(np.float32)
+    assert failed_probes(honest(embedding() + noise), embedding()) == set()
+    # Larger values carry proportionally larger rounding errors.
+    assert failed_probes(honest(1000 * (embedding() + noise)), 1000 * embedding()) == set()
+    assert "cell order does not matter" in failed_probes(honest(embedding() + 100 * noise), embedding())
+
+
+def test_rows_in_another_order_are_found():
+    values = embedding()
+    by_length = np.random.default_rng(2).permutation(60)  # as an extractor that sorts its cells returns them
+    checks = integrity.probe(honest(values), values[by_length], 2e-5).set_index("check")
+    found = checks.loc["rows belong to their cells"]
+    assert not found["passed"]
+    cell, row = map(int, re.search(r"cell (\d+) in row (\d+)", found["detail"]).groups())
+    assert by_length[row] == cell
+
+
+def test_dependence_on_the_order_is_found():
+    values = embedding()
+
+    def embed(rows, tokens_per_chunk):
+        return values[rows] + 1e-3 * np.arange(len(rows), dtype=np.float32)[:, None]
+
+    assert "cell order does not matter" in failed_probes(embed, values)
+
+
+def test_dependence_on_the_size_of_chunks_is_found():
+    values = embedding()
+    assert failed_probes(lambda rows, size: values[rows] + (1e-3 if size else 0), values) == {
+        "chunk size does not matter",
+        "neighbours do not matter",
+    }
+
+
+def test_dependence_on_neighbours_is_found():
+    values = embedding()
+
+    def embed(rows, tokens_per_chunk):
+        if tokens_per_chunk == 1:
+            return values[rows]
+        return values[rows] + 1e-2 * values[rows].mean(axis=0)
+
+    whole = values + 1e-2 * values.mean(axis=0)
+    assert "neighbours do not matter" in failed_probes(embed, whole)
+
+
+def test_a_draw_that_is_not_seeded_is_found():
+    values, rng = embedding(), np.random.default_rng()
+    drawn = lambda rows, size: values[rows] + rng.normal(0, 1e-7, (len(rows), 8)).astype(np.float32)  # noqa: E731
+    assert failed_probes(drawn, values) == {"same bytes when run again"}
+
+
+def test_what_is_not_finite_does_not_pass_the_probe():
+    values = embedding()
+    broken = np.where(np.arange(60)[:, None] == 0, np.nan, values).astype(np.float32)
+    assert "cell order does not matter" in failed_probes(honest(broken), values)
+
+
+def test_two_cells_can_be_probed():
+    assert failed_probes(honest(embedding()[:2]), embedding()[:2]) == set()

@@ -10,7 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zeroshot import catalog, dependencies, embedding, metrics, paths, pipeline, results, stamp, store
+from zeroshot import (
+    catalog,
+    dependencies,
+    embedding,
+    integrity,
+    metrics,
+    paths,
+    pipeline,
+    results,
+    stamp,
+    store,
+)
 from zeroshot.data import content_hash, contract, simulate_atlas
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -39,11 +50,16 @@ def atlas():
     return toy()
 
 
+def contents(values):
+    """What an artifact of a model without checks of its own holds."""
+    return {"embedding": values, "checks": integrity.table([])}
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """How often an embedding, a table of scores or a UMAP was really computed; scoring is quick."""
     counts = {"embed": 0, "score": 0, "project_umap": 0}
-    real_embed, real_score = embedding.embed, metrics.score
+    real_embed, real_score = embedding.run, metrics.score
 
     def embed(*args, **options):
         counts["embed"] += 1
@@ -57,7 +73,7 @@ def counted(monkeypatch):
         counts["project_umap"] += 1
         return values[:, :2] + seed
 
-    monkeypatch.setattr(embedding, "embed", embed)
+    monkeypatch.setattr(embedding, "run", embed)
     monkeypatch.setattr(metrics, "score", score)
     monkeypatch.setattr(embedding, "project_umap", project_umap)
     return counts
@@ -139,7 +155,7 @@ def test_scores_follow_the_bytes_of_the_embedding(project, atlas, counted):
     assert len(keys) == 3 and counted["score"] == 3
     assert not (pipeline.project(a) == pipeline.project(a, seed=1)).all() and counted["project_umap"] == 2
     # The same values under another key are not scored again.
-    copied = store.load_or_compute("embedding", {"copy": 1}, lambda: {"embedding": a.load("embedding")})
+    copied = store.load_or_compute("embedding", {"copy": 1}, lambda: contents(a.load("embedding")))
     assert pipeline.score(atlas, copied).reused
 
 
@@ -159,7 +175,7 @@ def test_a_failure_while_embedding_leaves_nothing(project, atlas, monkeypatch):
     def fails(*_, **__):
         raise MemoryError("too large")
 
-    monkeypatch.setattr(embedding, "embed", fails)
+    monkeypatch.setattr(embedding, "run", fails)
     with pytest.raises(MemoryError):
         pipeline.embed(atlas, "pca")
     assert not list((paths.artifacts() / "embedding").iterdir())
@@ -177,7 +193,7 @@ def test_a_failure_while_embedding_leaves_nothing(project, atlas, monkeypatch):
     ],
 )
 def test_an_embedding_that_fails_is_not_scored(project, atlas, counted, values, reason):
-    bad = store.load_or_compute("embedding", {"bad": reason}, lambda: {"embedding": values})
+    bad = store.load_or_compute("embedding", {"bad": reason}, lambda: contents(values))
     artifact = pipeline.score(atlas, bad)
     scores, checks = artifact.load("scores"), artifact.load("checks")
     assert counted["score"] == 0 and scores["value"].isna().all()

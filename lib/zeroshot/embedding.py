@@ -1,17 +1,100 @@
-"""Embed cells with a model by name."""
+"""Embed cells with a model by name: tokens in chunks through a network, results in input order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, models
-from zeroshot.models import Cells
+from zeroshot import catalog, integrity, models
+from zeroshot.models import Cells, TokenEmbedder
+from zeroshot.tokenizers import Tokens
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
+
+CELLS_PER_WINDOW = 4096  # tokenised and sorted by length together: bounds memory, long enough to sort well
+TOKENS_PER_CHUNK = {"cpu": 8_192, "cuda": 131_072}
 
 
 class EmbeddingError(ValueError):
     """A model returned something that is no embedding of the cells it was given."""
 
 
-def embed(adata: AnnData, model: str, recipe: str | None = None, *, seed: int = 0) -> np.ndarray:
+@dataclass(frozen=True)
+class Settings:
+    """How a network is run. Only ``precision`` changes what comes out, beyond rounding.
+
+    Attributes
+    ----------
+    device
+        "auto" (a CUDA device if there is one, else the CPU) or a name that torch knows.
+    precision
+        Type the network computes in. float32, the default, agrees with the reference
+        implementations to 2e-5; bfloat16 and float16 are faster where the hardware has them.
+    tokens_per_chunk
+        Tokens computed at once, padding included: what memory grows with. None for the device's
+        default.
+    progress
+        Show a progress bar over cells.
+    compile
+        Hand the network to torch.compile first: pays off after some thousand cells.
+    """
+
+    device: str = "auto"
+    precision: Precision = "float32"
+    tokens_per_chunk: int | None = None
+    progress: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what torch would only trip over later."""
+        if self.precision not in PRECISIONS:
+            raise EmbeddingError(f"unknown precision {self.precision!r}: one of {', '.join(PRECISIONS)}")
+        if self.tokens_per_chunk is not None and self.tokens_per_chunk < 1:
+            raise EmbeddingError(f"tokens_per_chunk is {self.tokens_per_chunk}: at least 1 is needed")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """An embedding with what is known about how it came about.
+
+    Attributes
+    ----------
+    matrix
+        (cells, dim) float32, rows in input order.
+    checks
+        Rows of the integrity gate that need the model: ``check``, ``passed``, ``detail``. Empty for
+        models that are fitted to all cells at once.
+    overlap
+        Genes by the rule that matched them to the vocabulary; None for models without one.
+    lengths, left_out
+        (cells,) tokens of each cell, and expressed vocabulary genes that did not fit; None for
+        models without tokens.
+    notes
+        What a reader of the scores has to know, as sentences.
+    """
+
+    matrix: np.ndarray
+    checks: pd.DataFrame = field(default_factory=lambda: integrity.table([]))
+    overlap: pd.DataFrame | None = None
+    lengths: np.ndarray | None = None
+    left_out: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def embed(
+    adata: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    seed: int = 0,
+    weights: Path | None = None,
+    settings: Settings | None = None,
+) -> np.ndarray:
     """Embed the cells of a data set.
 
     Parameters
@@ -24,6 +107,10 @@ def embed(adata: AnnData, model: str, recipe: str | None = None, *, seed: int = 
         Recipe of the card; None for its default.
     seed
         The same seed gives the same bytes.
+    weights
+        Folder with the weights as released; None to look for them as :func:`zeroshot.weights.find` does.
+    settings
+        Device, precision and chunk size of models that are networks.
 
     Returns
     -------
@@ -34,16 +121,152 @@ def embed(adata: AnnData, model: str, recipe: str | None = None, *, seed: int = 
     ------
     EmbeddingError
         If the model returned another shape or type.
+    zeroshot.weights.WeightsError
+        If the weights cannot be had, or are not those of the model.
+    zeroshot.genes.GeneOverlapError
+        If the model knows fewer than half of the genes.
+    """
+    return run(adata, model, recipe, seed=seed, weights=weights, settings=settings, probe=False).matrix
+
+
+def run(
+    adata: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    seed: int = 0,
+    weights: Path | None = None,
+    settings: Settings | None = None,
+    probe: bool = True,
+) -> Embedded:
+    """Embed the cells as :func:`embed` does, and report on it.
+
+    ``probe`` embeds a few cells again in another order, in other chunks and alone, for the
+    integrity gate.
     """
     uses_batch = "batch" in catalog.model(model).uses and adata.obs["batch"].nunique() > 1
     cells = Cells.of(adata, with_batches=uses_batch)
-    embedding = models.load(model, recipe).embed(cells, seed)
-    if embedding.ndim != 2 or len(embedding) != adata.n_obs or embedding.dtype != np.float32:
+    embedder = models.load(model, recipe, weights=weights)
+    if isinstance(embedder, TokenEmbedder):
+        runner = Runner(embedder, cells, seed, settings or Settings())
+        embedded = runner.report(probe=probe)
+    else:
+        embedded = Embedded(embedder.embed(cells, seed))
+    matrix = embedded.matrix
+    if matrix.ndim != 2 or len(matrix) != adata.n_obs or matrix.dtype != np.float32:
         raise EmbeddingError(
-            f"{model} returned {embedding.dtype} of shape {embedding.shape}; "
+            f"{model} returned {matrix.dtype} of shape {matrix.shape}; "
             f"expected float32 of shape ({adata.n_obs}, dim)"
         )
-    return embedding
+    return embedded
+
+
+class Runner:
+    """A network and the cells it embeds: any rows of them, in chunks of any size.
+
+    Parameters
+    ----------
+    embedder
+        A model that reads tokens.
+    cells
+        All cells of the data set: gene selection and the vocabulary are decided on them, so that a
+        cell's embedding does not depend on which rows are embedded with it.
+    """
+
+    def __init__(self, embedder: TokenEmbedder, cells: Cells, seed: int, settings: Settings) -> None:
+        """Prepare tokeniser and network; raises what they raise."""
+        import torch
+
+        self.n_cells = cells.counts.shape[0]
+        self.settings = settings
+        self.tokenizer = embedder.tokenizer(cells, seed)
+        self.device = torch.device(_device(settings.device))
+        network = embedder.network(cells, seed).to(self.device, getattr(torch, settings.precision))
+        # dynamic: chunks differ in length, and every new shape would be compiled again.
+        self.network = torch.compile(network, dynamic=True) if settings.compile else network
+
+    def report(self, *, probe: bool) -> Embedded:
+        """Embed all cells; ``probe`` also runs the checks that need the model."""
+        lengths = np.zeros(self.n_cells, np.int64)
+        left_out = np.zeros(self.n_cells, np.int64)
+        matrix = self.embed(np.arange(self.n_cells), seen=(lengths, left_out))
+        checks = integrity.probe(self.embed, matrix, self._tolerance()) if probe else integrity.table([])
+        return Embedded(
+            matrix, checks, self.tokenizer.overlap, lengths, left_out, notes=tuple(self.tokenizer.notes)
+        )
+
+    def embed(
+        self,
+        rows: np.ndarray,
+        tokens_per_chunk: int | None = None,
+        *,
+        seen: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """(rows, dim) float32 embedding of the cells with these row numbers, in that order.
+
+        ``seen`` receives lengths and left-out genes by row number.
+        """
+        import torch
+        from tqdm import tqdm
+
+        budget = (
+            tokens_per_chunk
+            or self.settings.tokens_per_chunk
+            or TOKENS_PER_CHUNK.get(self.device.type, TOKENS_PER_CHUNK["cpu"])
+        )
+        found = None
+        with (
+            torch.inference_mode(),
+            tqdm(total=len(rows), unit="cell", disable=not self.settings.progress) as bar,
+        ):
+            for start in range(0, len(rows), CELLS_PER_WINDOW):
+                window = rows[start : start + CELLS_PER_WINDOW]
+                tokens = self.tokenizer.tokenize(window)
+                if seen is not None:
+                    seen[0][window], seen[1][window] = tokens.lengths, tokens.left_out
+                for members in chunks(tokens.lengths, budget):
+                    pooled = self._forward(tokens.select(members))
+                    if found is None:
+                        found = np.empty((len(rows), pooled.shape[1]), np.float32)
+                    found[start + members] = pooled
+                    bar.update(len(members))
+        return found
+
+    def _forward(self, tokens: Tokens) -> np.ndarray:
+        import torch
+
+        ids, values = tokens.pad(self.tokenizer.pad_id, self.tokenizer.pad_value)
+        given = (ids, values, tokens.lengths)
+        tensors = [None if part is None else torch.from_numpy(part).to(self.device) for part in given]
+        return self.network(*tensors).float().cpu().numpy()
+
+    def _tolerance(self) -> float:
+        # 2e-5 is what other chunk shapes cost in float32; half precision keeps 8 or 11 bits of 24.
+        return {"float32": 2e-5, "float16": 2e-2, "bfloat16": 1e-1}[self.settings.precision]
+
+
+def chunks(lengths: np.ndarray, tokens_per_chunk: int) -> Iterator[np.ndarray]:
+    """Positions of cells of similar length, together within a budget of padded tokens.
+
+    Parameters
+    ----------
+    lengths
+        (cells,) tokens of each cell.
+    tokens_per_chunk
+        Most cells x longest length of a chunk; a longer cell is a chunk of its own.
+
+    Yields
+    ------
+    numpy.ndarray
+        (chunk,) positions, longest first: what needs the most memory is tried first.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(int(lengths[order[start]]), 1)
+        size = max(tokens_per_chunk // longest, 1)
+        yield order[start : start + size]
+        start += size
 
 
 def project_umap(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -52,3 +275,11 @@ def project_umap(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
 
     projection = umap.UMAP(n_neighbors=min(15, len(embedding) - 1), min_dist=0.3, random_state=seed, n_jobs=1)
     return projection.fit_transform(embedding).astype(np.float32)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

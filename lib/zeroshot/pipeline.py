@@ -2,49 +2,126 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, dependencies, embedding, integrity, metrics, store
+from zeroshot import (
+    catalog,
+    dependencies,
+    embedding,
+    integrity,
+    metrics,
+    models,
+    reconstruction,
+    store,
+)
 
 
-def embed(adata: AnnData, model: str, recipe: str | None = None, *, seed: int = 0) -> store.Artifact:
-    """Embed the cells, or take the stored embedding of the same data, model, recipe and seed.
+def embed(
+    adata: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    seed: int = 0,
+    precision: embedding.Precision = "float32",
+) -> store.Artifact:
+    """Embed the cells, or take the stored embedding of the same data, model, weights, recipe and seed.
 
     Parameters
     ----------
     adata
         As :func:`zeroshot.data.load` returns it.
-    model, recipe, seed
+    model, recipe, seed, precision
         As for :func:`zeroshot.embedding.embed`; "label-oracle" is made from the labels.
 
     Returns
     -------
     zeroshot.store.Artifact
-        Holds ``embedding``, (cells, dim) float32, rows in the order of ``adata``.
+        Holds ``embedding``, (cells, dim) float32, rows in the order of ``adata``; ``checks``, the part
+        of the integrity gate that needs the model; ``notes``. Of models that read tokens also
+        ``lengths`` and ``left_out``, (cells,), and ``overlap``, genes by the rule that matched them.
     """
     card = catalog.model(model)
+    inputs = _what_decides(adata, card, recipe, seed, precision, "zeroshot.embedding")
+
+    def compute() -> dict[str, np.ndarray | pd.DataFrame | dict]:
+        if "label" in card.uses:
+            oracle = metrics.label_oracle(adata.obs["cell_type"].to_numpy(), seed=seed)
+            return _contents(embedding.Embedded(oracle))
+        settings = embedding.Settings(precision=precision)
+        return _contents(embedding.run(adata, model, recipe, seed=seed, settings=settings))
+
+    return store.load_or_compute("embedding", inputs, compute, policy())
+
+
+def reconstruct(
+    adata: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    n_cells: int = 100,
+    fractions: Sequence[float] = reconstruction.FRACTIONS,
+    seed: int = 0,
+    precision: embedding.Precision = "float32",
+) -> store.Artifact | None:
+    """Measure a model's pretraining objective on some cells, or take the stored measurement.
+
+    Returns
+    -------
+    zeroshot.store.Artifact or None
+        What :func:`zeroshot.reconstruction.reconstruct` returns; None for a model without such an objective.
+    """
+    if reconstruction.objective(model) is None:
+        return None
+    card = catalog.model(model)
+    inputs = _what_decides(adata, card, recipe, seed, precision, "zeroshot.reconstruction")
+    inputs |= {"n_cells": n_cells, "fractions": list(fractions)}
+
+    def compute() -> dict[str, pd.DataFrame | np.ndarray]:
+        settings = embedding.Settings(precision=precision)
+        return reconstruction.reconstruct(
+            adata, model, recipe, n_cells=n_cells, fractions=fractions, seed=seed, settings=settings
+        )
+
+    return store.load_or_compute("reconstruction", inputs, compute, policy())
+
+
+def _what_decides(
+    adata: AnnData, card: catalog.ModelCard, recipe: str | None, seed: int, precision: str, module: str
+) -> dict[str, Any]:
+    """Everything that what a model makes of a data set depends on; ``module`` is the code that runs it."""
     recipe = recipe or card.recipe
-    parameters = dict(catalog.find(card.recipes, recipe, f"recipe of {model}").parameters)
-    inputs = {
+    checkpoint = models.find_checkpoint(card, recipe, None)
+    return {
         "data": adata.uns["dataset"]["content_hash"],
-        "model": model,
+        "model": card.name,
         "version": card.version,
         "recipe": recipe,
-        "parameters": parameters,
+        "parameters": dict(catalog.find(card.recipes, recipe, f"recipe of {card.name}").parameters),
+        "architecture": dict(card.architecture or {}),
+        "weights": dict(checkpoint.hashes) if checkpoint else {},
+        "precision": precision,
         "seed": seed,
-        "code": dependencies.code_hash(modules_of_model(card) | {"zeroshot.embedding"}),
+        "code": dependencies.code_hash(modules_of_model(card) | {module}),
         "packages": _packages(),
     }
 
-    def compute() -> dict[str, np.ndarray]:
-        if "label" in card.uses:
-            return {"embedding": metrics.label_oracle(adata.obs["cell_type"].to_numpy(), seed=seed)}
-        return {"embedding": embedding.embed(adata, model, recipe, seed=seed)}
 
-    return store.load_or_compute("embedding", inputs, compute, policy())
+def _contents(embedded: embedding.Embedded) -> dict[str, np.ndarray | pd.DataFrame | dict]:
+    """What an embedding's artifact holds."""
+    contents = {
+        "embedding": embedded.matrix,
+        "checks": embedded.checks,
+        "notes": {"notes": list(embedded.notes)},
+        "overlap": embedded.overlap,
+        "lengths": embedded.lengths,
+        "left_out": embedded.left_out,
+    }
+    return {name: value for name, value in contents.items() if value is not None}
 
 
 def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.Artifact:
@@ -56,18 +133,19 @@ def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.A
         Holds ``checks`` (check, passed, detail) and ``scores`` (metric, group, value, note). If a
         check failed, no metric is computed and each row's note says why.
     """
-    values = embedded.load("embedding")
+    values, probed = embedded.load("embedding"), embedded.load("checks")
     inputs = {
         "data": adata.uns["dataset"]["content_hash"],
         # By content, so that a recomputed embedding with other bytes is scored again.
         "embedding": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
+        "probed": probed.to_dict("list"),
         "seed": seed,
         "code": dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"}),
         "packages": _packages(),
     }
 
     def compute() -> dict[str, pd.DataFrame]:
-        checks = integrity.check(values, adata.n_obs)
+        checks = integrity.check(values, adata.n_obs, probed)
         try:
             integrity.require(checks)
         except integrity.IntegrityError as error:

@@ -1,0 +1,189 @@
+"""The pretraining objective, measured: can a model put back what is hidden from it?
+
+scGPT predicts the expression bin of each gene (GEP from the gene's own position, GEPC from the cell
+embedding alone), Geneformer the gene at each rank. A growing share of a cell's genes is masked, and every
+prediction stands beside baselines that know nothing of biology.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from zeroshot import catalog, models, tokenizers
+from zeroshot.embedding import Runner, Settings, chunks
+from zeroshot.metrics import reconstruction as metrics
+from zeroshot.models import Cells
+from zeroshot.tokenizers import Tokens
+
+FRACTIONS = tuple(tenths / 10 for tenths in range(10))
+
+# A vocabulary of 25,000 genes has a logit for each of them at each token: 100 kB a token.
+TOKENS_PER_CHUNK = 2_048
+
+BIN_EDGES = np.arange(51) + 0.5  # of the bins 1..50
+RANK_EDGES = np.linspace(0, 1, 41)
+
+
+class ReconstructionError(ValueError):
+    """The model has no pretraining objective that can be measured here."""
+
+
+def objective(model: str) -> str | None:
+    """What a model was trained to predict: "values" (scGPT), "ranks" (Geneformer), or None."""
+    card = catalog.model(model)
+    return getattr(models.implementation(card), "objective", None) if card.implementation else None
+
+
+def reconstruct(
+    adata: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    n_cells: int = 100,
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 0,
+    weights: Path | None = None,
+    settings: Settings | None = None,
+) -> dict[str, pd.DataFrame | np.ndarray]:
+    """Mask genes of some cells, let the model predict them, and compare.
+
+    Parameters
+    ----------
+    adata
+        Raw counts that keep the contract of :func:`zeroshot.data.load`; not changed.
+    model, recipe, seed, weights, settings
+        As for :func:`zeroshot.embedding.embed`.
+    n_cells
+        Cells to predict, drawn by the seed; all if there are fewer. Gene selection and vocabulary are those
+        of the whole data set.
+    fractions
+        Shares of each cell's genes to mask, 0 to 1. What is masked at one is masked at every larger one.
+
+    Returns
+    -------
+    dict
+        ``errors``: one row per masked fraction, prediction and positions. For values the columns of
+        :func:`zeroshot.metrics.reconstruction.value_error_table`; for ranks those of ``gene_recovery_table``,
+        and ``correlations``, one row per cell, fraction and predictor. ``joint_…``: counts of true against
+        predicted values at the first fraction, on the grid of :data:`BIN_EDGES` or :data:`RANK_EDGES`.
+
+    Raises
+    ------
+    ReconstructionError
+        If the model has no such objective.
+    """
+    kind = objective(model)
+    if kind is None:
+        raise ReconstructionError(
+            f"{model} was not trained to put genes or values back: scGPT and Geneformer were"
+        )
+    cells = Cells.of(adata, with_batches=False)
+    embedder = models.load(model, recipe, weights=weights)
+    runner = Runner(embedder, cells, seed, settings or Settings())
+    draw = np.random.default_rng(seed).permutation(runner.n_cells)[:n_cells]
+    rows = np.sort(draw)
+    tokens = runner.tokenizer.tokenize(rows)
+    # Drawn by seed, cell and gene: a cell's mask does not depend on the other cells.
+    cell = np.repeat(np.arange(len(rows)), tokens.lengths)
+    draws = tokenizers.uniform(seed, tokenizers.cell_keys(cells.ids[rows])[cell], tokens.ids)
+    if kind == "values":
+        # Variance of a uniform draw from so many bins.
+        noise = (embedder.tie_widths(cells, rows, seed).clip(min=1) ** 2 - 1) / 12
+        return _values(runner, tokens, draws, fractions, noise)
+    return _ranks(runner, tokens, draws, fractions)
+
+
+def _values(
+    runner: Runner, tokens: Tokens, draws: np.ndarray, fractions: Sequence[float], noise: np.ndarray
+) -> dict[str, pd.DataFrame | np.ndarray]:
+    target = tokens.values  # noqa: PD011 - not a table
+    tables, joint = [], {}
+    for fraction in fractions:
+        masked = metrics.choose_masked(draws, tokens.offsets, fraction, first=1)
+        given = np.where(masked, runner.network.mask_value, target).astype(np.float32)
+        predicted = _over_chunks(
+            runner, Tokens(tokens.ids, given, tokens.offsets, tokens.left_out), runner.network.predict
+        )
+        if not joint:
+            joint = {
+                f"joint_{name}": metrics.joint_counts(target, values, BIN_EDGES, target > 0)
+                for name, values in predicted.items()
+            }
+        predictions = {
+            "GEP": predicted["gep"],
+            "GEPC": predicted["gepc"],
+            "grand mean": metrics.grand_mean(target, ~masked),
+            "gene mean": metrics.gene_mean(target, tokens.ids, ~masked),
+        }
+        table = metrics.value_error_table(predictions, target, masked, noise=noise)
+        tables.append(table.assign(masked_fraction=fraction))
+    return {"errors": pd.concat(tables, ignore_index=True), **joint}
+
+
+def _ranks(
+    runner: Runner, tokens: Tokens, draws: np.ndarray, fractions: Sequence[float]
+) -> dict[str, pd.DataFrame | np.ndarray]:
+    ends = runner.network.special_ends  # special tokens before and after the genes
+    genes, offsets = metrics.gene_positions(tokens.offsets, first=ends[0], last=ends[1])
+    inputs = tokens.ids[genes]
+    tables, correlations, joint = [], [], None
+
+    def most_likely(ids, values, lengths):
+        return {"token": runner.network.logits(ids, lengths).argmax(dim=-1)}
+
+    for fraction in fractions:
+        masked = metrics.choose_masked(draws, tokens.offsets, fraction, first=ends[0], last=ends[1])
+        given = np.where(masked, runner.network.mask_id, tokens.ids)
+        predicted = _over_chunks(runner, Tokens(given, None, tokens.offsets, tokens.left_out), most_likely)
+        outputs = predicted["token"][genes].astype(np.int64)
+        if joint is None:
+            ranks = metrics.joined_ranks(inputs, outputs, offsets)
+            joint = metrics.joint_counts(
+                ranks["input_rank"].to_numpy(), ranks["output_rank"].to_numpy(), RANK_EDGES,
+                ranks["in_cell"].to_numpy(),
+            )  # fmt: skip
+        tables.append(
+            metrics.gene_recovery_table(inputs, outputs, offsets, masked[genes]).assign(
+                masked_fraction=fraction
+            )
+        )
+        by_predictor = {
+            "model": metrics.rank_correlation(inputs, outputs, offsets),
+            "mean rank (as the paper)": metrics.mean_rank_correlation(inputs, outputs, offsets),
+            "mean rank (of the cell's genes)": metrics.mean_rank_correlation(
+                inputs, None, offsets, last_rank_is_absent=False, leave_one_out=True
+            ),
+        }
+        correlations += [
+            pd.DataFrame({"predictor": name, "correlation": values, "masked_fraction": fraction})
+            for name, values in by_predictor.items()
+        ]
+    return {
+        "errors": pd.concat(tables, ignore_index=True),
+        "correlations": pd.concat(correlations, ignore_index=True),
+        "joint_rank": joint,
+    }
+
+
+def _over_chunks(runner: Runner, tokens: Tokens, predict: Callable) -> dict[str, np.ndarray]:
+    """What a network predicts at every token, as flat arrays over the tokens of all cells."""
+    import torch
+
+    found: dict[str, np.ndarray] = {}
+    with torch.inference_mode():
+        for members in chunks(tokens.lengths, TOKENS_PER_CHUNK):
+            part = tokens.select(members)
+            ids, values = part.pad(runner.tokenizer.pad_id, runner.tokenizer.pad_value)
+            given = [
+                None if array is None else torch.from_numpy(array).to(runner.device)
+                for array in (ids, values, part.lengths)
+            ]
+            real = np.arange(ids.shape[1]) < part.lengths[:, None]
+            place = (tokens.offsets[members][:, None] + np.arange(ids.shape[1]))[real]
+            for name, predicted in predict(*given).items():
+                flat = predicted.float().cpu().numpy()[real]
+                found.setdefault(name, np.empty(len(tokens.ids), np.float32))[place] = flat
+    return found
