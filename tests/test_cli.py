@@ -18,7 +18,7 @@ from zeroshot import catalog, cli, metrics
 from zeroshot.data import simulate_atlas
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-COMMANDS = ["datasets", "models", "studies", "embed", "evaluate", "run", "book", "notebook"]
+COMMANDS = ["datasets", "models", "studies", "weights", "embed", "evaluate", "run", "book", "notebook"]
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ REFUSED = {
     "label oracle": (["--model", "label-oracle"], "label-oracle is made from labels"),
     "weights of a model without": (
         ["--model", "pca", "--weights", "folder"],
-        "pca has no weights to read from folder: leave --weights out",
+        "pca has no weights to read from folder: leave them out",
     ),
     "harmony without batches": (["--model", "harmony"], "harmony needs 2 batches: .* --batch-key"),
     "unknown batch column": (

@@ -52,7 +52,36 @@ def umap(table):
     return figures.draw_umap(np.random.default_rng(1).normal(size=(len(table), 2)), table, "PCA on toy")
 
 
+def errors():
+    """Two predictors at three masked fractions on two panels."""
+    rows = [
+        (panel, fraction, predictor, 100 + 50 * fraction)
+        for panel in ("A", "B")
+        for fraction in (0.1, 0.5, 0.9)
+        for predictor in ("GEP", "gene mean")
+    ]
+    return pd.DataFrame(rows, columns=["panel", "masked_fraction", "predictor", "error"])
+
+
+def correlations():
+    table = pd.concat([errors()] * 5, ignore_index=True)
+    noise = np.random.default_rng(0).uniform(-1, 1, len(table))
+    return table.assign(correlation=noise).drop(columns="error")
+
+
+def joint():
+    counts = np.random.default_rng(0).integers(0, 9, (10, 10))
+    return figures.draw_joint({"GEP": counts, "GEPC": counts.T}, x="bin", y="predicted", extent=(0.5, 10.5))
+
+
 DRAWN = {
+    "draw_umaps": lambda: figures.draw_umaps({"PCA": np.eye(60, 2), "scVI": np.ones((60, 2))}, obs(), "toy"),
+    "draw_reconstruction_errors": lambda: figures.draw_reconstruction_errors(errors(), "MSE"),
+    "draw_rank_correlations": lambda: figures.draw_rank_correlations(correlations()),
+    "draw_joint": joint,
+    "draw_bins": lambda: figures.draw_bins(
+        np.array([1, 1, 3]), np.array([1, 1, 40]), np.array([39, 39, 50]), "c"
+    ),
     "draw_umap": lambda: umap(obs()),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),
     "draw_composition": lambda: figures.draw_composition(obs(), "toy"),
@@ -220,3 +249,24 @@ def test_depth_of_one_batch_and_of_equal_cells():
     one = figures.draw_depth({"one": obs(n_batches=1)})
     assert len(one.axes) == 1 and len(one.axes[0].collections) == 1
     pixels(figures.draw_depth({"equal": obs().assign(library_size=100.0)}))
+
+
+def test_networks_are_drawn_with_every_panel_and_predictor():
+    figure = DRAWN["draw_reconstruction_errors"]()
+    assert [axis.get_title() for axis in figure.axes] == ["A", "B"]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["GEP", "gene mean"]
+    boxes = DRAWN["draw_rank_correlations"]()
+    assert [text.get_text() for text in boxes.axes[1].get_legend().get_texts()] == ["GEP", "gene mean"]
+
+
+def test_joint_columns_add_up_to_one():
+    image = joint().axes[0].images[0].get_array()
+    assert np.allclose(image.sum(axis=0), 1)
+
+
+def test_bins_are_drawn_once_for_each_value():
+    (lines,) = DRAWN["draw_bins"]().axes[0].collections
+    assert [(line[0, 0], line[:, 1].round(1).tolist()) for line in lines.get_segments()] == [
+        (1, [0.6, 39.4]),
+        (3, [39.6, 50.4]),
+    ]

@@ -75,36 +75,77 @@ def embed(
     recipe: Annotated[str | None, typer.Option(help="Recipe of the model; its default if absent.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder with the weights as released.")] = None,
     batch_key: BatchKey = None,
-    counts: Annotated[str | None, typer.Option(help="Where raw counts are: X, raw or layers/NAME.")] = None,
+    input_layer: Annotated[
+        str | None,
+        typer.Option("--input-layer", "--counts", help="Matrix to read: X, raw or the name of a layer."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    chunk_tokens: Annotated[
+        int | None, typer.Option(help="Tokens computed at once; less needs less memory.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Embed cells: writes INPUT with obsm["X_<model>"] and its provenance in uns to OUTPUT."""
-    from zeroshot import data, embedding, store
+    from zeroshot import data, embedding, integrity, models, store
     from zeroshot.data.embedded import write_embedding
 
     card = catalog.model(model)
     recipe = recipe or card.recipe
     parameters = dict(catalog.find(card.recipes, recipe, f"recipe of {model}").parameters)
-    if weights is not None:
-        raise UsageError(f"{model} has no weights to read from {weights}: leave --weights out")
+    settings = embedding.Settings(device, precision, chunk_tokens, progress=sys.stderr.isatty())
+    # Also refuses what cannot be loaded, before anything is read or written.
+    checkpoint = getattr(models.load(model, recipe, weights=weights), "checkpoint", None)
+    as_given = parameters.get("input") == "as-given"
     _require_new(output, source)
-    cells = data.load(source, batch_key=batch_key, counts=counts, require_labels=False)
+    cells = data.load(
+        source, batch_key=batch_key, counts=input_layer, require_labels=False, as_given=as_given
+    )
     if cells.obs["batch"].nunique() < card.min_batches:
         raise UsageError(f"{model} needs {card.min_batches} batches: name their column with --batch-key")
     started = time.perf_counter()
-    with errors.status(f"embedding {cells.n_obs} cells with {model}"):
-        values = embedding.embed(cells, model, recipe, seed=seed)
-    provenance = store.measure(time.perf_counter() - started) | {
+    print(f"embedding {cells.n_obs:,} cells with {model}", file=sys.stderr)
+    embedded = embedding.run(cells, model, recipe, seed=seed, weights=weights, settings=settings)
+    seconds = time.perf_counter() - started
+    integrity.require(integrity.check(embedded.matrix, cells.n_obs, embedded.checks))
+    provenance = store.measure(seconds) | {
         "model": model,
         "recipe": recipe,
-        "parameters": parameters,
+        "parameters": {name: _plain(value) for name, value in parameters.items()},
         "card_version": card.version,
         "seed": seed,
+        "precision": precision,
         "input": source,
+        "input_layer": input_layer or ("X" if as_given else "layers/counts if there is one, else X"),
+        "input_values": "as given, unchanged" if as_given else "raw counts, checked",
+        "weights": dict(checkpoint.hashes) if checkpoint else {},
+        "weights_from": checkpoint.origin if checkpoint else "none",
         "data": cells.uns["dataset"]["content_hash"],
+        "notes": list(embedded.notes),
     }
-    write_embedding(source, cells, f"X_{model}", values, provenance, output)
-    print(f"{output}: obsm['X_{model}'], {values.shape[0]} cells x {values.shape[1]}")
+    write_embedding(source, cells, f"X_{model}", embedded.matrix, provenance, output)
+    if embedded.overlap is not None:
+        _show(embedded.overlap.to_dict("records"), list(embedded.overlap.columns), as_json=False)
+    for note in embedded.notes:
+        print(f"note: {note}")
+    rows, columns = embedded.matrix.shape
+    print(f"{output}: obsm['X_{model}'], {rows} cells x {columns}")
+
+
+@app.command()
+def weights(
+    model: Annotated[str, typer.Argument(help="Name of a model, see `zeroshot models`.")],
+) -> None:
+    """Get the released weights of a model, or find them where they already are, and print where that is."""
+    from zeroshot import weights as weights_
+
+    checkpoint = weights_.find(catalog.model(model))
+    rows = [
+        {"file": role, "path": path, "sha256": checkpoint.hashes[role]}
+        for role, path in checkpoint.files.items()
+    ]
+    _show(rows, ["file", "path", "sha256"], as_json=False)
+    print(f"{model}: from {checkpoint.origin}")
 
 
 @app.command()
@@ -182,6 +223,11 @@ def notebook(
     with errors.status(f"executing {name}"):
         notebooks.execute(source, output, dict(_parse_parameter(text) for text in parameter or ()))
     print(output)
+
+
+def _plain(value: Any) -> Any:
+    """A recipe's parameter as .h5ad files can hold it; they know no None."""
+    return "none" if value is None else value
 
 
 def _parse_parameter(text: str) -> tuple[str, Any]:

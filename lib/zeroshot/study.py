@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeroshot import catalog, data, dependencies, notebooks, paths, pipeline, store
+from zeroshot import catalog, data, dependencies, models, notebooks, paths, pipeline, store
 
 
 class StudyError(RuntimeError):
@@ -118,9 +118,12 @@ def compute(study: str, dataset: str) -> dict[str, dict[str, str]]:
     for page in pages:
         chosen = page.parameters
         try:
-            embedded = pipeline.embed(adata, chosen["model"], chosen["recipe"], seed=card.seed)
+            run = (adata, chosen["model"], chosen["recipe"])
+            how = {"seed": card.seed, "precision": card.precision}
+            embedded = pipeline.embed(*run, **how)
             scored = pipeline.score(adata, embedded, seed=card.seed)
             pipeline.project(embedded, seed=card.seed)
+            pipeline.reconstruct(*run, n_cells=card.reconstruction_cells, **how)
             done[page.path] = {"embedding": embedded.key, "scores": scored.key}
         except Exception as error:  # one failing model must not hold up the pages of the others
             done[page.path] = {"error": f"{type(error).__name__}: {error}"}
@@ -158,7 +161,7 @@ def run(
     StudyError
         If another run of the project is going on, or a page failed.
     """
-    catalog.study(study)
+    _fetch_weights(catalog.study(study))
     store.remove_leftovers()
     command = [
         sys.executable, "-m", "snakemake",
@@ -187,6 +190,18 @@ def run(
             f"the study {study} is not complete (see the messages above). "
             "Finished pages are kept; the same command continues with the rest."
         )
+
+
+def _fetch_weights(study: catalog.StudyCard) -> None:
+    """Download the weights of a study's models; those that cannot be had are left out, aloud."""
+    for reference in study.models:
+        card, recipe = catalog.split_reference(reference)
+        if models.unavailable(card, recipe) is None:
+            continue
+        try:
+            models.find_checkpoint(card, recipe, None)
+        except ValueError as error:
+            print(f"{reference} is left out: {error}", file=sys.stderr)
 
 
 def _snakemake(command: list[str], environment: dict[str, str], lock: int) -> int:
@@ -281,13 +296,19 @@ def _run_page(study: catalog.StudyCard, dataset: str, reference: str) -> Page:
         "recipe": recipe,
         "seed": study.seed,
         "subset": study.subset,
+        "precision": study.precision,
+        "reconstruction_cells": study.reconstruction_cells,
     }
     return Page(
         path=run_path(dataset, reference),
         notebook="run",
         parameters=parameters,
         inputs=_inputs("run", pipeline.modules_of_model(card))
-        | {"data set": _hash_of(catalog.dataset(dataset)), "model": _hash_of(card)},
+        | {
+            "data set": _hash_of(catalog.dataset(dataset)),
+            "model": _hash_of(card),
+            "weights": _hashes_of_weights(card, recipe),
+        },
     )
 
 
@@ -317,17 +338,25 @@ def _inputs(notebook: str, modules: set[str]) -> dict[str, Any]:
     }
 
 
+def _hashes_of_weights(card: catalog.ModelCard, recipe: str) -> dict[str, str]:
+    checkpoint = models.find_checkpoint(card, recipe, None)  # on this machine: see _reason_against
+    return dict(checkpoint.hashes) if checkpoint else {}
+
+
 def _hash_of(card: catalog.Card) -> str:
     return hashlib.sha256(card.model_dump_json().encode()).hexdigest()[:20]
 
 
 def _reason_against(dataset: str, reference: str) -> str | None:
     """Why a model cannot embed a data set, None if it can."""
-    card, _ = catalog.split_reference(reference)
-    batches = catalog.dataset(dataset).batches
-    if batches is not None and batches < card.min_batches:
-        return f"needs {card.min_batches} batches, the data set has {batches}"
-    return None
+    card, recipe = catalog.split_reference(reference)
+    cells = catalog.dataset(dataset)
+    if cells.batches is not None and cells.batches < card.min_batches:
+        return f"needs {card.min_batches} batches, the data set has {cells.batches}"
+    own_vocabulary = card.recipes[recipe].parameters.get("vocabulary") == "data-set"
+    if card.gene_ids == "symbol" and cells.gene_names != "symbol" and not own_vocabulary:
+        return f"reads gene symbols, the data set names its genes by {cells.gene_names} id"
+    return models.unavailable(card, recipe)
 
 
 def main(arguments: list[str]) -> int:
