@@ -1,7 +1,6 @@
 """CELLama: sentences, word pieces and pooling against transformers, on a tiny BERT and on the real one."""
 
 import hashlib
-import json
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from released import write_cellama
 from safetensors.torch import load_file, save_file
 from scipy import sparse
 
@@ -32,52 +32,19 @@ def checkpoint_in(folder: Path, vocabulary: str = "vocab.txt") -> Checkpoint:
     return Checkpoint({role: folder / name for role, name in names.items()}, {}, f"folder {folder}")
 
 
-def write_vocabulary(folder: Path) -> int:
-    """Special pieces, letters and digits at the start and inside of words, and some longer ones."""
-    signs = "abcdefghijklmnopqrstuvwxyz0123456789"
-    pieces = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        ",",
-        ".",
-        "-",
-        "top",
-        "genes",
-        "gene",
-        "are",
-        "is",
-    ]
-    pieces += ["and", "cd", "##74", "hl", "##orf", *signs, *(f"##{sign}" for sign in signs)]
-    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
-    return len(pieces)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A released folder of a tiny BERT with random weights, pooler and all."""
     from tokenizers import BertWordPieceTokenizer
-    from transformers import BertConfig, BertModel
 
-    folder = tmp_path_factory.mktemp("tiny")
-    size = write_vocabulary(folder)
+    folder = write_cellama(tmp_path_factory.mktemp("tiny"))
     pieces = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
     pieces.enable_truncation(12)  # the released file cuts and pads, too
     pieces.enable_padding(length=12)
     pieces.save(str(folder / "tokenizer.json"))
-    config = BertConfig(
-        vocab_size=size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-        max_position_embeddings=160, initializer_range=0.3,
-    )  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(config.to_dict() | {"model_type": "bert"}))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        state = BertModel(config).state_dict()
-    state["embeddings.position_ids"] = torch.arange(160)[None]
-    assert any(key.startswith("pooler.") for key in state)
-    save_file(state, folder / "model.safetensors")
+    position = {"embeddings.position_ids": torch.arange(260)[None]}
+    change_state(folder, lambda state: state.update(position))
+    assert any(key.startswith("pooler.") for key in load_file(folder / "model.safetensors"))
     return folder
 
 
@@ -413,9 +380,9 @@ def test_a_config_of_something_else_is_refused(broken, config, message):
             build()
 
 
-@pytest.mark.parametrize("max_tokens", [2, 161])
+@pytest.mark.parametrize("max_tokens", [2, 261])
 def test_lengths_the_model_cannot_read_are_refused(folder, max_tokens):
-    with pytest.raises(WeightsError, match=rf"max_tokens is {max_tokens}; this model reads 3 to 160"):
+    with pytest.raises(WeightsError, match=rf"max_tokens is {max_tokens}; this model reads 3 to 260"):
         Cellama(checkpoint=checkpoint_in(folder), max_tokens=max_tokens).tokenizer(random_cells(), 0)
 
 

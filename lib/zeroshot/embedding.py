@@ -1,7 +1,7 @@
 """Embed cells with a model by name: tokens in chunks through a network, results in input order."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -144,7 +144,8 @@ def run(
     ``probe`` embeds a few cells again in another order, in other chunks and alone, for the
     integrity gate.
     """
-    uses_batch = "batch" in catalog.model(model).uses and adata.obs["batch"].nunique() > 1
+    card = catalog.model(model)
+    uses_batch = "batch" in card.uses and adata.obs["batch"].nunique() > 1
     cells = Cells.of(adata, with_batches=uses_batch)
     embedder = models.load(model, recipe, weights=weights)
     if isinstance(embedder, TokenEmbedder):
@@ -152,6 +153,9 @@ def run(
         embedded = runner.report(probe=probe)
     else:
         embedded = Embedded(embedder.embed(cells, seed))
+    if card.twin_of:
+        note = f"the weights are random, drawn by the seed: {card.title} was never trained"
+        embedded = replace(embedded, notes=(note, *embedded.notes))
     matrix = embedded.matrix
     if matrix.ndim != 2 or len(matrix) != adata.n_obs or matrix.dtype != np.float32:
         raise EmbeddingError(

@@ -282,7 +282,7 @@ def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title
     _style()
     figure, axis = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
     distinct, first = np.unique(values, return_index=True)
-    axis.vlines(distinct, np.minimum(lowest, highest)[first] - 0.4, highest[first] + 0.4, linewidth=3)
+    axis.vlines(distinct, lowest[first] - 0.4, highest[first] + 0.4, linewidth=3)
     axis.set(xscale="log", xlabel="count of the gene", ylabel="bin", ylim=(0, None), title=title)
     axis.xaxis.set_major_formatter("{x:g}")
     return figure
