@@ -4,6 +4,9 @@ Colours are the colour-blind-safe palette of seaborn; every figure has an opaque
 that it reads the same on a light and a dark page.
 """
 
+import warnings
+
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -227,11 +230,14 @@ def draw_rank_correlations(correlations: pd.DataFrame) -> Figure:
     )
     predictors = list(dict.fromkeys(correlations["predictor"]))
     for axis, panel in zip(axes[:, 0], panels, strict=True):
-        sns.boxplot(
-            data=correlations[correlations["panel"] == panel], x="masked_fraction", y="correlation",
-            hue="predictor", hue_order=predictors, palette=_palette(len(predictors)), fliersize=1.5,
-            linewidth=0.8, ax=axis,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            # seaborn 0.13 draws boxes with an argument that matplotlib 3.11 will replace.
+            warnings.simplefilter("ignore", mpl.MatplotlibDeprecationWarning)
+            sns.boxplot(
+                data=correlations[correlations["panel"] == panel], x="masked_fraction", y="correlation",
+                hue="predictor", hue_order=predictors, palette=_palette(len(predictors)), fliersize=1.5,
+                linewidth=0.8, ax=axis,
+            )  # fmt: skip
         axis.set(
             title=panel, xlabel="share of genes masked", ylabel="correlation of ranks", ylim=(-1.02, 1.02)
         )
