@@ -37,7 +37,7 @@ def value_errors(
         Positions that count, boolean of the same shape. By default those with a bin above 0, as the paper,
         which leaves out ``<cls>`` and pads. Its "all" variants are the non-pad positions without ``<cls>``.
     relative_to
-        "target"; or, to reproduce the paper's numbers, "prediction" (its MRE) or "|prediction|" (its
+        "target"; or, to reproduce the paper's numbers, ``"prediction"`` (its MRE) or ``"|prediction|"`` (its
         MRE_all).
 
     Returns
