@@ -15,7 +15,7 @@ from anndata import AnnData
 from scipy import sparse
 from torch import nn
 
-from zeroshot.encoder import TransformerEncoder
+from zeroshot.encoder import Linear, TransformerEncoder
 from zeroshot.genes import Alignment, align_symbols, require_overlap
 from zeroshot.models import Cells
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
@@ -278,7 +278,7 @@ class ScgptNetwork(nn.Module):
         self.genes = nn.Embedding(n_tokens, dim)
         self.gene_norm = nn.LayerNorm(dim)
         self.value1 = nn.Linear(1, dim)
-        self.value2 = nn.Linear(dim, dim)
+        self.value2 = Linear(dim, dim)
         self.value_norm = nn.LayerNorm(dim)
         self.encoder = TransformerEncoder(config["nlayers"], dim, config["nheads"], config["d_hid"])
         self.decoder = decoder
