@@ -31,6 +31,7 @@ def plan(name: str) -> str:
     """
     home = paths.home()
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
+    sources += _measurements()
     sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
     hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest()[:20] for path in sources}
     file = paths.build() / "site-plan.json"
@@ -59,6 +60,7 @@ def stage(name: str) -> Path:
     store.write_text(site / "book" / "glossary.md", glossary())
     store.write_text(site / "book" / "runs.md", runs_page(card, runs, scores))
     store.write_text(site / "book" / "status.md", status_page(card, runs + chapters))
+    store.write_text(site / "book" / "benchmarks.md", benchmarks_page())
     return site
 
 
@@ -191,6 +193,34 @@ def _status_row(page: study.Page, made: dict[str, Any]) -> str:
         _escape(made["finished"][:16].replace("T", " ")),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def benchmarks_page() -> str:
+    """Measurements that were kept of ``make bench``, each with the machine and the commit it was made on."""
+    sections = [
+        "# Benchmarks",
+        "Speed and memory beside the reference implementations, as ratios within one run: absolute times say "
+        "more about a machine than about code. `make bench` measures them anew.",
+    ]
+    for file in _measurements():
+        kept = json.loads(file.read_text())
+        columns = list(kept["table"][0])
+        rows = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+        rows += ["| " + " | ".join(_escape(row[name]) for name in columns) + " |" for row in kept["table"]]
+        sections += [
+            f"## {_escape(kept['title'])}",
+            _escape(kept["about"]),
+            "\n".join(rows),
+            f"{kept['repeats']} repeats; {_escape(kept['device'])}; "
+            f"torch {_escape(kept['packages']['torch'])}; commit {_escape(kept['commit'])}; "
+            f"{_escape(kept['finished'][:10])}.",
+            *([f"**What bounds it.** {_prose(_escape(kept['bounds']))}"] if kept["bounds"] else []),
+        ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _measurements() -> list[Path]:
+    return sorted((paths.home() / "benchmarks" / "measured").glob("*.json"))
 
 
 def _set_title(notebook: Path, title: str) -> None:

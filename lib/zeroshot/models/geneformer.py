@@ -151,10 +151,10 @@ class Geneformer:
             )
         with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
             network = GeneformerNetwork(config, len(tokens))
-        network = network.to_empty(device="cpu")
         if self.architecture is None:
             load_state(network, _read_weights(self.checkpoint.files["weights"]), _rename, _IGNORED)
         else:
+            network = network.to_empty(device="cpu")
             _draw(network, config["initializer_range"], sorted(tokens, key=tokens.get), seed)
         network.mask_id = tokens["<mask>"]
         network.special_ends = (1, 1) if has_ends else (0, 0)

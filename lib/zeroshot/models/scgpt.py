@@ -186,10 +186,10 @@ class Scgpt:
             )
         with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
             network = ScgptNetwork(config, len(tokens), *decoders_of(state, config["embsize"]))
-        network = network.to_empty(device="cpu")
         if self.architecture is None:
             load_state(network, state, _rename, _IGNORED)
         else:
+            network = network.to_empty(device="cpu")
             _draw(network, sorted(tokens, key=tokens.get), seed)
         network.pooling, network.l2 = self.pooling, self.l2
         return network.eval()

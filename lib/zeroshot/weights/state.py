@@ -168,7 +168,9 @@ def load_state(
             f"the checkpoint does not fit {type(module).__name__}: {_some(problems, '; ')}. "
             "Nothing was loaded: take the files of the model that the card names."
         )
-    module.load_state_dict(filled, strict=True)
+    # Assigned, not copied: the tensors of a checkpoint would be in memory twice.
+    filled = {name: tensor.to(wanted[name].dtype) for name, tensor in filled.items()}
+    module.load_state_dict(filled, strict=True, assign=True)
     return LoadReport(tuple(missing), tuple(unexpected), tuple(left_out))
 
 
