@@ -11,6 +11,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from released import write_scgpt
 from scipy import sparse
 from typer.testing import CliRunner
 
@@ -160,6 +161,37 @@ def test_embed_chooses_the_counts(project, users_file, zeroshot):
         ]
         == 0
     )
+
+
+def test_embed_with_released_weights(project, users_file, zeroshot):
+    """Values go in as they are given where the recipe says so, and the file says what it was made from."""
+    cells = anndata.read_h5ad(users_file)
+    folder = write_scgpt(project / "weights", cells.var_names)
+    given = ["embed", users_file, "--model", "scgpt-human", "--weights", folder, "--recipe", "upstream"]
+    code, out, err = zeroshot(*given, "--input-layer", "X", "--output", "a.h5ad")
+    assert code == 0, err
+    assert "symbol" in out and "1.000" in out
+    found = anndata.read_h5ad("a.h5ad").uns["X_scgpt-human_provenance"]
+    assert found["input_values"] == "as given, unchanged" and found["input_layer"] == "X"
+    assert found["weights_from"] == f"folder {folder}"
+    assert found["weights"]["weights"] == sha256(folder / "best_model.pt")
+    assert found["precision"] == "float32" and found["parameters"]["cls_value"] == -2
+    counts = [*given[:-1], "helical", "--output", "b.h5ad", "--chunk-tokens", "500"]
+    assert zeroshot(*counts)[0] == 0
+    found = anndata.read_h5ad("b.h5ad").uns["X_scgpt-human_provenance"]
+    assert found["input_values"] == "raw counts, checked"
+    code, _, err = zeroshot(*given, "--precision", "int8", "--output", "c.h5ad")
+    assert code == 2 and "unknown precision 'int8': one of float32, bfloat16, float16" in err
+
+
+def test_weights_are_found_and_named(project, zeroshot, monkeypatch):
+    folder = write_scgpt(project / "weights" / "scgpt-kidney", ["CD74"])
+    monkeypatch.setenv("ZEROSHOT_WEIGHTS", str(folder.parent))
+    code, out, err = zeroshot("weights", "scgpt-kidney")
+    assert code == 0, err
+    assert all(name in out for name in ("config", "weights", "vocabulary")) and f"from folder {folder}" in out
+    code, _, err = zeroshot("weights", "pca")
+    assert code == 2 and "pca has no released weights" in err
 
 
 def test_embed_without_labels_or_other_columns(project, zeroshot):

@@ -120,6 +120,70 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+# -- models with weights, and data sets they can read
+
+
+@pytest.fixture
+def pretrained(home, monkeypatch):
+    """A study of networks on genes with symbols and with ids; no weights are at hand."""
+    for name in ("ZEROSHOT_WEIGHTS", "ZEROSHOT_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    file = home / "data" / "studies.yml"
+    file.write_text(file.read_text() + PRETRAINED)
+    return catalog.study("pretrained")
+
+
+PRETRAINED = """
+pretrained:
+  title: Pretrained
+  description: Networks.
+  datasets: [pbmc68k-reduced, celllines-scmixology]
+  models: [scgpt-kidney@paper, geneformer-v1-10m, scgpt-untrained@short, geneformer-v1-10m-untrained]
+  chapters: [04_pretraining]
+"""
+
+
+def write_kidney(home: Path, seed: int = 0) -> None:
+    from released import write_scgpt
+
+    write_scgpt(home / "weights" / "scgpt-kidney", ["CD74", "FTL"], seed=seed)
+
+
+def test_models_without_weights_are_left_out_with_the_reason(pretrained, capsys):
+    pages = {page.path for page in study.run_pages(pretrained)}
+    untrained = {"scgpt-untrained--short", "geneformer-v1-10m-untrained"}
+    assert pages == {f"runs/{cells}/{model}" for cells in pretrained.datasets for model in untrained}
+    reasons = {(pair.dataset, pair.model): pair.reason for pair in study.skipped(pretrained)}
+    assert len(reasons) == 4
+    assert "gene symbols" in reasons["celllines-scmixology", "scgpt-kidney@paper"]
+    assert "ZEROSHOT_WEIGHTS" in reasons["pbmc68k-reduced", "geneformer-v1-10m"]
+
+
+def test_weights_in_a_folder_are_used_and_decide(pretrained, home, monkeypatch):
+    monkeypatch.setenv("ZEROSHOT_WEIGHTS", str(home / "weights"))
+    write_kidney(home)
+
+    def page():
+        (found,) = (p for p in study.run_pages(pretrained) if p.parameters["model"] == "scgpt-kidney")
+        return found
+
+    first = page()
+    assert first.path == "runs/pbmc68k-reduced/scgpt-kidney--paper"
+    assert set(first.inputs["weights"]) == {"config", "weights", "vocabulary"}
+    assert page().inputs == first.inputs
+    write_kidney(home, seed=1)
+    changed = {name for name in first.inputs if page().inputs[name] != first.inputs[name]}
+    assert changed == {"weights"}
+
+
+# -- from end to end
+
+
 def test_every_page_is_executed_and_every_score_collected(finished: Path) -> None:
     assert set(times(finished)) == RUN_PAGES | CHAPTERS
     table = scores(finished)

@@ -84,6 +84,9 @@ def embed(
     chunk_tokens: Annotated[
         int | None, typer.Option(help="Tokens computed at once; less needs less memory.")
     ] = None,
+    compile_network: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first; pays off after thousands of cells.")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Embed cells: writes INPUT with obsm["X_<model>"] and its provenance in uns to OUTPUT."""
@@ -93,7 +96,9 @@ def embed(
     card = catalog.model(model)
     recipe = recipe or card.recipe
     parameters = dict(catalog.find(card.recipes, recipe, f"recipe of {model}").parameters)
-    settings = embedding.Settings(device, precision, chunk_tokens, progress=sys.stderr.isatty())
+    settings = embedding.Settings(
+        device, precision, chunk_tokens, progress=sys.stderr.isatty(), compile=compile_network
+    )
     # Also refuses what cannot be loaded, before anything is read or written.
     checkpoint = getattr(models.load(model, recipe, weights=weights), "checkpoint", None)
     as_given = parameters.get("input") == "as-given"
