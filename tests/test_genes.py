@@ -21,17 +21,6 @@ def test_symbols_are_matched_exactly():
     assert found.matched_share == 0.5
 
 
-def test_symbols_by_another_name():
-    """A gene that goes by another name is found by its Ensembl id, where both are known."""
-    names = {"ENSG00000000001": "CD74"}
-    found = align_symbols(
-        ["DHLAG", "X"], {"CD74": 3}, ensembl_ids=["ENSG00000000001.4", ""], symbol_of_ensembl=names
-    )
-    assert found.targets.tolist() == [3, -1] and found.rules.tolist() == ["alias", "unmatched"]
-    by_id = align_symbols(["ENSG00000000001"], {"CD74": 3}, symbol_of_ensembl=names)
-    assert by_id.targets.tolist() == [3]
-
-
 @pytest.mark.parametrize(
     ("symbol", "gene_id", "target", "rule"),
     [

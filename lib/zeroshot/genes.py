@@ -29,8 +29,8 @@ class Alignment:
     targets
         (genes,) int64 number of the gene in the vocabulary, -1 where it is not in it.
     rules
-        (genes,) how it was matched: "symbol", "Ensembl", "version stripped", "alias" (a replaced id or
-        another name of the gene) or "unmatched".
+        (genes,) how it was matched: "symbol", "Ensembl", "version stripped", "alias" (an id that was replaced)
+        or "unmatched".
     names
         (genes,) the names that were looked up.
     """
@@ -52,13 +52,7 @@ class Alignment:
         )
 
 
-def align_symbols(
-    symbols: Sequence[str],
-    vocabulary: Mapping[str, int],
-    *,
-    ensembl_ids: Sequence[str] | None = None,
-    symbol_of_ensembl: Mapping[str, str] | None = None,
-) -> Alignment:
+def align_symbols(symbols: Sequence[str], vocabulary: Mapping[str, int]) -> Alignment:
     """Match genes to a vocabulary of symbols, exactly and case-sensitively.
 
     Parameters
@@ -67,22 +61,10 @@ def align_symbols(
         (genes,) names of the genes in the data set.
     vocabulary
         Symbol to its number.
-    ensembl_ids
-        (genes,) Ensembl id of each gene, where known.
-    symbol_of_ensembl
-        Ensembl id to the symbol that the vocabulary uses: matches genes that go by another name ("alias").
     """
     names = np.asarray(symbols, dtype=object)
     targets = np.array([vocabulary.get(name, -1) for name in names], dtype=np.int64)
-    rules = np.where(targets >= 0, "symbol", "unmatched").astype(object)
-    if symbol_of_ensembl:
-        ids = names if ensembl_ids is None else np.asarray(ensembl_ids, dtype=object)
-        for place in np.flatnonzero(targets < 0):
-            symbol = symbol_of_ensembl.get(_VERSION.sub("", str(ids[place])))
-            target = vocabulary.get(symbol, -1)
-            if target >= 0:
-                targets[place], rules[place] = target, "alias"
-    return Alignment(targets, rules, names)
+    return Alignment(targets, np.where(targets >= 0, "symbol", "unmatched").astype(object), names)
 
 
 def align_ensembl(
