@@ -60,6 +60,7 @@ def stage(name: str) -> Path:
     store.write_text(site / "book" / "glossary.md", glossary())
     store.write_text(site / "book" / "runs.md", runs_page(card, runs, scores))
     store.write_text(site / "book" / "status.md", status_page(card, runs + chapters))
+    store.write_text(site / "book" / "models.md", models_page())
     store.write_text(site / "book" / "benchmarks.md", benchmarks_page())
     return site
 
@@ -195,6 +196,68 @@ def _status_row(page: study.Page, made: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def models_page() -> str:
+    """The cards of all models: what the pretrained ones are and were trained on, and every recipe."""
+    cards = catalog.models().values()
+    pretrained = [card for card in cards if card.weights]
+    shapes = [
+        {
+            "model": f"{_escape(card.title)} {_cite(card)}",
+            "layers": f"{card.layers}",
+            "width": f"{card.dim}",
+            "parameters": f"{card.parameter_count:,}" if card.parameter_count else "–",
+            "most tokens": f"{card.max_tokens:,}",
+            "genes by": card.gene_ids,
+            "licence of code": _escape(card.licence),
+            "licence of weights": _escape(card.weights_licence),
+        }
+        for card in pretrained
+    ]
+    corpora = [
+        {
+            "model": _escape(card.title),
+            "trained on": _escape("; ".join(card.pretrained_on.corpora)),
+            "data sets here known to be in it": _escape(", ".join(card.pretrained_on.contains)) or "–",
+            "source": _escape(card.pretrained_on.source),
+            "what was run": _escape(" ".join(card.verified.split())),
+        }
+        for card in pretrained
+    ]
+    recipes: dict[tuple[str, str, str], list[str]] = {}
+    for card in cards:
+        for name, recipe in card.recipes.items():
+            shown = ", ".join(f"{key} {value}" for key, value in recipe.parameters.items()) or "–"
+            recipes.setdefault((name, recipe.source, shown), []).append(card.title)
+    conventions = [
+        {
+            "recipe": f"`{name}`",
+            "of": _escape(", ".join(titles)),
+            "parameters": _escape(shown),
+            "source": _escape(source),
+        }
+        for (name, source, shown), titles in recipes.items()
+    ]
+    return (
+        "\n\n".join(
+            [
+                "# Models",
+                "Every model that a study can name, from its entry in `data/models.yml`. Which took part in "
+                "this build is on the [status page](status.md).",
+                "## Pretrained networks",
+                _table(shapes),
+                "## What they were trained on",
+                "A data set that a model has seen in training is no test of it.",
+                _table(corpora),
+                "## Recipes",
+                "The same weights are used in several ways in several places. Each way is a recipe with its "
+                "source; a study names it as `model@recipe`.",
+                _table(conventions),
+            ]
+        )
+        + "\n"
+    )
+
+
 def benchmarks_page() -> str:
     """Measurements that were kept of ``make bench``, each with the machine and the commit it was made on."""
     sections = [
@@ -204,13 +267,10 @@ def benchmarks_page() -> str:
     ]
     for file in _measurements():
         kept = json.loads(file.read_text())
-        columns = list(kept["table"][0])
-        rows = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-        rows += ["| " + " | ".join(_escape(row[name]) for name in columns) + " |" for row in kept["table"]]
         sections += [
             f"## {_escape(kept['title'])}",
             _escape(kept["about"]),
-            "\n".join(rows),
+            _table([{name: _escape(text) for name, text in row.items()} for row in kept["table"]]),
             f"{kept['repeats']} repeats; {_escape(kept['device'])}; "
             f"torch {_escape(kept['packages']['torch'])}; commit {_escape(kept['commit'])}; "
             f"{_escape(kept['finished'][:10])}.",
@@ -233,6 +293,17 @@ def _set_title(notebook: Path, title: str) -> None:
             cell["source"] = f"# {title}\n{rest}"
             break
     notebook.write_text(json.dumps(content, ensure_ascii=False))
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    """Markdown table of rows with the same columns, texts already escaped."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows])
+
+
+def _cite(card: catalog.ModelCard) -> str:
+    return f"{{cite:p}}`{card.citation}`" if card.citation else ""
 
 
 def _prose(docstring: str) -> str:

@@ -29,8 +29,8 @@ class Alignment:
     targets
         (genes,) int64 number of the gene in the vocabulary, -1 where it is not in it.
     rules
-        (genes,) how it was matched: "symbol", "Ensembl", "version stripped", "alias" (an id that was replaced)
-        or "unmatched".
+        (genes,) how it was matched: "symbol", "Ensembl", "version stripped", "alias" (a replaced id) or
+        "unmatched".
     names
         (genes,) the names that were looked up.
     """
