@@ -207,6 +207,9 @@ class _ObjectArray:
         rebuild, arguments, state = np.zeros(1, dtype=object).__reduce__()
         return rebuild, arguments, (*state[:4], b"12345678")
 
+    def __repr__(self):
+        return "an array of objects"  # names the test, so without an address
+
 
 @pytest.mark.parametrize(
     ("value", "message"),
