@@ -22,7 +22,7 @@ from zeroshot.genes import GeneOverlapError
 from zeroshot.metrics.reconstruction import mean_rank_correlation, rank_correlation
 from zeroshot.models import Cells
 from zeroshot.models.geneformer import Geneformer, nonzero_medians
-from zeroshot.tokenizers import Tokens
+from zeroshot.tokens import Tokens
 from zeroshot.weights import WeightsError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from zeroshot import tokenizers
 from zeroshot.tokenizers import bin_blocks, bin_values, cell_keys, rank_tokens, uniform, value_tokens
+from zeroshot.tokens import Tokens
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the reference's numbers are not at hand")
@@ -299,7 +300,7 @@ def test_keys_of_cells_do_not_depend_on_the_kind_of_index():
 
 
 def test_padding():
-    tokens = tokenizers.Tokens(
+    tokens = Tokens(
         np.array([4, 5, 6]), np.array([1, 2, 3], np.float32), np.array([0, 1, 3]), np.zeros(2, int)
     )
     ids, values = tokens.pad(0, -2)

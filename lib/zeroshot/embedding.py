@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from zeroshot import catalog, integrity, models
 from zeroshot.models import Cells, TokenEmbedder
-from zeroshot.tokenizers import Tokens
+from zeroshot.tokens import Tokens
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")

@@ -16,7 +16,7 @@ from zeroshot import catalog, models, tokenizers
 from zeroshot.embedding import Runner, Settings, chunks
 from zeroshot.metrics import reconstruction as metrics
 from zeroshot.models import Cells
-from zeroshot.tokenizers import Tokens
+from zeroshot.tokens import Tokens
 
 FRACTIONS = tuple(tenths / 10 for tenths in range(10))
 

@@ -20,7 +20,7 @@ from zeroshot import catalog
 if TYPE_CHECKING:
     import torch
 
-    from zeroshot.tokenizers import Tokenizer
+    from zeroshot.tokens import Tokenizer
     from zeroshot.weights import Checkpoint
 
 

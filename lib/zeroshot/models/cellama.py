@@ -20,7 +20,7 @@ from torch import nn
 
 from zeroshot.genes import GeneOverlapError
 from zeroshot.models import Cells
-from zeroshot.tokenizers import Tokenizer, Tokens
+from zeroshot.tokens import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from zeroshot.encoder import TransformerEncoder
 from zeroshot.genes import align_ensembl, collapse, require_overlap
 from zeroshot.models import Cells
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.tokenizers import Tokenizer, Tokens, rank_tokens
+from zeroshot.tokenizers import rank_tokens
+from zeroshot.tokens import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state, read_dictionary, read_state
 
 SPECIAL = ("<pad>", "<mask>", "<cls>", "<eos>")

@@ -20,7 +20,8 @@ from zeroshot.genes import Alignment, align_symbols, require_overlap
 from zeroshot.models import Cells
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
 from zeroshot.models.untrained import fill_uniform, gene_rows
-from zeroshot.tokenizers import Draws, Tokenizer, Tokens, bin_blocks, bin_values, cell_keys, value_tokens
+from zeroshot.tokenizers import Draws, bin_blocks, bin_values, cell_keys, value_tokens
+from zeroshot.tokens import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
 
 # Appended to a vocabulary in this order where it lacks them.
