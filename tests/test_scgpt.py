@@ -219,6 +219,16 @@ def test_embeddings_have_length_one(adata, folder):
         assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own, from its compiler
+def test_compiled_it_says_the_same(adata, folder):
+    cells = Cells.of(adata, with_batches=False)
+    model = Scgpt(checkpoint=find(folder))
+    plain, compiled = (Runner(model, cells, 0, Settings(device="cpu", compile=c)) for c in (False, True))
+    found = compiled.embed(np.arange(12))
+    assert np.allclose(found, plain.embed(np.arange(12)), atol=2e-5)
+
+
 def test_order_of_the_genes_is_of_no_account(adata, folder):
     order = np.random.default_rng(0).permutation(adata.n_vars)
     first, other = (runner(data, folder).embed(np.arange(120)) for data in (adata, adata[:, order].copy()))

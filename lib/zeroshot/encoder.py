@@ -102,13 +102,9 @@ class Linear(nn.Linear):
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         """Return (…, out_features)."""
-        # Without gradients: the operation has no backward pass.
-        if (
-            given.device.type == "cpu"
-            and given.dtype == torch.float32
-            and not torch.is_grad_enabled()
-            and _ONEDNN
-        ):
+        # The operation has no backward pass, and torch.compile, which chooses it itself, cannot take it.
+        usable = _ONEDNN and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if usable and given.device.type == "cpu" and given.dtype == torch.float32:
             return torch.ops.mkldnn._linear_pointwise(given, self.weight, self.bias, "none", [], "")
         return super().forward(given)
 
