@@ -122,6 +122,8 @@ class Scgpt:
             If the vocabulary knows fewer than half of the genes.
         zeroshot.weights.WeightsError
             If config or vocabulary are not those of an scGPT.
+        ValueError
+            If there are too few cells to choose variable genes by.
         """
         config, tokens = self._config(), self._tokens(cells)
         columns, alignment = self._choose(cells, tokens)
@@ -226,7 +228,14 @@ class Scgpt:
         values = cells.log_normalized() if logarithms else cells.counts
         adata = AnnData(sparse.csr_matrix(values[:, columns]))
         adata.uns["log1p"] = {"base": None}  # tells scanpy's seurat that the values are logarithms
-        sc.pp.highly_variable_genes(adata, flavor=self.selection, n_top_genes=self.n_genes)
+        try:
+            sc.pp.highly_variable_genes(adata, flavor=self.selection, n_top_genes=self.n_genes)
+        except ValueError as error:  # of the loess fit, in words of linear algebra
+            raise ValueError(
+                f"scanpy's {self.selection} cannot choose {self.n_genes:,} variable genes from "
+                f"{adata.n_obs:,} cells and {adata.n_vars:,} genes: so few cells give too few distinct means "
+                "to fit the variance to. Give more cells, or use a recipe that reads all genes."
+            ) from error
         return columns[adata.var["highly_variable"].to_numpy()], alignment
 
     def _sequences(
