@@ -79,6 +79,7 @@ rule scores:
         executed(RUNS),
     output:
         f"{BUILD}/scores.csv",
+        f"{BUILD}/subsamples.csv",
     localrule: True
     message:
         "scores of the study"

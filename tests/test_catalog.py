@@ -385,7 +385,7 @@ def test_model_card_rules(register, change, message):
             r"unknown field 'weights\.files\.config\.sha265'.*Did you mean sha256",
         ),
         (
-            {"pretrained_on": PRETRAINED["pretrained_on"] | {"contains": ["pancraes"]}},
+            {"pretrained_on": PRETRAINED["pretrained_on"] | {"datasets": {"pancraes": "seen"}}},
             "no data set is called 'pancraes'.*Did you mean pancreas",
         ),
     ],

@@ -45,7 +45,26 @@ def scores(**changed):
         for metric in METRICS
     ]
     table = pd.DataFrame(rows, columns=["dataset", "model", "metric", "value"])
-    return table.assign(method=[catalog.model(name).title for name in table["model"]])
+    return table.assign(
+        method=[catalog.model(name).title for name in table["model"]],
+        low=table["value"] - 0.05,
+        high=table["value"] + 0.05,
+        seen_in_pretraining="unseen",
+    )
+
+
+def differences():
+    """PCA better on both sets, the random control worse on one and tied on the other."""
+    rows = [
+        ("one", "pca", 0.2, "better"), ("two", "pca", 0.25, "better"),
+        ("one", "random", -0.3, "worse"), ("two", "random", -0.01, "tie"),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["dataset", "model", "difference", "verdict"])
+    return table.assign(
+        method=[catalog.model(name).title for name in table["model"]],
+        low=table["difference"] - 0.05,
+        high=table["difference"] + 0.05,
+    )
 
 
 def umap(table):
@@ -83,6 +102,7 @@ DRAWN = {
         np.array([1, 1, 3]), np.array([1, 1, 40]), np.array([39, 39, 50]), "c"
     ),
     "draw_umap": lambda: umap(obs()),
+    "draw_differences": lambda: figures.draw_differences(differences(), "AvgBIO minus that of HVG"),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),
     "draw_composition": lambda: figures.draw_composition(obs(), "toy"),
     "draw_depth": lambda: figures.draw_depth({"one": obs(), "two": obs(n_batches=3)}),
@@ -178,7 +198,14 @@ def points(axis):
 
 
 def medians(axis):
-    return {line.get_xdata()[0]: line.get_ydata().mean() for line in axis.lines if len(line.get_xdata()) == 2}
+    return {
+        line.get_xdata()[0]: line.get_ydata().mean() for line in axis.lines if line.get_linewidth() == 2.5
+    }
+
+
+def intervals(axis):
+    """Ends of the thin horizontal lines."""
+    return sorted(tuple(line.get_xdata()) for line in axis.lines if line.get_linewidth() == 1)
 
 
 def test_scores_panels_methods_and_medians():
@@ -196,7 +223,30 @@ def test_scores_panels_methods_and_medians():
         figures.KIND_COLOURS["control"],
     }
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert entries == ["one", "two", "baseline", "control"]
+    assert entries == ["one", "two", "baseline", "control", "median of random"]
+    assert intervals(axis)[:2] == [pytest.approx((0.25, 0.35)), pytest.approx((0.29, 0.39))]
+    dotted = [line for line in axis.lines if line.get_linestyle() == ":"]
+    assert [line.get_xdata()[0] for line in dotted] == [pytest.approx(0.32)]
+
+
+def test_points_of_data_seen_in_pretraining_are_hollow():
+    table = scores()
+    table.loc[table["dataset"].eq("two") & table["model"].eq("pca"), "seen_in_pretraining"] = "partly"
+    figure = figures.draw_scores_by_method(table, METRICS)
+    hollow = [line for line in points(figure.axes[0]) if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata()[0] for line in hollow] == [pytest.approx(0.84)]
+    assert "seen in pretraining, at least partly" in [
+        text.get_text() for text in figure.legends[0].get_texts()
+    ]
+
+
+def test_ties_stand_out_from_differences():
+    axis = figures.draw_differences(differences(), "AvgBIO minus that of HVG").axes[0]
+    assert methods(axis) == ["PCA", "random"] and axis.get_xlabel() == "AvgBIO minus that of HVG"
+    tied = [line for line in points(axis) if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata()[0] for line in tied] == [-0.01]
+    assert tied[0].get_color() == figures.TIE_COLOUR and len(points(axis)) == 4
+    assert intervals(axis)[0] == pytest.approx((-0.35, -0.25))
 
 
 def test_scores_best_on_top_where_lower_is_better():
@@ -218,7 +268,7 @@ def test_scores_that_are_missing():
 def test_scores_of_many_data_sets():
     table = pd.concat([scores().assign(dataset=f"set {i:02d}") for i in range(25)])
     figure = figures.draw_scores_by_method(table, {"avg_bio": "AvgBIO"})
-    assert len(figure.axes) == 1 and len(figure.legends[0].get_texts()) == 27
+    assert len(figure.axes) == 1 and len(figure.legends[0].get_texts()) == 28
     pixels(figure)
 
 

@@ -59,7 +59,7 @@ def contents(values):
 def counted(monkeypatch):
     """How often an embedding, a table of scores or a UMAP was really computed; scoring is quick."""
     counts = {"embed": 0, "score": 0, "project_umap": 0}
-    real_embed, real_score = embedding.run, metrics.score
+    real_embed, real_score = embedding.run, metrics.score_with_intervals
 
     def embed(*args, **options):
         counts["embed"] += 1
@@ -74,7 +74,7 @@ def counted(monkeypatch):
         return values[:, :2] + seed
 
     monkeypatch.setattr(embedding, "run", embed)
-    monkeypatch.setattr(metrics, "score", score)
+    monkeypatch.setattr(metrics, "score_with_intervals", score)
     monkeypatch.setattr(embedding, "project_umap", project_umap)
     return counts
 
@@ -93,7 +93,8 @@ def test_each_step_is_computed_once_and_kept(project, atlas, counted):
     assert scored.reused and scored.key == scores.key
     assert (pipeline.project(again) == drawn).all()
     assert counted == {"embed": 2, "score": 1, "project_umap": 1}  # one of the two was this test's own
-    assert list(scored.load("scores").columns) == ["metric", "group", "value", "note"]
+    assert list(scored.load("scores").columns) == ["metric", "group", "value", "note", "low", "high"]
+    assert list(scored.load("subsamples").columns) == ["subsample", "metric", "value", "cells"]
     assert scored.load("checks")["passed"].all()
 
 
@@ -197,7 +198,7 @@ def test_an_embedding_that_fails_is_not_scored(project, atlas, counted, values, 
     artifact = pipeline.score(atlas, bad)
     scores, checks = artifact.load("scores"), artifact.load("checks")
     assert counted["score"] == 0 and scores["value"].isna().all()
-    assert list(scores["metric"]) == list(metrics.METRICS)
+    assert list(scores["metric"]) == list(metrics.METRICS) and "subsamples" not in artifact
     assert scores["note"].str.contains(f"integrity gate and is not scored: .*{reason}").all()
     assert not checks["passed"].all()
     assert pipeline.score(atlas, bad).reused
@@ -294,8 +295,11 @@ def test_stamp_escapes_what_it_shows(project, atlas):
 
 def test_scores_are_collected_from_pages(project, atlas, counted, tmp_path):
     made = [page(tmp_path, atlas, "random", "standard"), page(tmp_path, atlas, "pca", subset=240)]
-    table = results.collect("mine", [path for path, _ in made])
+    table, subsamples = results.collect("mine", [path for path, _ in made])
     assert list(table.columns) == results.COLUMNS
+    assert list(subsamples.columns) == results.SUBSAMPLE_COLUMNS
+    assert len(subsamples) == 2 * 2 * metrics.uncertainty.REPEATS
+    assert set(table["seen_in_pretraining"]) == {"unseen"}
     assert list(table["model"]) == ["pca", "pca", "random", "random"]  # sorted, metrics in their order
     assert list(table["metric"]) == ["asw_label", "pcr"] * 2
     assert set(table["study"]) == {"mine"} and set(table["n_cells"]) == {240}
@@ -303,7 +307,9 @@ def test_scores_are_collected_from_pages(project, atlas, counted, tmp_path):
     assert set(pca["recipe"]) == {"standard"} and set(pca["subset"]) == {240}
     assert set(table.loc[table["model"] == "random", "subset"]) == {"all"}
     assert set(pca["artifact"]) == {made[1][1].key}
-    assert list(pca["value"]) == list(made[1][1].load("scores")["value"])
+    stored = made[1][1].load("scores")
+    for column in ("value", "low", "high"):
+        assert list(pca[column]) == list(stored[column])
 
 
 def test_scores_gone_from_the_store_are_an_error(project, atlas, counted, tmp_path):
@@ -318,17 +324,23 @@ def test_scores_gone_from_the_store_are_an_error(project, atlas, counted, tmp_pa
 def test_scores_survive_the_file(project, atlas, counted, tmp_path):
     paths.study("mine").mkdir(parents=True)
     files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca", subset=240)[0]]
-    assert results.main(["mine", str(paths.study("mine") / "scores.csv"), *map(str, files)]) == 0
-    loaded, collected = results.load("mine"), results.collect("mine", files)
+    outputs = [str(paths.study("mine") / name) for name in ("scores.csv", "subsamples.csv")]
+    assert results.main(["mine", *outputs, *map(str, files)]) == 0
+    loaded, (collected, parts) = results.load("mine"), results.collect("mine", files)
+    read = results.load_subsamples("mine")
+    assert list(read.columns) == [*results.SUBSAMPLE_COLUMNS, "method"]
+    assert (read["value"] == parts["value"]).all()
     assert list(loaded.columns) == [*results.COLUMNS, "method"] and len(loaded) == 4
     assert set(loaded["method"]) == {"random", "PCA"}
-    assert (loaded["value"] == collected["value"]).all()
+    for column in ("value", "low", "high"):
+        assert (loaded[column] == collected[column]).all()
     assert (loaded["note"] == "").all() and list(loaded["subset"]) == ["240", "240", "all", "all"]
 
 
 def test_no_pages_give_an_empty_table(project):
-    table = results.collect("mine", [])
+    table, subsamples = results.collect("mine", [])
     assert table.empty and list(table.columns) == results.COLUMNS
+    assert subsamples.empty and list(subsamples.columns) == results.SUBSAMPLE_COLUMNS
     paths.study("mine").mkdir(parents=True)
     table.to_csv(paths.study("mine") / "scores.csv", index=False)
     assert results.load("mine").empty

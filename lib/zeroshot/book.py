@@ -217,7 +217,7 @@ def models_page() -> str:
         {
             "model": _escape(card.title),
             "trained on": _escape("; ".join(card.pretrained_on.corpora)),
-            "data sets here known to be in it": _escape(", ".join(card.pretrained_on.contains)) or "–",
+            "data sets here in it": _escape(", ".join(_known_of(card.pretrained_on))),
             "source": _escape(card.pretrained_on.source),
             "what was run": _escape(" ".join(card.verified.split())),
         }
@@ -309,6 +309,12 @@ def _cite(card: catalog.ModelCard) -> str:
 def _prose(docstring: str) -> str:
     """Docstring text as Markdown: its code is marked the reStructuredText way."""
     return docstring.replace("``", "`")
+
+
+def _known_of(pretraining: catalog.Pretraining) -> list[str]:
+    """What is known of each data set's part in a model's training data, in words."""
+    known = [f"{name} ({seen})" for name, seen in pretraining.datasets.items()]
+    return [*known, f"{'others' if known else 'all'} {pretraining.other_datasets}"]
 
 
 def _escape(text: str) -> str:

@@ -135,12 +135,19 @@ class WeightsSource(BaseModel):
         return self
 
 
+# Whether cells of a data set were in a model's training data: all, some, none, or nobody has said.
+Seen = Literal["seen", "partly", "unseen", "unknown"]
+
+
 class Pretraining(BaseModel):
-    """What a model saw before, and which evaluation sets are known to be in it."""
+    """What a model saw before, and what is known of each data set's part in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     corpora: tuple[str, ...]
-    contains: tuple[str, ...] = ()  # evaluation sets known to be part of the corpora
+    datasets: Annotated[Mapping[str, Seen], _read_only, _as_dict] = Field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    other_datasets: Literal["unseen", "unknown"] = "unknown"
     source: str
 
 
@@ -232,9 +239,21 @@ def models() -> dict[str, ModelCard]:
     for card in cards.values():
         if card.twin_of:
             find(cards, card.twin_of, "model")
-        for dataset_name in card.pretrained_on.contains if card.pretrained_on else ():
+        for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
             find(datasets(), dataset_name, "data set")
     return cards
+
+
+def seen_in_pretraining(model_name: str, dataset_name: str) -> Seen:
+    """Whether a model was trained on cells of a data set before it was used on them.
+
+    A model without pretraining has seen nothing, and nobody has seen what is simulated. A data set that
+    is not registered is one of the model's other data sets.
+    """
+    before, cells = model(model_name).pretrained_on, datasets().get(dataset_name)
+    if before is None or (cells is not None and cells.source == "simulate"):
+        return "unseen"
+    return before.datasets.get(dataset_name, before.other_datasets)
 
 
 def studies() -> dict[str, StudyCard]:

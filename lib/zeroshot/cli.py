@@ -170,9 +170,9 @@ def evaluate(
     values, labels, batches = read_embedding(source, embedding, label_key=label_key, batch_key=batch_key)
     integrity.require(integrity.check(values, len(labels)))
     with errors.status(f"scoring {embedding} of {len(labels)} cells"):
-        scores = metrics.score(values, labels, batches, seed=seed)
+        scores, _ = metrics.score_with_intervals(values, labels, batches, seed=seed)
     store.write_text(output, scores.assign(file=source.name, embedding=embedding).to_csv(index=False))
-    _show(scores.to_dict("records"), ["metric", "group", "value", "note"], as_json=False)
+    _show(scores.to_dict("records"), ["metric", "group", "value", "low", "high", "note"], as_json=False)
 
 
 @app.command()

@@ -17,6 +17,9 @@ from zeroshot import catalog
 
 KIND_COLOURS = {"baseline": "#0173b2", "control": "#949494", "foundation": "#de8f05"}
 DATASET_MARKERS = "oXsDPv^<>*"
+TIE_COLOUR = "#949494"
+# Controls that bound an axis, and how the line at their median is drawn.
+CONTROL_LINES = {"random": ":", "label-oracle": "--"}
 
 
 def draw_umap(coordinates: np.ndarray, obs: pd.DataFrame, title: str) -> Figure:
@@ -58,7 +61,10 @@ def draw_umap(coordinates: np.ndarray, obs: pd.DataFrame, title: str) -> Figure:
 def draw_scores_by_method(
     scores: pd.DataFrame, metrics: dict[str, str], *, ascending: bool = False
 ) -> Figure:
-    """One panel per metric: a point per data set and method, a line at each method's median.
+    """One panel per metric: a point per data set and method, a bar at each method's median.
+
+    A thin line through a point is its 95 % interval. Points of data that the model was trained on, wholly or
+    in part, are hollow. Dotted lines mark the medians of the controls that bound the axis.
 
     Parameters
     ----------
@@ -70,11 +76,10 @@ def draw_scores_by_method(
         True where lower is better, so that the best method stays on top.
     """
     _style()
-    of_model = dict(zip(scores["method"], scores["model"], strict=True))
-    kinds = {method: catalog.model(model).kind for method, model in of_model.items()}
     first = scores[scores["metric"] == next(iter(metrics))]
     medians = first.groupby("method")["value"].median()
     order = list(medians.sort_values(ascending=ascending, na_position="last").index)
+    colours = _colours_of_methods(scores)
     height = 0.42 * len(order) + 1.6
     figure, axes = plt.subplots(
         1,
@@ -83,31 +88,114 @@ def draw_scores_by_method(
         sharey=True,
         layout="constrained",
     )
-    markers = dict(zip(scores["dataset"].unique(), DATASET_MARKERS * 10, strict=False))
+    datasets = list(scores["dataset"].unique())
     for axis, (metric, label) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
         values = scores[(scores["metric"] == metric) & scores["value"].notna()]
+        for control, style in CONTROL_LINES.items():
+            level = values.loc[values["model"] == control, "value"].median()
+            if np.isfinite(level):
+                axis.axvline(level, color="#949494", linestyle=style, linewidth=1.2, zorder=0)
+        _draw_points(axis, values, "value", order, datasets, colours)
         for row, method in enumerate(order):
-            of_method = values[values["method"] == method]
-            colour = KIND_COLOURS[kinds[method]]
-            for dataset, value in zip(of_method["dataset"], of_method["value"], strict=True):
-                axis.plot(value, row, marker=markers[dataset], color=colour, markersize=7, linestyle="")
-            if len(of_method):
-                median = of_method["value"].median()
-                axis.plot([median, median], [row - 0.36, row + 0.36], color=colour, linewidth=2.5)
-        axis.set(xlabel=label.replace(" (", "\n("), ylabel="", ylim=(len(order) - 0.5, -0.5))
-        axis.set_yticks(range(len(order)), order)
-        axis.xaxis.set_major_locator(plt.MaxNLocator(4))
-    handles = [
-        plt.Line2D([], [], marker=marker, linestyle="", color="#444444", label=dataset)
-        for dataset, marker in markers.items()
-    ]
-    handles += [
-        plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind], label=kind)
-        for kind in dict.fromkeys(kinds[method] for method in order)
-    ]
+            median = values.loc[values["method"] == method, "value"].median()
+            if np.isfinite(median):
+                axis.plot([median, median], [row - 0.4, row + 0.4], color=colours[method], linewidth=2.5)
+        axis.set(xlabel=label.replace(" (", "\n("))
     figure.get_layout_engine().set(w_pad=0.12)  # inches, so that neighbouring axis labels stay apart
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    lines = [
+        plt.Line2D([], [], color="#949494", linestyle=style, label=f"median of {control.replace('-', ' ')}")
+        for control, style in CONTROL_LINES.items()
+        if (scores["model"] == control).any()
+    ]
+    _draw_legend(figure, scores, order, datasets, lines)
     return figure
+
+
+def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
+    """Difference of each method to a reference with its 95 % interval; ties are grey and hollow.
+
+    Parameters
+    ----------
+    differences
+        As :func:`zeroshot.results.differences` returns it.
+    label
+        Of the axis, for example "AvgBIO minus that of HVG".
+    """
+    _style()
+    medians = differences.groupby("method")["difference"].median()
+    order = list(medians.sort_values(ascending=False).index)
+    datasets = list(differences["dataset"].unique())
+    figure, axis = plt.subplots(figsize=(7.2, 0.42 * len(order) + 2.4), layout="constrained")
+    axis.axvline(0, color="#444444", linewidth=1.2, zorder=0)
+    ties = differences["verdict"].eq("tie")
+    shown = differences.assign(hollow=ties)
+    colours = _colours_of_methods(differences)
+    _draw_points(axis, shown[~ties], "difference", order, datasets, colours)
+    _draw_points(axis, shown[ties], "difference", order, datasets, dict.fromkeys(order, TIE_COLOUR))
+    axis.set(xlabel=label)
+    tie = plt.Line2D([], [], marker="o", linestyle="", color=TIE_COLOUR, markerfacecolor="white", label="tie")
+    _draw_legend(figure, differences, order, datasets, [tie])
+    return figure
+
+
+def _draw_points(
+    axis: plt.Axes,
+    table: pd.DataFrame,
+    column: str,
+    order: list[str],
+    datasets: list[str],
+    colours: dict[str, str],
+) -> None:
+    """A row per method; in it a point per data set with its interval, each at a height of its own."""
+    for point in table.to_dict("records"):
+        shift = (datasets.index(point["dataset"]) + 0.5) / len(datasets) - 0.5
+        height = order.index(point["method"]) + 0.6 * shift
+        colour = colours[point["method"]]
+        axis.plot([point["low"], point["high"]], [height, height], color=colour, linewidth=1, alpha=0.7)
+        hollow = point.get("hollow", point.get("seen_in_pretraining") in ("seen", "partly"))
+        axis.plot(
+            point[column],
+            height,
+            marker=_marker(datasets, point["dataset"]),
+            color=colour,
+            markerfacecolor="white" if hollow else colour,
+            markersize=6,
+            linestyle="",
+        )
+    axis.set(ylabel="", ylim=(len(order) - 0.5, -0.5))
+    axis.set_yticks(range(len(order)), order)
+    axis.xaxis.set_major_locator(plt.MaxNLocator(4))
+
+
+def _draw_legend(
+    figure: Figure, table: pd.DataFrame, order: list[str], datasets: list[str], others: list[plt.Line2D]
+) -> None:
+    handles = [
+        plt.Line2D([], [], marker=_marker(datasets, name), linestyle="", color="#444444", label=name)
+        for name in datasets
+    ]
+    models = dict(zip(table["method"], table["model"], strict=True))
+    kinds = dict.fromkeys(catalog.model(models[method]).kind for method in order)
+    handles += [
+        plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind], label=kind) for kind in kinds
+    ]
+    if "seen_in_pretraining" in table and table["seen_in_pretraining"].isin(["seen", "partly"]).any():
+        handles.append(
+            plt.Line2D(
+                [], [], marker="o", linestyle="", color="#444444", markerfacecolor="white",
+                label="seen in pretraining, at least partly",
+            )
+        )  # fmt: skip
+    figure.legend(handles=[*handles, *others], loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+
+
+def _colours_of_methods(table: pd.DataFrame) -> dict[str, str]:
+    models = dict(zip(table["method"], table["model"], strict=True))
+    return {method: KIND_COLOURS[catalog.model(model).kind] for method, model in models.items()}
+
+
+def _marker(datasets: list[str], name: str) -> str:
+    return DATASET_MARKERS[datasets.index(name) % len(DATASET_MARKERS)]
 
 
 def draw_composition(obs: pd.DataFrame, title: str) -> Figure:

@@ -130,8 +130,10 @@ def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.A
     Returns
     -------
     zeroshot.store.Artifact
-        Holds ``checks`` (check, passed, detail) and ``scores`` (metric, group, value, note). If a
-        check failed, no metric is computed and each row's note says why.
+        Holds ``checks`` (check, passed, detail), ``scores`` (metric, group, value, note, low, high) and
+        ``subsamples`` (subsample, metric, value, cells), see
+        :func:`zeroshot.metrics.score_with_intervals`. If a check failed, no metric is computed, each
+        row's note says why, and there are no subsamples.
     """
     values, probed = embedded.load("embedding"), embedded.load("checks")
     inputs = {
@@ -150,14 +152,12 @@ def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.A
             integrity.require(checks)
         except integrity.IntegrityError as error:
             rows = [(metric.name, metric.group, np.nan, str(error)) for metric in metrics.METRICS.values()]
-            return {
-                "checks": checks,
-                "scores": pd.DataFrame(rows, columns=["metric", "group", "value", "note"]),
-            }
-        scores = metrics.score(
+            scores = pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
+            return {"checks": checks, "scores": scores.assign(low=np.nan, high=np.nan)}
+        scores, subsamples = metrics.score_with_intervals(
             values, adata.obs["cell_type"].to_numpy(), adata.obs["batch"].to_numpy(), seed=seed
         )
-        return {"checks": checks, "scores": scores}
+        return {"checks": checks, "scores": scores, "subsamples": subsamples}
 
     return store.load_or_compute("scores", inputs, compute, policy())
 

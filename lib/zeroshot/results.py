@@ -1,20 +1,22 @@
-"""The tidy scores table of a study: one row per data set, model, recipe and metric."""
+"""The tidy scores of a study, one row per data set, model, recipe and metric, and comparisons of methods."""
 
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from zeroshot import catalog, paths, stamp, store
+from zeroshot import catalog, metrics, paths, stamp, store
 
 COLUMNS = [
-    "study", "dataset", "model", "recipe", "metric", "group", "value", "note",
-    "subset", "n_cells", "seed", "artifact",
+    "study", "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
+    "subset", "n_cells", "seed", "seen_in_pretraining", "artifact",
 ]  # fmt: skip
+SUBSAMPLE_COLUMNS = ["dataset", "model", "recipe", "metric", "subsample", "value", "cells"]
 
 
-def collect(study: str, pages: Iterable[Path]) -> pd.DataFrame:
+def collect(study: str, pages: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gather the scores that executed run pages name in their stamps.
 
     Parameters
@@ -26,8 +28,10 @@ def collect(study: str, pages: Iterable[Path]) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
+    scores : pandas.DataFrame
         Columns :data:`COLUMNS`, sorted by data set, model, recipe and the order of the metrics.
+    subsamples : pandas.DataFrame
+        The same scores on subsamples of the cells, columns :data:`SUBSAMPLE_COLUMNS`, sorted alike.
 
     Raises
     ------
@@ -35,13 +39,19 @@ def collect(study: str, pages: Iterable[Path]) -> pd.DataFrame:
         If a page names scores that are not in the store any more.
     """
     tables = [_of_page(study, page) for page in pages]
+    scores = _stacked([scores for scores, _ in tables], COLUMNS)
+    return scores, _stacked([subsamples for _, subsamples in tables], SUBSAMPLE_COLUMNS)
+
+
+def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    tables = [table for table in tables if len(table)]
     if not tables:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=columns)
     table = pd.concat(tables, ignore_index=True)
-    return table.sort_values(["dataset", "model", "recipe"], kind="stable", ignore_index=True)[COLUMNS]
+    return table.sort_values(["dataset", "model", "recipe"], kind="stable", ignore_index=True)[columns]
 
 
-def _of_page(study: str, page: Path) -> pd.DataFrame:
+def _of_page(study: str, page: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     made = stamp.read(page)
     key = next(artifact["key"] for artifact in made["artifacts"] if artifact["stage"] == "scores")
     stored = store.Artifact(paths.artifacts() / "scores" / key, reused=True)
@@ -51,16 +61,23 @@ def _of_page(study: str, page: Path) -> pd.DataFrame:
             "Delete the page and run the study again."
         )
     parameters = made["parameters"]
-    return stored.load("scores").assign(
+    run = {
+        "dataset": parameters["dataset"],
+        "model": parameters["model"],
+        "recipe": parameters["recipe"] or catalog.model(parameters["model"]).recipe,
+    }
+    scores = stored.load("scores").assign(
         study=study,
-        dataset=parameters["dataset"],
-        model=parameters["model"],
-        recipe=parameters["recipe"] or catalog.model(parameters["model"]).recipe,
+        **run,
         subset=parameters["subset"] or "all",
         n_cells=made["n_cells"],
         seed=parameters["seed"],
+        seen_in_pretraining=catalog.seen_in_pretraining(run["model"], run["dataset"]),
         artifact=key,
     )
+    # An embedding that failed the integrity gate has none.
+    subsamples = stored.load("subsamples").assign(**run) if "subsamples" in stored else pd.DataFrame()
+    return scores, subsamples
 
 
 def load(study: str) -> pd.DataFrame:
@@ -77,18 +94,102 @@ def load(study: str) -> pd.DataFrame:
     FileNotFoundError
         If the study has not been run.
     """
-    path = paths.study(study) / "scores.csv"
+    return _read(study, "scores.csv", {"subset": str})
+
+
+def load_subsamples(study: str) -> pd.DataFrame:
+    """The scores on subsamples of the cells, read from ``build/studies/<study>/subsamples.csv``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns :data:`SUBSAMPLE_COLUMNS` and ``method``. The subsamples of a data set are the same cells
+        for every method.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study has not been run.
+    """
+    return _read(study, "subsamples.csv", {})
+
+
+def _read(study: str, name: str, types: dict[str, type]) -> pd.DataFrame:
+    path = paths.study(study) / name
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Run the study first: `zeroshot run {study}`.")
-    scores = pd.read_csv(
+    table = pd.read_csv(
         path,
         keep_default_na=False,
-        na_values={"value": [""]},
-        dtype={"subset": str},
+        na_values={column: [""] for column in ("value", "low", "high")},
+        dtype=types,
         float_precision="round_trip",
     )
-    pairs = zip(scores["model"], scores["recipe"], strict=True)
-    return scores.assign(method=[catalog.model(model).method(recipe) for model, recipe in pairs])
+    pairs = zip(table["model"], table["recipe"], strict=True)
+    return table.assign(method=[catalog.model(model).method(recipe) for model, recipe in pairs])
+
+
+def differences(
+    scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str, reference: str = "HVG"
+) -> pd.DataFrame:
+    """How far each method is from a reference on each data set, and whether that is more than chance.
+
+    Both are scored on the same subsamples and the differences are paired, so what makes a subsample easy
+    or hard for both cancels out.
+
+    Parameters
+    ----------
+    scores, subsamples
+        As :func:`load` and :func:`load_subsamples` return them.
+    metric
+        Name of a metric.
+    reference
+        The method that the others are compared with.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, method, model, difference (method minus reference, in units of the metric), low
+        and high (95 % interval, see :func:`zeroshot.metrics.half_width`) and verdict: "better" or "worse"
+        than the reference where the interval excludes 0, else "tie". Pairs without an interval are left
+        out.
+
+    Raises
+    ------
+    LookupError
+        If the reference was not scored.
+    """
+    whole = scores[scores["metric"] == metric].set_index(["dataset", "method"])
+    parts = subsamples[subsamples["metric"] == metric].set_index(["dataset", "method", "subsample"])
+    if reference not in whole.index.get_level_values("method"):
+        known = ", ".join(sorted(whole.index.get_level_values("method").unique()))
+        raise LookupError(f"no method is called {reference!r} in these scores; there are {known}")
+    direction = 1 if metrics.METRICS[metric].higher_is_better else -1
+    rows = []
+    for (dataset, method), row in whole.iterrows():
+        pair = [(dataset, method), (dataset, reference)]
+        if method == reference or not all(run in whole.index and run in parts.index for run in pair):
+            continue
+        first, second = (parts.loc[run] for run in pair)
+        apart = (first["value"] - second["value"]).to_numpy()
+        half = metrics.half_width(apart, int(first["cells"].iloc[0]), int(row["n_cells"]))
+        difference = row["value"] - whole.loc[pair[1], "value"]
+        if np.isnan(difference + half):
+            continue
+        favour = 0 if abs(difference) <= half else direction * np.sign(difference)
+        rows.append(
+            {
+                "dataset": dataset,
+                "method": method,
+                "model": row["model"],
+                "difference": difference,
+                "low": difference - half,
+                "high": difference + half,
+                "verdict": {1: "better", -1: "worse", 0: "tie"}[int(favour)],
+            }
+        )
+    columns = ["dataset", "method", "model", "difference", "low", "high", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.DataFrame:
@@ -104,9 +205,10 @@ def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.Da
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m zeroshot.results STUDY OUTPUT PAGE…``: write the scores of executed pages."""
-    study, output, *pages = arguments
-    store.write_text(Path(output), collect(study, map(Path, pages)).to_csv(index=False))
+    """``python -m zeroshot.results STUDY SCORES SUBSAMPLES PAGE…``: write the scores of executed pages."""
+    study, *outputs = arguments[:3]
+    for output, table in zip(outputs, collect(study, map(Path, arguments[3:])), strict=True):
+        store.write_text(Path(output), table.to_csv(index=False))
     return 0
 
 

@@ -1,7 +1,8 @@
 """Metrics of zero-shot embeddings: arrays in, floats out.
 
-`score` computes all of them; each is also a plain function. To add one, decorate a function with `metric` in
-annotation.py or integration.py: the scores table, the glossary and the contract tests pick it up.
+`score` computes all of them, `score_with_intervals` says how sure they are; each is also a plain
+function. To add one, decorate a function with `metric` in annotation.py or integration.py: the scores table,
+the glossary and the contract tests pick it up.
 """
 
 from .annotation import (
@@ -21,6 +22,7 @@ from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
 from .silhouette import silhouette_widths
+from .uncertainty import half_width, intervals, score_subsamples, score_with_intervals, stratified_subsamples
 
 __all__ = [
     "METRICS",
@@ -39,7 +41,9 @@ __all__ = [
     "clisi",
     "cluster_sweep",
     "graph_connectivity",
+    "half_width",
     "ilisi",
+    "intervals",
     "kbet",
     "label_oracle",
     "louvain",
@@ -50,6 +54,9 @@ __all__ = [
     "nmi_label_free",
     "pcr",
     "score",
+    "score_subsamples",
+    "score_with_intervals",
     "silhouette_widths",
+    "stratified_subsamples",
     "sweep_resolutions",
 ]

@@ -1,0 +1,160 @@
+"""Intervals of scores: which cells a subsample holds, what the spread says, and who is better or tied."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from zeroshot import metrics, results
+from zeroshot.metrics import uncertainty
+
+LABELS = np.repeat(["a", "b", "c", "d"], [600, 200, 12, 1])
+
+
+def cells(n_cells=300, seed=0):
+    """Three labels in two batches, a little apart."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n_cells)
+    embedding = rng.normal(size=(n_cells, 5)) + 2 * np.eye(3, 5)[labels]
+    return embedding.astype(np.float32), labels.astype(str), rng.integers(0, 2, n_cells).astype(str)
+
+
+# -- subsamples
+
+
+def test_subsamples_hold_every_label_in_proportion():
+    rows = metrics.stratified_subsamples(LABELS, seed=1)
+    assert rows.shape == (10, 60 + 20 + 2 + 1)
+    for chosen in rows:
+        assert (np.diff(chosen) > 0).all()
+        assert dict(zip(*np.unique(LABELS[chosen], return_counts=True), strict=True)) == {
+            "a": 60, "b": 20, "c": 2, "d": 1,
+        }  # fmt: skip
+    assert len(np.unique(rows, axis=0)) == 10
+
+
+def test_subsamples_follow_from_labels_and_seed():
+    first = metrics.stratified_subsamples(LABELS, seed=3)
+    assert (metrics.stratified_subsamples(pd.Categorical(LABELS), seed=3) == first).all()
+    assert not (metrics.stratified_subsamples(LABELS, seed=4) == first).all()
+
+
+@pytest.mark.parametrize("options", [{"fraction": 0}, {"fraction": 1}, {"repeats": 0}])
+def test_impossible_subsamples_are_refused(options):
+    with pytest.raises(ValueError, match="fraction must be between 0 and 1 and repeats at least 1"):
+        metrics.stratified_subsamples(LABELS, **options)
+
+
+# -- half widths
+
+
+def test_half_width_by_hand():
+    values = np.array([0.4, 0.5, 0.6])
+    expected = stats.t.ppf(0.975, 2) * np.sqrt(10 / 90) * 0.1
+    assert metrics.half_width(values, 10, 100) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("values", "subsampled"), [([0.5], 10), ([0.5, np.nan], 10), ([0.5, 0.6], 100)])
+def test_no_half_width_without_a_spread(values, subsampled):
+    assert np.isnan(metrics.half_width(np.array(values), subsampled, 100))
+
+
+def test_intervals_of_a_mean_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    labels = np.zeros(400)
+    held = []
+    for trial in range(300):
+        values = rng.exponential(size=400)
+        rows = metrics.stratified_subsamples(labels, seed=trial)
+        half = metrics.half_width(values[rows].mean(axis=1), rows.shape[1], 400)
+        held.append(abs(values.mean() - 1) <= half)
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+# -- scores with intervals
+
+
+def test_every_score_has_an_interval_around_it():
+    embedding, labels, batches = cells()
+    scores, subsamples = metrics.score_with_intervals(embedding, labels, batches, seed=2)
+    plain = metrics.score(embedding, labels, batches, seed=2)
+    pd.testing.assert_frame_equal(scores[plain.columns.to_list()], plain)
+    assert list(scores["metric"]) == list(metrics.METRICS)
+    found = scores.dropna(subset="value").set_index("metric")
+    assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
+    for name, row in found.iterrows():
+        assert min(metrics.METRICS[name].worst, metrics.METRICS[name].best) <= row["low"]
+        assert row["high"] <= max(metrics.METRICS[name].worst, metrics.METRICS[name].best)
+    asw = subsamples[subsamples["metric"] == "asw_label"]
+    rows = metrics.stratified_subsamples(labels, seed=2)
+    again = metrics.asw_label(embedding[rows[4]], labels[rows[4]])
+    assert asw["value"].iloc[4] == pytest.approx(again) and set(asw["cells"]) == {rows.shape[1]}
+
+
+def test_more_cells_make_narrower_intervals():
+    width = {}
+    for n_cells in (300, 2700):
+        scores, _ = metrics.score_with_intervals(*cells(n_cells)[:2], names=["asw_label", "pcr"])
+        row = scores.set_index("metric").loc["asw_label"]
+        width[n_cells] = row["high"] - row["low"]
+    assert width[2700] < 0.6 * width[300]
+
+
+def test_what_does_not_apply_has_no_interval():
+    embedding, labels, _ = cells()
+    scores, _ = metrics.score_with_intervals(embedding, labels, names=["asw_label", "ilisi"])
+    row = scores.set_index("metric").loc["ilisi"]
+    assert row[["value", "low", "high"]].isna().all() and row["note"] == "not applicable: no batches given"
+
+
+# -- differences
+
+
+def compared(metric, ours, theirs, spread=0.01):
+    """Scores of two methods on one data set; both move together from subsample to subsample."""
+    noise = np.random.default_rng(0).normal(size=10)
+    rows = {"HVG": (theirs, 0.0), "PCA": (ours, spread)}
+    scores = pd.DataFrame(
+        [("toy", name, name.lower(), metric, value, 1000) for name, (value, _) in rows.items()],
+        columns=["dataset", "method", "model", "metric", "value", "n_cells"],
+    )
+    subsamples = pd.DataFrame(
+        [
+            ("toy", name, metric, k, value + noise[k] + own * noise[(k + 3) % 10], 100)
+            for name, (value, own) in rows.items()
+            for k in range(10)
+        ],
+        columns=["dataset", "method", "metric", "subsample", "value", "cells"],
+    )
+    return scores, subsamples
+
+
+@pytest.mark.parametrize(
+    ("metric", "ours", "verdict"),
+    [
+        ("avg_bio", 0.6, "better"), ("avg_bio", 0.4, "worse"), ("avg_bio", 0.501, "tie"),
+        ("pcr", 0.6, "worse"), ("pcr", 0.4, "better"),
+    ],
+)  # fmt: skip
+def test_verdicts(metric, ours, verdict):
+    table = results.differences(*compared(metric, ours, 0.5), metric)
+    assert list(table["verdict"]) == [verdict] and list(table["method"]) == ["PCA"]
+    assert table["difference"].iloc[0] == pytest.approx(ours - 0.5)
+
+
+def test_differences_are_paired():
+    table = results.differences(*compared("avg_bio", 0.6, 0.5), "avg_bio")
+    alone = metrics.half_width(np.random.default_rng(0).normal(size=10), 100, 1000)
+    assert table["high"].iloc[0] - table["difference"].iloc[0] < 0.05 * alone
+
+
+def test_pairs_without_scores_are_left_out():
+    scores, subsamples = compared("avg_bio", 0.6, 0.5)
+    assert results.differences(scores.assign(value=np.nan), subsamples, "avg_bio").empty
+    assert results.differences(scores, subsamples.iloc[:0], "avg_bio").empty
+    with pytest.raises(LookupError, match="no method is called 'scVI' in these scores; there are HVG, PCA"):
+        results.differences(scores, subsamples, "avg_bio", reference="scVI")
+
+
+def test_ten_tenths_as_the_paper():
+    assert (uncertainty.REPEATS, uncertainty.FRACTION) == (10, 0.1)
