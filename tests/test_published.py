@@ -191,7 +191,7 @@ def test_beyond_the_tolerance_it_differs_with_the_caveat_as_reason(outcome):
         (
             {"metric": "pcr", "batch_key": "tech"},
             {"metric": "pcr"},
-            "computed on other batches (`tech`)",
+            "computed on other batches (tech)",
         ),
         (
             {"model": "scgpt-human", "dataset": "lung", "dataset_title": "Lung"},
@@ -277,6 +277,8 @@ def test_reconstructions_are_summarised_as_published(outcome):
     runs = {"model": "geneformer-v1-10m", "recipe": "paper"}
     highest = number | {"statistic": "highest over cells"}
     assert outcome(highest, runs, reconstructions=table)[1] == "agrees"
+    part = outcome(highest, runs | {"subset": "500"}, reconstructions=table)
+    assert part[2] == "only a part of the cells is in this study"
     assert outcome(highest, runs)[2] == "this study did not compute it"
     assert published.summaries({}).empty
 

@@ -296,7 +296,7 @@ def draw_published(compared: pd.DataFrame) -> Figure:
     axis.set_yticks(range(len(compared)), compared["id"])
     farthest = max(2.0, 1.3 * (compared["difference"] / compared["tolerance"]).abs().max())
     axis.set(
-        xlabel="ours minus published, in tolerances",
+        xlabel="difference, in tolerances",
         xlim=(-farthest, farthest),
         ylim=(len(compared) - 0.5, -0.5),
     )

@@ -134,7 +134,9 @@ def ledger(scores: pd.DataFrame, reconstructions: pd.DataFrame | None = None) ->
     """
     measured = scores.assign(statistic="value")
     if reconstructions is not None and len(reconstructions):
-        measured = pd.concat([measured, reconstructions.assign(note="", subset="all")], ignore_index=True)
+        subset = scores.drop_duplicates("dataset").set_index("dataset")["subset"]
+        of_objective = reconstructions.assign(note="", subset=reconstructions["dataset"].map(subset))
+        measured = pd.concat([measured, of_objective], ignore_index=True)
     rows = []
     for number in load():
         ours, missing = _ours(number, measured)
@@ -182,7 +184,7 @@ def _without_metric(number: PublishedNumber) -> Iterable[str]:
     if number.metric_title is not None:
         yield "no metric of ours computes it"
     elif reads_batches and number.batch_key not in (None, _OUR_BATCH_KEY):
-        yield f"computed on other batches (`{number.batch_key}`)"
+        yield f"computed on other batches ({number.batch_key})"
 
 
 def _without_run(number: PublishedNumber, measured: pd.DataFrame) -> Iterable[str]:
