@@ -93,7 +93,20 @@ def joint():
     return figures.draw_joint({"GEP": counts, "GEPC": counts.T}, x="bin", y="predicted", extent=(0.5, 10.5))
 
 
+def compared():
+    """A number that agrees, and one that is far off."""
+    return pd.DataFrame(
+        {
+            "id": ["near", "far"],
+            "difference": [0.005, -2.0],
+            "tolerance": [0.01, 0.01],
+            "status": ["agrees", "differs"],
+        }
+    )
+
+
 DRAWN = {
+    "draw_published": lambda: figures.draw_published(compared()),
     "draw_umaps": lambda: figures.draw_umaps({"PCA": np.eye(60, 2), "scVI": np.ones((60, 2))}, obs(), "toy"),
     "draw_reconstruction_errors": lambda: figures.draw_reconstruction_errors(errors(), "MSE"),
     "draw_rank_correlations": lambda: figures.draw_rank_correlations(correlations()),
@@ -320,3 +333,10 @@ def test_bins_are_drawn_once_for_each_value():
         (1, [0.6, 39.4]),
         (3, [39.6, 50.4]),
     ]
+
+
+def test_published_numbers_are_drawn_in_tolerances():
+    axis = DRAWN["draw_published"]().axes[0]
+    points = {line.get_label(): line.get_xydata().tolist() for line in axis.lines[1:]}
+    assert points == {"agrees": [[0.5, 0]], "differs": [[-200.0, 1]]}
+    assert axis.get_xlim()[0] < -200

@@ -230,12 +230,12 @@ AnyCard = TypeVar("AnyCard", bound=Card)
 
 def datasets() -> dict[str, DatasetCard]:
     """All data sets by name, in the order of the file."""
-    return _load("datasets", DatasetCard)
+    return read("datasets", DatasetCard)
 
 
 def models() -> dict[str, ModelCard]:
     """All models by name, in the order of the file; twins and data sets they name must exist."""
-    cards = _load("models", ModelCard)
+    cards = read("models", ModelCard)
     for card in cards.values():
         if card.twin_of:
             find(cards, card.twin_of, "model")
@@ -258,7 +258,7 @@ def seen_in_pretraining(model_name: str, dataset_name: str) -> Seen:
 
 def studies() -> dict[str, StudyCard]:
     """All studies by name; the data sets, models and recipes they name must exist."""
-    cards = _load("studies", StudyCard)
+    cards = read("studies", StudyCard)
     for card in cards.values():
         for dataset_name in card.datasets:
             find(datasets(), dataset_name, "data set")
@@ -310,7 +310,14 @@ def _suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(known)}."
 
 
-def _load(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
+def read(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
+    """Entries of ``data/<registry>.yml`` by name, in the order of the file.
+
+    Raises
+    ------
+    CatalogError
+        If the file is not YAML, an entry breaks the rules of its record, or a key comes twice.
+    """
     path = paths.catalog(registry)
     return dict(_parse(path, path.stat().st_mtime_ns, kind))  # a copy: what is cached stays as parsed
 
@@ -360,7 +367,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML keeps the last of two equal keys in silence; a registry must refuse them."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        # `<<: *other` is no key of its own, and what it brings in may be said again.
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=deep) for key in own]
         repeated = {key for key in keys if keys.count(key) > 1}
         if repeated:
             line = node.start_mark.line + 1

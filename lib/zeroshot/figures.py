@@ -361,6 +361,37 @@ def draw_joint(tables: dict[str, np.ndarray], *, x: str, y: str, extent: tuple[f
     return figure
 
 
+def draw_published(compared: pd.DataFrame) -> Figure:
+    """How far ours are from published numbers, in tolerances; within the grey band they agree.
+
+    Parameters
+    ----------
+    compared
+        Rows of :func:`zeroshot.published.ledger` that have a value of ours, at least one.
+    """
+    _style()
+    figure, axis = plt.subplots(figsize=(7.2, 0.34 * len(compared) + 1.6), layout="constrained")
+    axis.axvspan(-1, 1, color="#949494", alpha=0.25, linewidth=0)
+    axis.axvline(0, color="#444444", linewidth=0.8)
+    colours = {"agrees": "#0173b2", "differs": "#de8f05"}
+    markers = {"agrees": "o", "differs": "X"}
+    # Linear within the tolerance, logarithmic beyond: one far number must not hide the others.
+    axis.set_xscale("symlog", linthresh=1)
+    for status, colour in colours.items():
+        rows = np.flatnonzero(compared["status"] == status)
+        far = compared["difference"].iloc[rows] / compared["tolerance"].iloc[rows]
+        axis.plot(far, rows, marker=markers[status], color=colour, linestyle="", label=status)
+    axis.set_yticks(range(len(compared)), compared["id"])
+    farthest = max(2.0, 1.3 * (compared["difference"] / compared["tolerance"]).abs().max())
+    axis.set(
+        xlabel="difference, in tolerances",
+        xlim=(-farthest, farthest),
+        ylim=(len(compared) - 0.5, -0.5),
+    )
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
 def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title: str) -> Figure:
     """Bins that each distinct value of a cell can be put into, as a vertical line.
 

@@ -317,13 +317,16 @@ def _chapter(study: catalog.StudyCard, name: str) -> Page:
     cards = [catalog.dataset(dataset) for dataset in study.datasets]
     cards += [catalog.split_reference(reference)[0] for reference in study.models]
     takes_study = "study" in notebooks.declared_parameters(notebook)
+    modules = dependencies.modules_of_notebook(notebook)
+    ledger = {"published numbers": _hash_of_registry("published")} if "zeroshot.published" in modules else {}
     return Page(
         path=f"notebooks/{name}",
         notebook=name,
         parameters={"study": study.name} if takes_study else {},
         inputs=_inputs(name, set())
-        | ({"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]} if takes_study else {}),
-        reads_scores="zeroshot.results" in dependencies.modules_of_notebook(notebook),
+        | ({"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]} if takes_study else {})
+        | ledger,
+        reads_scores="zeroshot.results" in modules,
     )
 
 
@@ -341,6 +344,10 @@ def _inputs(notebook: str, modules: set[str]) -> dict[str, Any]:
 def _hashes_of_weights(card: catalog.ModelCard, recipe: str) -> dict[str, str]:
     checkpoint = models.find_checkpoint(card, recipe, None)  # on this machine: see _reason_against
     return dict(checkpoint.hashes) if checkpoint else {}
+
+
+def _hash_of_registry(name: str) -> str:
+    return hashlib.sha256(paths.catalog(name).read_bytes()).hexdigest()[:20]
 
 
 def _hash_of(card: catalog.Card) -> str:

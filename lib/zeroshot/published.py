@@ -1,0 +1,253 @@
+"""The ledger of published numbers: what others printed, beside what this build computed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, model_validator
+
+from zeroshot import catalog, models, reconstruction, store
+from zeroshot.metrics import METRICS
+from zeroshot.metrics.reconstruction import correlation_summary
+
+COLUMNS = [
+    "id", "dataset", "model", "recipe", "metric", "statistic", "published", "ours", "difference",
+    "tolerance", "status", "reason", "source", "where",
+]  # fmt: skip
+STATUSES = ("agrees", "differs", "not run here")
+
+# What a number has in its metric's name, and how the tables of `reconstruct` call it.
+_VALUE_PREDICTORS = {"gep": "GEP", "gepc": "GEPC", "grand_mean": "grand mean"}
+_RANK_PREDICTORS = {"rank_correlation": "model", "mean_rank_correlation": "mean rank (as the paper)"}
+# Metrics of the pretraining objective that `summaries` computes.
+RECONSTRUCTED = (
+    *(f"{error}_{predictor}" for error in ("mse", "mae") for predictor in _VALUE_PREDICTORS),
+    *_RANK_PREDICTORS,
+)
+_OVER_CELLS = {
+    "mean": "mean over cells",
+    "std": "std over cells",
+    "min": "lowest over cells",
+    "25%": "lower quartile over cells",
+    "50%": "median over cells",
+    "75%": "upper quartile over cells",
+    "max": "highest over cells",
+}
+_MEDIAN = "median over data sets"
+_OUR_BATCH_KEY = "batch"  # of every prepared data set
+
+
+class PublishedNumber(catalog.Card):
+    """One number of ``data/published.yml``, and the conditions under which it was computed.
+
+    What is not in a registry of this project (a data set, a model, a metric) has a title instead.
+    """
+
+    value: float = Field(allow_inf_nan=False)
+    dataset: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    dataset_title: str | None = None
+    over: tuple[str, ...] = ()  # data sets of a median
+    model: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    model_title: str | None = None
+    recipe: str
+    metric: str = Field(pattern=r"^[a-z]+(_[a-z]+)*$")
+    metric_title: str | None = None
+    statistic: Literal[
+        "value", "median over data sets", "mean over positions", "mean over cells", "std over cells",
+        "lowest over cells", "lower quartile over cells", "median over cells", "upper quartile over cells",
+        "highest over cells",
+    ]  # fmt: skip
+    cells: str  # on which the number was computed
+    batch_key: str | None = None
+    tolerance: float = Field(gt=0, allow_inf_nan=False)
+    source: str  # key in book/references.bib
+    where: str  # in the source
+    caveat: str | None = None
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets that the number needs."""
+        return self.over or (self.dataset,)
+
+    @model_validator(mode="after")
+    def _median_says_over_what(self) -> "PublishedNumber":
+        if bool(self.over) != (self.statistic == _MEDIAN):
+            raise ValueError(f"`over` goes with `statistic: {_MEDIAN}`, and with nothing else")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_in_no_registry_has_a_title(self) -> "PublishedNumber":
+        known = {
+            "dataset": catalog.datasets(),
+            "model": catalog.models(),
+            "metric": {*METRICS, *RECONSTRUCTED},
+        }
+        for field, names in known.items():
+            registered = getattr(self, field) in names
+            if registered == (getattr(self, f"{field}_title") is not None):
+                raise ValueError(
+                    f"{field} {getattr(self, field)!r} is a registered name: leave out `{field}_title`"
+                    if registered
+                    else f"{field} {getattr(self, field)!r} is not a registered name: correct it, "
+                    f"or say in `{field}_title` what it is"
+                )
+        for name in self.over:
+            catalog.dataset(name)
+        if self.model_title is None:
+            catalog.find(catalog.model(self.model).recipes, self.recipe, f"recipe of {self.model}")
+        return self
+
+
+def load() -> tuple[PublishedNumber, ...]:
+    """All published numbers, in the order of the file.
+
+    Raises
+    ------
+    zeroshot.catalog.CatalogError
+        If the file is not valid, with the entry and the field in the message.
+    """
+    return tuple(catalog.read("published", PublishedNumber).values())
+
+
+def ledger(scores: pd.DataFrame, reconstructions: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Set ours beside every published number.
+
+    Only the same data set, model, recipe and metric are compared, over all cells of the data set. A
+    median over data sets is compared if all of them were run; those for which the metric has no meaning
+    are left out of it.
+
+    Parameters
+    ----------
+    scores
+        Tidy scores of a study, as :func:`zeroshot.results.load` returns them.
+    reconstructions
+        Numbers of the pretraining objective, as :func:`summaries` returns them; None for none.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per published number, in the order of the file, columns :data:`COLUMNS`. ``status`` is one
+        of :data:`STATUSES`: "agrees" where ``difference`` (ours minus published) is within ``tolerance``;
+        "differs", with the caveat of the number, if it has one, as ``reason``; "not run here" where
+        ``ours`` is NaN, with all that is missing as ``reason``.
+    """
+    measured = scores.assign(statistic="value")
+    if reconstructions is not None and len(reconstructions):
+        subset = scores.drop_duplicates("dataset").set_index("dataset")["subset"]
+        of_objective = reconstructions.assign(note="", subset=reconstructions["dataset"].map(subset))
+        measured = pd.concat([measured, of_objective], ignore_index=True)
+    rows = []
+    for number in load():
+        ours, missing = _ours(number, measured)
+        difference = ours - number.value
+        if missing:
+            status, reason = "not run here", missing
+        elif abs(difference) <= number.tolerance:
+            status, reason = "agrees", ""
+        else:
+            status, reason = "differs", number.caveat or ""
+        shown = number.model_dump(include=set(COLUMNS))
+        rows.append(
+            shown
+            | {"id": number.name, "published": number.value, "ours": ours, "difference": difference}
+            | {"status": status, "reason": reason}
+        )
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"ours": float, "difference": float})
+
+
+def _ours(number: PublishedNumber, measured: pd.DataFrame) -> tuple[float, str]:
+    """Our value and "", or NaN and what is missing for one."""
+    reasons = [*_without_metric(number), *_without_run(number, measured)]
+    if reasons:
+        return np.nan, "; ".join(reasons)
+    rows = measured[
+        measured["dataset"].isin(number.datasets)
+        & measured["model"].eq(number.model)
+        & measured["recipe"].eq(number.recipe)
+        & measured["metric"].eq(number.metric)
+        & measured["statistic"].eq("value" if number.over else number.statistic)
+    ]
+    if set(rows["dataset"]) < set(number.datasets):
+        return np.nan, "this study did not compute it"
+    if rows["subset"].ne("all").any():
+        return np.nan, "only a part of the cells is in this study"
+    without = rows[rows["value"].isna()]
+    expected = without["note"].str.startswith("not applicable") & bool(number.over)
+    if len(without) == len(rows) or not expected.all():
+        return np.nan, "; ".join(dict.fromkeys(without["note"]))
+    return float(rows["value"].median()), ""
+
+
+def _without_metric(number: PublishedNumber) -> Iterable[str]:
+    reads_batches = number.metric in METRICS and "batches" in METRICS[number.metric].arguments
+    if number.metric_title is not None:
+        yield "no metric of ours computes it"
+    elif reads_batches and number.batch_key not in (None, _OUR_BATCH_KEY):
+        yield f"computed on other batches ({number.batch_key})"
+
+
+def _without_run(number: PublishedNumber, measured: pd.DataFrame) -> Iterable[str]:
+    absent = [name for name in number.datasets if name not in set(measured["dataset"])]
+    if absent:
+        one = len(number.datasets) == 1
+        yield "the data set is not in this study" if one else "not all of its data sets are in this study"
+    if number.model_title is not None:
+        yield "no model of ours is it"
+    elif not (measured["model"].eq(number.model) & measured["recipe"].eq(number.recipe)).any():
+        unavailable = models.unavailable(catalog.model(number.model), number.recipe)
+        yield "the weights are not on this machine" if unavailable else "the model is not in this study"
+
+
+def reconstructed_runs(scores: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Data sets, models and recipes of a study whose pretraining objective was published as a number."""
+    wanted = {
+        (number.dataset, number.model, number.recipe) for number in load() if number.metric in RECONSTRUCTED
+    }
+    runs = scores[["dataset", "model", "recipe"]].drop_duplicates()
+    return [run for run in runs.itertuples(index=False, name=None) if run in wanted]
+
+
+def summaries(found: Mapping[tuple[str, str, str], store.Artifact]) -> pd.DataFrame:
+    """Numbers of the pretraining objective as they are published: nothing masked, over all positions.
+
+    Parameters
+    ----------
+    found
+        (data set, model, recipe) to what :func:`zeroshot.pipeline.reconstruct` returned for it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, model, recipe, metric (one of :data:`RECONSTRUCTED`), statistic, value.
+    """
+    rows = []
+    for (dataset, model, recipe), artifact in found.items():
+        if reconstruction.objective(model) == "values":
+            numbers = _of_values(artifact.load("errors"))
+        else:
+            numbers = _of_ranks(artifact.load("correlations"))
+        rows += [(dataset, model, recipe, *number) for number in numbers]
+    return pd.DataFrame(rows, columns=["dataset", "model", "recipe", "metric", "statistic", "value"])
+
+
+def _of_values(errors: pd.DataFrame) -> list[tuple[str, str, float]]:
+    shown = errors[errors["positions"].eq("all") & errors["masked_fraction"].eq(0)].set_index("prediction")
+    return [
+        (f"{error}_{name}", "mean over positions", float(shown.loc[prediction, error]))
+        for error in ("mse", "mae")
+        for name, prediction in _VALUE_PREDICTORS.items()
+    ]
+
+
+def _of_ranks(correlations: pd.DataFrame) -> list[tuple[str, str, float]]:
+    shown = correlations[correlations["masked_fraction"].eq(0)]
+    of_predictor = {
+        metric: correlation_summary(shown.loc[shown["predictor"] == predictor, "correlation"])
+        for metric, predictor in _RANK_PREDICTORS.items()
+    }
+    return [
+        (metric, statistic, float(summary[key]))
+        for metric, summary in of_predictor.items()
+        for key, statistic in _OVER_CELLS.items()
+    ]
