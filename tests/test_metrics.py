@@ -406,6 +406,47 @@ def test_graph_connectivity_by_hand_and_against_scib_metrics(mixed, separated, l
         assert scib_metrics.graph_connectivity(directed, labels) <= ours
 
 
+# -- label transfer
+
+
+def test_knn_votes_by_hand():
+    # Cells 0 1 2 3 | 10 11 in a row, three neighbours each; 0..3 read "a a b a", 10 and 11 "b b".
+    near = metrics.nearest_neighbors(np.array([[0.0], [1.1], [2], [3.3], [10], [11]]), 4)
+    labels = np.array(list("aababb"))
+    # The third cell is outvoted. The fifth sees b, a, b; the sixth b, a, b. So one of six is wrong.
+    assert metrics.knn_accuracy(near, labels) == pytest.approx(5 / 6)
+    # a: 3 right, 1 false; b: 2 right, 1 missed.
+    assert metrics.knn_macro_f1(near, labels) == pytest.approx((6 / 7 + 4 / 5) / 2)
+
+
+def test_knn_tie_goes_to_the_nearest_cell_not_to_the_first_name():
+    near = metrics.nearest_neighbors(np.array([[0.0], [1], [-2], [50], [51]]), 3)
+    for labels in ("zza..", "aaz.."):
+        # The first cell sees its own label nearest and another one farther: one vote each.
+        votes = metrics.transfer._vote(near, np.array(list(labels)))
+        assert votes[0] == labels[0]
+
+
+def test_knn_agrees_with_sklearn(mixed, separated, labels):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    nearness = 1 + 0.5 ** np.arange(1, 16)
+    rng = np.random.default_rng(0)
+    for embedding, named in ((mixed, labels), (separated, labels), (mixed, rng.choice(list("abcde"), CELLS))):
+        near = metrics.nearest_neighbors(embedding, 16)
+        votes = []
+        for cell in range(CELLS):
+            others = np.delete(np.arange(CELLS), cell)
+            knn = KNeighborsClassifier(
+                15, weights=lambda d: np.tile(nearness, (len(d), 1)), algorithm="brute"
+            )
+            knn.fit(embedding[others].astype("f8"), named[others])
+            votes.append(knn.predict(embedding[cell : cell + 1].astype("f8"))[0])
+        assert metrics.knn_accuracy(near, named) == pytest.approx(reference.accuracy_score(named, votes))
+        expected = reference.f1_score(named, votes, average="macro")
+        assert metrics.knn_macro_f1(near, named) == pytest.approx(expected)
+
+
 # -- clusterings
 
 

@@ -1,7 +1,8 @@
 """Metrics of zero-shot embeddings: arrays in, floats out.
 
 `score` computes all of them; each is also a plain function. To add one, decorate a function with `metric` in
-annotation.py or integration.py: the scores table, the glossary and the contract tests pick it up.
+annotation.py, transfer.py or integration.py: the scores table, the glossary and the contract tests pick it
+up.
 """
 
 from .annotation import (
@@ -21,6 +22,7 @@ from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
 from .silhouette import silhouette_widths
+from .transfer import knn_accuracy, knn_macro_f1
 
 __all__ = [
     "METRICS",
@@ -41,6 +43,8 @@ __all__ = [
     "graph_connectivity",
     "ilisi",
     "kbet",
+    "knn_accuracy",
+    "knn_macro_f1",
     "label_oracle",
     "louvain",
     "metric",

@@ -13,6 +13,7 @@ from .neighbors import nearest_neighbors, neighbor_graph
 from .registry import METRICS, NotApplicable
 
 # Benchmarker of scib-metrics 0.5.10: 15 neighbours for graphs, 50 for kBET, 90 for LISI, itself included.
+# Label transfer takes 16: the cell itself and 15 others.
 MOST_NEIGHBORS = 90
 # A silhouette needs two labels and a label with two cells.
 MIN_CELLS = 3
@@ -180,6 +181,7 @@ INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "neighbors": lambda shared: nearest_neighbors(
         shared["embedding"], min(MOST_NEIGHBORS, len(shared["embedding"]))
     ),
+    "neighbors_16": _neighbors(16),
     "neighbors_50": _neighbors(50),
     "neighbors_90": _neighbors(90),
     "graph": _graph,
