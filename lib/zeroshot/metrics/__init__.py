@@ -22,7 +22,7 @@ from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
 from .silhouette import silhouette_widths
-from .transfer import knn_accuracy, knn_macro_f1
+from .transfer import knn_accuracy, knn_macro_f1, linear_probe
 
 __all__ = [
     "METRICS",
@@ -46,6 +46,7 @@ __all__ = [
     "knn_accuracy",
     "knn_macro_f1",
     "label_oracle",
+    "linear_probe",
     "louvain",
     "metric",
     "nearest_neighbors",
