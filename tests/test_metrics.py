@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn import metrics as reference
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
@@ -99,7 +100,7 @@ KNOWN_ARGUMENTS = {"embedding", "labels", "batches", *INTERMEDIATES}
 @every_metric
 def test_values_stay_in_range(name, mixed_scores, separated_scores, oracle_scores, noise_scores):
     # ARI alone can fall below its registered worst; -0.5 is what its docstring states.
-    low = {"ari": -0.5, "ari_label_free": -0.5}.get(name, min(METRICS[name].best, METRICS[name].worst))
+    low = -0.5 if name.startswith("ari") else min(METRICS[name].best, METRICS[name].worst)
     for scores in (mixed_scores, separated_scores, oracle_scores, noise_scores):
         assert low <= scores[name] <= max(METRICS[name].best, METRICS[name].worst)
 
@@ -117,8 +118,8 @@ def test_oracle_mixes_batches(name, oracle_scores):
 
 
 @every_annotation
-def test_shuffled_labels_are_near_chance(name, mixed, labels):
-    shuffled = values(mixed, np.random.default_rng(0).permutation(labels), names=[name])[name]
+def test_shuffled_labels_are_near_chance(name, mixed, labels, batches):
+    shuffled = values(mixed, np.random.default_rng(0).permutation(labels), batches, names=[name])[name]
     if METRICS[name].chance is None:
         assert goodness(name, shuffled) < 0.5
     else:
@@ -154,17 +155,33 @@ def test_rotation_changes_nothing(name, mixed, labels, batches, mixed_scores):
     rotation = np.linalg.qr(np.random.default_rng(4).normal(size=(DIM, DIM)))[0]
     rotated = values(mixed.astype("f8") @ rotation, labels, batches, names=[name])[name]
     # Louvain visits cells in another order and folds hold other cells, so single cells may differ.
-    drawn = {"clusters", "clusters_label_free", "nmi", "nmi_label_free"} & set(METRICS[name].arguments)
-    drawn = drawn or name == "linear_probe"
+    drawn = name == "linear_probe" or any(a.startswith(("clusters", "nmi")) for a in METRICS[name].arguments)
     assert rotated == pytest.approx(mixed_scores[name], abs=0.05 if drawn else 1e-5)
 
 
-@every_integration
+@pytest.mark.parametrize(
+    "name", [n for n, m in METRICS.items() if m.group == "integration" or "batches" in m.arguments]
+)
 def test_one_batch_is_not_applicable_by_name(name, mixed, labels):
     for batches, reason in ((None, "no batches given"), (["a"] * CELLS, "one batch")):
         row = score(mixed, labels, batches, names=[name]).iloc[0]
         assert np.isnan(row["value"])
         assert row["note"] == f"not applicable: {reason}"
+
+
+@every_annotation
+def test_one_label_is_not_applicable_by_name(name, mixed, batches):
+    given = {
+        "embedding": mixed[:20],
+        "labels": np.zeros(20, dtype=int),
+        "batches": np.arange(20) % 2,
+        "neighbors_16": metrics.nearest_neighbors(mixed[:20], 16),
+        "neighbors_90": metrics.nearest_neighbors(mixed[:20], 20),
+    }
+    arguments = METRICS[name].arguments
+    if set(arguments) <= set(given):  # the others compare two labelings, or average
+        with pytest.raises(NotApplicable, match="one label"):
+            METRICS[name].function(**{argument: given[argument] for argument in arguments})
 
 
 @every_metric
@@ -188,6 +205,7 @@ def test_table_has_one_row_per_metric_in_registry_order(mixed, labels, batches):
     sweep = cluster_sweep(mixed, labels)
     assert notes["nmi"] == notes["avg_bio"] == f"resolution {sweep.resolutions[sweep.by_label]}"
     assert notes["ari_label_free"] == f"resolution {sweep.resolutions[sweep.label_free]}"
+    assert notes["nmi_leiden"] == notes["ari_leiden"] and notes["nmi_leiden"].startswith("resolution ")
     assert notes["asw_label"] == ""
     pd.testing.assert_frame_equal(table, score(mixed, list(labels), pd.Categorical(batches)))
 
@@ -331,6 +349,28 @@ def test_batch_score_by_hand():
     assert metrics.batch_integration_score(embedding, labels, batches) == pytest.approx(expected, abs=1e-6)
 
 
+def test_isolated_labels_by_hand():
+    embedding = np.array([[0.0], [1.0], [4.0], [6.0]])
+    labels, batches = np.array(list("aabb")), np.array([0, 0, 0, 1])
+    # Label a is in one batch, b in two; the widths are those of test_silhouette_by_hand.
+    assert metrics.isolated_labels(embedding, labels, batches) == pytest.approx((1 + (4 / 5 + 3 / 4) / 2) / 2)
+    # With both labels in both batches, both count.
+    batches = np.array([0, 1, 0, 1])
+    both = (1 + np.mean([4 / 5, 3 / 4, 1.5 / 3.5, 3.5 / 5.5])) / 2
+    assert metrics.isolated_labels(embedding, labels, batches) == pytest.approx(both)
+
+
+def test_isolated_labels_agree_with_scib_metrics(mixed, separated, labels, batches):
+    import scib_metrics
+
+    # In the second, two labels are in two of the three batches.
+    fewer = np.where(np.isin(labels, ["type 0", "type 2"]) & (batches == "batch 1"), "type 1", labels)
+    for embedding in (np.pad(mixed, ((0, 0), (0, BATCHES))), separated):
+        for named in (labels, fewer):
+            expected = scib_metrics.isolated_labels(embedding, named, batches)
+            assert metrics.isolated_labels(embedding, named, batches) == pytest.approx(expected, abs=1e-4)
+
+
 def test_bras_of_depth_alone_is_1(labels, batches):
     depth = np.random.default_rng(0).uniform(500, 5000, size=(CELLS, 1))
     assert metrics.bras(depth, labels, batches) == 1
@@ -435,14 +475,10 @@ def test_knn_agrees_with_sklearn(mixed, separated, labels):
     rng = np.random.default_rng(0)
     for embedding, named in ((mixed, labels), (separated, labels), (mixed, rng.choice(list("abcde"), CELLS))):
         near = metrics.nearest_neighbors(embedding, 16)
-        votes = []
-        for cell in range(CELLS):
-            others = np.delete(np.arange(CELLS), cell)
-            knn = KNeighborsClassifier(
-                15, weights=lambda d: np.tile(nearness, (len(d), 1)), algorithm="brute"
-            )
-            knn.fit(embedding[others].astype("f8"), named[others])
-            votes.append(knn.predict(embedding[cell : cell + 1].astype("f8"))[0])
+        distances = reference.pairwise_distances(embedding.astype("f8"))
+        np.fill_diagonal(distances, 1e9)  # leave one out
+        knn = KNeighborsClassifier(15, metric="precomputed", weights=lambda d: np.tile(nearness, (len(d), 1)))
+        votes = knn.fit(distances, named).predict(distances)
         assert metrics.knn_accuracy(near, named) == pytest.approx(reference.accuracy_score(named, votes))
         expected = reference.f1_score(named, votes, average="macro")
         assert metrics.knn_macro_f1(near, named) == pytest.approx(expected)
@@ -507,6 +543,47 @@ def test_louvain_is_seeded_and_leaves_python_random_alone(mixed):
     np.testing.assert_array_equal(metrics.louvain(graph, seed=1), first)
     np.testing.assert_array_equal(metrics.louvain(graph, (0.5,), seed=1)[0], first[4])
     assert len(np.unique(first[-1])) > len(np.unique(first[0]))
+
+
+def test_leiden_is_seeded_and_chosen_by_the_labels(mixed, labels):
+    graph = metrics.neighbor_graph(metrics.nearest_neighbors(mixed, 15))
+    random.seed(0)
+    expected = random.random()
+    random.seed(0)
+    first = metrics.leiden(graph, seed=1)
+    assert random.random() == expected
+    np.testing.assert_array_equal(metrics.leiden(graph, seed=1), first)
+    np.testing.assert_array_equal(metrics.leiden(graph, (0.5,), seed=1)[0], first[4])
+    assert len(np.unique(first[-1])) > len(np.unique(first[0]))
+    found = values(mixed, labels, seed=1, names=["nmi_leiden", "ari_leiden"])
+    assert found["nmi_leiden"] > 0.8 and found["ari_leiden"] > 0.8
+
+
+def test_leiden_clusters_as_scanpy(mixed):
+    import anndata
+    import scanpy
+
+    graph = metrics.neighbor_graph(metrics.nearest_neighbors(mixed, 15))
+    adata = anndata.AnnData(mixed)
+    scanpy.tl.leiden(
+        adata, 0.5, adjacency=graph.astype(float), flavor="igraph", n_iterations=2, directed=False,
+        use_weights=False, random_state=1,
+    )  # fmt: skip
+    ours = metrics.leiden(graph, (0.5,), seed=1)[0]
+    assert reference.adjusted_rand_score(adata.obs["leiden"], ours) > 0.95
+
+
+def test_leiden_by_hand():
+    # Two triangles joined by one edge.
+    edges = np.array([[0, 1], [0, 2], [1, 2], [3, 4], [3, 5], [4, 5], [2, 3]])
+    graph = np.zeros((6, 6), dtype=bool)
+    graph[edges[:, 0], edges[:, 1]] = graph[edges[:, 1], edges[:, 0]] = True
+    clusters = metrics.leiden(sparse.csr_matrix(graph), (1.0,))[0]
+    assert metrics.nmi_leiden(np.array(list("aaabbb")), clusters) == pytest.approx(1)
+    # One cell on the wrong side: pairs together in both 3 + 1, in the labels 6 + 1, in the clusters 3 + 3.
+    chance = 7 * 6 / 15
+    expected = (4 - chance) / ((7 + 6) / 2 - chance)
+    assert metrics.ari_leiden(np.array(list("aaaabb")), clusters) == pytest.approx(expected)
 
 
 def test_sweep_states_its_choices(mixed, labels):

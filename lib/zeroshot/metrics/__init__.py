@@ -8,14 +8,17 @@ up.
 from .annotation import (
     ari,
     ari_label_free,
+    ari_leiden,
     asw_label,
     avg_bio,
     avg_bio_label_free,
     clisi,
+    isolated_labels,
     nmi,
     nmi_label_free,
+    nmi_leiden,
 )
-from .clustering import RESOLUTIONS, Sweep, louvain, sweep_resolutions
+from .clustering import RESOLUTIONS, Sweep, leiden, louvain, sweep_resolutions
 from .controls import label_oracle
 from .integration import batch_integration_score, bras, graph_connectivity, ilisi, kbet, pcr
 from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
@@ -33,6 +36,7 @@ __all__ = [
     "Sweep",
     "ari",
     "ari_label_free",
+    "ari_leiden",
     "asw_label",
     "avg_bio",
     "avg_bio_label_free",
@@ -42,10 +46,12 @@ __all__ = [
     "cluster_sweep",
     "graph_connectivity",
     "ilisi",
+    "isolated_labels",
     "kbet",
     "knn_accuracy",
     "knn_macro_f1",
     "label_oracle",
+    "leiden",
     "linear_probe",
     "louvain",
     "metric",
@@ -53,6 +59,7 @@ __all__ = [
     "neighbor_graph",
     "nmi",
     "nmi_label_free",
+    "nmi_leiden",
     "pcr",
     "score",
     "silhouette_widths",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .clustering import Sweep, sweep_resolutions
+from .clustering import RESOLUTIONS, Sweep, agreement, leiden, sweep_resolutions
 from .neighbors import nearest_neighbors, neighbor_graph
 from .registry import METRICS, NotApplicable
 
@@ -41,7 +41,7 @@ def score(
     batches
         (cells,) sequencing batches, none missing; None if the data has none.
     seed
-        Seed of Louvain and of the order of ties among neighbours.
+        Seed of Louvain, of Leiden and of the order of ties among neighbours.
     names
         Metrics to compute; all by default.
 
@@ -64,7 +64,7 @@ def score(
     for name in (name for name in METRICS if name in wanted):
         metric = METRICS[name]
         try:
-            if metric.group == "integration":
+            if metric.group == "integration" or "batches" in metric.arguments:
                 shared.require_batches()
             value, note = shared[name], "; ".join(shared.notes(name))
         except NotApplicable as reason:
@@ -135,7 +135,7 @@ class _Shared:
         return list(dict.fromkeys(found))
 
     def require_batches(self) -> None:
-        """Refuse integration metrics where there is nothing to integrate."""
+        """Refuse metrics that need batches where there are none to compare."""
         if self["batches"] is None:
             raise NotApplicable("no batches given")
         if len(np.unique(self["batches"])) < 2:
@@ -177,6 +177,13 @@ def _picked(shared: _Shared, name: str, position: int) -> np.ndarray:
     return sweep.clusters[position]
 
 
+def _clusters_leiden(shared: _Shared) -> np.ndarray:
+    clusters = leiden(shared["graph"], seed=shared.seed)
+    position = int(np.argmax(agreement(clusters, shared["labels"])))
+    shared.note("clusters_leiden", f"resolution {RESOLUTIONS[position]}")
+    return clusters[position]
+
+
 INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "neighbors": lambda shared: nearest_neighbors(
         shared["embedding"], min(MOST_NEIGHBORS, len(shared["embedding"]))
@@ -188,6 +195,7 @@ INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "sweep": _sweep,
     "clusters": _clusters,
     "clusters_label_free": _clusters_label_free,
+    "clusters_leiden": _clusters_leiden,
 }
 
 
