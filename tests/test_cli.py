@@ -323,7 +323,10 @@ def test_evaluate_writes_every_metric(project, embedded, zeroshot):
     assert code == 0 and sha256(embedded) == before
     table = pd.read_csv("scores.csv", keep_default_na=False, na_values={"value": [""]})
     assert list(table.columns) == ["metric", "group", "value", "note", "file", "embedding"]
-    assert list(table["metric"]) == list(metrics.METRICS) and table["value"].notna().all()
+    assert list(table["metric"]) == list(metrics.METRICS)
+    missing = table[table["value"].isna()]
+    assert list(missing["metric"]) == ["pcr_comparison", "average_batch"]
+    assert (missing["note"] == "not applicable: no embedding before integration was given").all()
     assert set(table["file"]) == {"embedded.h5ad"} and set(table["embedding"]) == {"X_good"}
     adata = anndata.read_h5ad(embedded)
     asw = metrics.asw_label(adata.obsm["X_good"], adata.obs["cell_type"])

@@ -57,23 +57,23 @@ def values(embedding, labels, batches=None, **options):
 
 
 @pytest.fixture(scope="module")
-def mixed_scores(mixed, labels, batches):
-    return values(mixed, labels, batches)
+def mixed_scores(mixed, separated, labels, batches):
+    return values(mixed, labels, batches, baseline=separated)
 
 
 @pytest.fixture(scope="module")
 def separated_scores(separated, labels, batches):
-    return values(separated, labels, batches)
+    return values(separated, labels, batches, baseline=separated)
 
 
 @pytest.fixture(scope="module")
-def oracle_scores(labels, batches):
-    return values(label_oracle(labels, seed=0), labels, batches)
+def oracle_scores(separated, labels, batches):
+    return values(label_oracle(labels, seed=0), labels, batches, baseline=separated)
 
 
 @pytest.fixture(scope="module")
-def noise_scores(labels, batches):
-    return values(np.random.default_rng(5).normal(size=(CELLS, 50)), labels, batches)
+def noise_scores(separated, labels, batches):
+    return values(np.random.default_rng(5).normal(size=(CELLS, 50)), labels, batches, baseline=separated)
 
 
 def goodness(name, value):
@@ -94,7 +94,7 @@ def test_glossary_row_is_complete(name):
     assert all(argument in METRICS or argument in KNOWN_ARGUMENTS for argument in METRICS[name].arguments)
 
 
-KNOWN_ARGUMENTS = {"embedding", "labels", "batches", *INTERMEDIATES}
+KNOWN_ARGUMENTS = {"embedding", "labels", "batches", "baseline", *INTERMEDIATES}
 
 
 @every_metric
@@ -145,15 +145,17 @@ def test_batch_score_prefers_noise_to_a_real_embedding(noise_scores, mixed_score
 
 
 @every_metric
-def test_order_of_cells_changes_nothing(name, mixed, labels, batches, mixed_scores):
+def test_order_of_cells_changes_nothing(name, mixed, separated, labels, batches, mixed_scores):
     order = np.random.default_rng(3).permutation(CELLS)
-    assert values(mixed[order], labels[order], batches[order], names=[name])[name] == mixed_scores[name]
+    cells = mixed[order], labels[order], batches[order]
+    assert values(*cells, baseline=separated[order], names=[name])[name] == mixed_scores[name]
 
 
 @every_metric
-def test_rotation_changes_nothing(name, mixed, labels, batches, mixed_scores):
+def test_rotation_changes_nothing(name, mixed, separated, labels, batches, mixed_scores):
     rotation = np.linalg.qr(np.random.default_rng(4).normal(size=(DIM, DIM)))[0]
-    rotated = values(mixed.astype("f8") @ rotation, labels, batches, names=[name])[name]
+    rotated = mixed.astype("f8") @ rotation
+    rotated = values(rotated, labels, batches, baseline=separated, names=[name])[name]
     # Louvain visits cells in another order and folds hold other cells, so single cells may differ.
     drawn = name == "linear_probe" or any(a.startswith(("clusters", "nmi")) for a in METRICS[name].arguments)
     assert rotated == pytest.approx(mixed_scores[name], abs=0.05 if drawn else 1e-5)
@@ -189,7 +191,8 @@ def test_a_handful_of_cells_gives_a_value_or_a_reason(name):
     rng = np.random.default_rng(0)
     for cells in (3, 4, 9, 12):
         labels, batches = np.arange(cells) % 2, np.arange(cells) // 2 % 2
-        row = score(rng.normal(size=(cells, 2)), labels, batches, names=[name]).iloc[0]
+        embedding, before = rng.normal(size=(2, cells, 2))
+        row = score(embedding, labels, batches, baseline=before, names=[name]).iloc[0]
         assert np.isfinite(row["value"]) or row["note"].startswith("not applicable: ")
 
 
@@ -243,6 +246,23 @@ def test_labels_that_are_batches_are_not_applicable(mixed, batches):
 def test_bad_input_is_refused(change, message, mixed, labels, batches):
     with pytest.raises(ValueError, match=message):
         score(*change(mixed, labels, batches))
+
+
+def test_bad_baseline_is_refused(mixed, labels, batches):
+    with pytest.raises(ValueError, match="baseline has 5 rows for 360 cells"):
+        score(mixed, labels, batches, baseline=mixed[:5])
+    with pytest.raises(ValueError, match="baseline has NaN or infinite values in 360 cells"):
+        score(mixed, labels, batches, baseline=mixed * np.inf)
+    with pytest.raises(ValueError, match="baseline must be a dense numeric"):
+        score(mixed, labels, batches, baseline=sparse.csr_matrix(mixed))
+
+
+def test_without_a_baseline_what_compares_with_it_says_so(mixed, labels, batches):
+    names = ["pcr", "pcr_comparison", "average_batch"]
+    table = score(mixed, labels, batches, names=names).set_index("metric")
+    assert np.isfinite(table["value"]["pcr"])
+    reason = "not applicable: no embedding before integration was given"
+    assert (table["note"][names[1:]] == reason).all() and table["value"][names[1:]].isna().all()
 
 
 def test_unknown_metric_suggests_the_nearest(mixed, labels):
@@ -641,7 +661,34 @@ def test_pcr_by_hand():
         metrics.pcr(np.ones((4, 3)), np.array([0, 0, 1, 1]))
 
 
+@pytest.mark.parametrize("dim", [5, 30])
+def test_pcr_comparison_agrees_with_scib_metrics(dim, labels, batches):
+    import scib_metrics
+
+    rng = np.random.default_rng(dim)
+    codes = np.unique(batches, return_inverse=True)[1]
+    effect = rng.normal(size=(BATCHES, dim))[codes]
+    before, after = (rng.normal(size=(CELLS, dim)) + strength * effect for strength in (1.0, 0.4))
+    expected = scib_metrics.pcr_comparison(before, after, codes, categorical=True)
+    assert 0.1 < expected < 0.99
+    table = values(after, labels, batches, baseline=before, names=["pcr_comparison"])
+    assert table["pcr_comparison"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_pcr_comparison_by_hand(labels):
+    assert metrics.pcr_comparison(pcr=0.2, pcr_before=0.8) == pytest.approx(0.75)
+    assert metrics.pcr_comparison(pcr=0.9, pcr_before=0.8) == 0
+    with pytest.raises(NotApplicable, match="explain nothing before"):
+        metrics.pcr_comparison(pcr=0.1, pcr_before=0.0)
+    # Before: -2, -1, 1, 2 with 0.9 explained (see above); after: means -+0.5 explain 1 of 10.
+    before, after = np.array([[-2.0], [-1], [1], [2]]), np.array([[-2.0], [1], [-1], [2]])
+    options = {"baseline": before, "names": ["pcr_comparison"]}
+    assert values(after, list("abab"), [0, 0, 1, 1], **options)["pcr_comparison"] == pytest.approx(8 / 9)
+
+
 def test_averages_are_means(mixed_scores):
+    parts = mixed_scores[["batch_integration_score", "pcr_comparison"]]
+    assert mixed_scores["average_batch"] == pytest.approx(parts.mean())
     for suffix in ("", "_label_free"):
         parts = mixed_scores[["asw_label", f"nmi{suffix}", f"ari{suffix}"]]
         assert mixed_scores[f"avg_bio{suffix}"] == pytest.approx(parts.mean())

@@ -20,7 +20,16 @@ from .annotation import (
 )
 from .clustering import RESOLUTIONS, Sweep, leiden, louvain, sweep_resolutions
 from .controls import label_oracle
-from .integration import batch_integration_score, bras, graph_connectivity, ilisi, kbet, pcr
+from .integration import (
+    average_batch,
+    batch_integration_score,
+    bras,
+    graph_connectivity,
+    ilisi,
+    kbet,
+    pcr,
+    pcr_comparison,
+)
 from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
@@ -38,6 +47,7 @@ __all__ = [
     "ari_label_free",
     "ari_leiden",
     "asw_label",
+    "average_batch",
     "avg_bio",
     "avg_bio_label_free",
     "batch_integration_score",
@@ -61,6 +71,7 @@ __all__ = [
     "nmi_label_free",
     "nmi_leiden",
     "pcr",
+    "pcr_comparison",
     "score",
     "silhouette_widths",
     "sweep_resolutions",

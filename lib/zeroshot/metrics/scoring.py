@@ -24,6 +24,7 @@ def score(
     labels: np.ndarray,
     batches: np.ndarray | None = None,
     *,
+    baseline: np.ndarray | None = None,
     seed: int = 0,
     names: Iterable[str] | None = None,
 ) -> pd.DataFrame:
@@ -40,6 +41,9 @@ def score(
         (cells,) cell types, at least 2 distinct values, none missing.
     batches
         (cells,) sequencing batches, none missing; None if the data has none.
+    baseline
+        (cells, dim) the same cells before integration, finite, dense, as a rule principal components of the
+        log-normalised counts; None leaves out the metrics that compare with it.
     seed
         Seed of Louvain, of Leiden and of the order of ties among neighbours.
     names
@@ -59,7 +63,11 @@ def score(
     """
     wanted = _known_names(METRICS if names is None else names)
     embedding, labels, batches = _validated(embedding, labels, batches)
-    shared = _Shared(embedding, labels, batches, seed)
+    if baseline is not None:
+        baseline = _matrix(baseline, "baseline")
+        if len(baseline) != len(embedding):
+            raise ValueError(f"baseline has {len(baseline)} rows for {len(embedding)} cells.")
+    shared = _Shared(embedding, labels, batches, seed, baseline)
     rows = []
     for name in (name for name in METRICS if name in wanted):
         metric = METRICS[name]
@@ -97,13 +105,21 @@ def cluster_sweep(embedding: np.ndarray, labels: np.ndarray, *, seed: int = 0) -
 class _Shared:
     """Everything a metric can ask for by the name of a parameter, computed when first asked for."""
 
-    def __init__(self, embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray | None, seed: int):
+    def __init__(
+        self,
+        embedding: np.ndarray,
+        labels: np.ndarray,
+        batches: np.ndarray | None,
+        seed: int,
+        baseline: np.ndarray | None = None,
+    ):
         self.order = _order(embedding, seed)
         self.seed = seed
         self._values: dict[str, Any] = {
             "embedding": embedding[self.order],
             "labels": labels[self.order],
             "batches": None if batches is None else batches[self.order],
+            "baseline": None if baseline is None else baseline[self.order],
         }
         self._notes: dict[str, str] = {}
 
@@ -184,6 +200,12 @@ def _clusters_leiden(shared: _Shared) -> np.ndarray:
     return clusters[position]
 
 
+def _pcr_before(shared: _Shared) -> float:
+    if shared["baseline"] is None:
+        raise NotApplicable("no embedding before integration was given")
+    return float(METRICS["pcr"].function(shared["baseline"], shared["batches"]))
+
+
 INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "neighbors": lambda shared: nearest_neighbors(
         shared["embedding"], min(MOST_NEIGHBORS, len(shared["embedding"]))
@@ -196,6 +218,7 @@ INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "clusters": _clusters,
     "clusters_label_free": _clusters_label_free,
     "clusters_leiden": _clusters_leiden,
+    "pcr_before": _pcr_before,
 }
 
 
@@ -223,23 +246,29 @@ def _validated(
     embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Checked inputs; labels and batches become integer codes, which all metrics read alike."""
-    embedding = np.asarray(embedding)
-    if embedding.ndim != 2 or embedding.dtype.kind not in "fiu" or embedding.shape[1] == 0:
-        raise ValueError(
-            f"embedding must be a dense numeric (cells, dim) array, got {embedding.dtype} {embedding.shape}; "
-            "call .toarray() on a sparse matrix."
-        )
+    embedding = _matrix(embedding, "embedding")
     if len(embedding) < MIN_CELLS:
         raise ValueError(f"At least {MIN_CELLS} cells are needed, got {len(embedding)}.")
-    broken = np.flatnonzero(~np.isfinite(embedding).all(axis=1))
-    if len(broken):
-        raise ValueError(
-            f"embedding has NaN or infinite values in {len(broken)} cells, first in row {broken[0]}."
-        )
     labels = _codes(labels, "labels", len(embedding))
     if labels.max() == 0:
         raise ValueError("labels holds one distinct value; a score needs at least 2 cell types.")
     return embedding, labels, None if batches is None else _codes(batches, "batches", len(embedding))
+
+
+def _matrix(values: np.ndarray, what: str) -> np.ndarray:
+    """Dense and finite, one row per cell."""
+    values = np.asarray(values)
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or values.shape[1] == 0:
+        raise ValueError(
+            f"{what} must be a dense numeric (cells, dim) array, got {values.dtype} {values.shape}; "
+            "call .toarray() on a sparse matrix."
+        )
+    broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"{what} has NaN or infinite values in {len(broken)} cells, first in row {broken[0]}."
+        )
+    return values
 
 
 def _codes(values: np.ndarray, what: str, cells: int) -> np.ndarray:
