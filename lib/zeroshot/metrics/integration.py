@@ -289,6 +289,10 @@ def average_batch(batch_integration_score: float, pcr_comparison: float) -> floa
     Source
     ------
     Kedzierska et al. 2025, Average Batch score.
+
+    Differs
+    -------
+    The authors' released code computes no such mean; "before" and the cut at 0 are those of scib.
     """
     return (batch_integration_score + pcr_comparison) / 2
 
