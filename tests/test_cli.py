@@ -312,8 +312,9 @@ def embedded(tmp_path_factory):
 @pytest.fixture
 def few_metrics(monkeypatch):
     """Without those that compile for seconds."""
-    real, few = metrics.score, ["asw_label", "pcr", "batch_integration_score"]
-    monkeypatch.setattr(metrics, "score", lambda *a, **o: real(*a, names=few, **o))
+    few = ["asw_label", "batch_integration_score", "pcr", "pcr_comparison"]
+    real = metrics.score_with_intervals
+    monkeypatch.setattr(metrics, "score_with_intervals", lambda *a, **o: real(*a, names=few, **o))
 
 
 def test_evaluate_writes_every_metric(project, embedded, zeroshot):
@@ -321,14 +322,26 @@ def test_evaluate_writes_every_metric(project, embedded, zeroshot):
     given = ["--embedding", "X_good", "--label-key", "cell_type", "--batch-key", "batch", "--seed", "1"]
     code, out, _ = zeroshot("evaluate", embedded, *given, "--output", "scores.csv")
     assert code == 0 and sha256(embedded) == before
-    table = pd.read_csv("scores.csv", keep_default_na=False, na_values={"value": [""]})
-    assert list(table.columns) == ["metric", "group", "value", "note", "file", "embedding"]
-    assert list(table["metric"]) == list(metrics.METRICS) and table["value"].notna().all()
+    table = pd.read_csv(
+        "scores.csv", keep_default_na=False, na_values={"value": [""], "low": [""], "high": [""]}
+    )
+    assert list(table.columns) == ["metric", "group", "value", "note", "low", "high", "file", "embedding"]
+    assert list(table["metric"]) == list(metrics.METRICS)
+    missing = table[table["value"].isna()]
+    assert list(missing["metric"]) == ["pcr_comparison", "average_batch"]
+    assert (missing["note"] == "not applicable: no embedding before integration was given").all()
     assert set(table["file"]) == {"embedded.h5ad"} and set(table["embedding"]) == {"X_good"}
     adata = anndata.read_h5ad(embedded)
     asw = metrics.asw_label(adata.obsm["X_good"], adata.obs["cell_type"])
     assert table.set_index("metric")["value"]["asw_label"] == pytest.approx(asw) and asw > 0.7
     assert all(name in out for name in metrics.METRICS)
+    assert (table["low"].dropna() <= table["value"].dropna()).all()
+
+
+def test_evaluate_compares_with_what_was_before(project, embedded, zeroshot, few_metrics):
+    given = ["--embedding", "X_good", "--label-key", "cell_type", "--batch-key", "batch"]
+    assert zeroshot("evaluate", embedded, *given, "--before", "X_sparse", "--output", "scores.csv")[0] == 0
+    assert pd.read_csv("scores.csv").set_index("metric")["value"]["pcr_comparison"] == pytest.approx(0)
 
 
 def test_evaluate_without_batches(project, embedded, zeroshot, few_metrics):
@@ -339,6 +352,7 @@ def test_evaluate_without_batches(project, embedded, zeroshot, few_metrics):
         "asw_label": False,
         "batch_integration_score": True,
         "pcr": True,
+        "pcr_comparison": True,
     }
     assert table["note"]["pcr"].startswith("not applicable")
 

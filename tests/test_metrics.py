@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn import metrics as reference
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
@@ -56,23 +57,23 @@ def values(embedding, labels, batches=None, **options):
 
 
 @pytest.fixture(scope="module")
-def mixed_scores(mixed, labels, batches):
-    return values(mixed, labels, batches)
+def mixed_scores(mixed, separated, labels, batches):
+    return values(mixed, labels, batches, baseline=separated)
 
 
 @pytest.fixture(scope="module")
 def separated_scores(separated, labels, batches):
-    return values(separated, labels, batches)
+    return values(separated, labels, batches, baseline=separated)
 
 
 @pytest.fixture(scope="module")
-def oracle_scores(labels, batches):
-    return values(label_oracle(labels, seed=0), labels, batches)
+def oracle_scores(separated, labels, batches):
+    return values(label_oracle(labels, seed=0), labels, batches, baseline=separated)
 
 
 @pytest.fixture(scope="module")
-def noise_scores(labels, batches):
-    return values(np.random.default_rng(5).normal(size=(CELLS, 50)), labels, batches)
+def noise_scores(separated, labels, batches):
+    return values(np.random.default_rng(5).normal(size=(CELLS, 50)), labels, batches, baseline=separated)
 
 
 def goodness(name, value):
@@ -93,13 +94,13 @@ def test_glossary_row_is_complete(name):
     assert all(argument in METRICS or argument in KNOWN_ARGUMENTS for argument in METRICS[name].arguments)
 
 
-KNOWN_ARGUMENTS = {"embedding", "labels", "batches", *INTERMEDIATES}
+KNOWN_ARGUMENTS = {"embedding", "labels", "batches", "baseline", *INTERMEDIATES}
 
 
 @every_metric
 def test_values_stay_in_range(name, mixed_scores, separated_scores, oracle_scores, noise_scores):
     # ARI alone can fall below its registered worst; -0.5 is what its docstring states.
-    low = {"ari": -0.5, "ari_label_free": -0.5}.get(name, min(METRICS[name].best, METRICS[name].worst))
+    low = -0.5 if name.startswith("ari") else min(METRICS[name].best, METRICS[name].worst)
     for scores in (mixed_scores, separated_scores, oracle_scores, noise_scores):
         assert low <= scores[name] <= max(METRICS[name].best, METRICS[name].worst)
 
@@ -117,8 +118,8 @@ def test_oracle_mixes_batches(name, oracle_scores):
 
 
 @every_annotation
-def test_shuffled_labels_are_near_chance(name, mixed, labels):
-    shuffled = values(mixed, np.random.default_rng(0).permutation(labels), names=[name])[name]
+def test_shuffled_labels_are_near_chance(name, mixed, labels, batches):
+    shuffled = values(mixed, np.random.default_rng(0).permutation(labels), batches, names=[name])[name]
     if METRICS[name].chance is None:
         assert goodness(name, shuffled) < 0.5
     else:
@@ -144,21 +145,25 @@ def test_batch_score_prefers_noise_to_a_real_embedding(noise_scores, mixed_score
 
 
 @every_metric
-def test_order_of_cells_changes_nothing(name, mixed, labels, batches, mixed_scores):
+def test_order_of_cells_changes_nothing(name, mixed, separated, labels, batches, mixed_scores):
     order = np.random.default_rng(3).permutation(CELLS)
-    assert values(mixed[order], labels[order], batches[order], names=[name])[name] == mixed_scores[name]
+    cells = mixed[order], labels[order], batches[order]
+    assert values(*cells, baseline=separated[order], names=[name])[name] == mixed_scores[name]
 
 
 @every_metric
-def test_rotation_changes_nothing(name, mixed, labels, batches, mixed_scores):
+def test_rotation_changes_nothing(name, mixed, separated, labels, batches, mixed_scores):
     rotation = np.linalg.qr(np.random.default_rng(4).normal(size=(DIM, DIM)))[0]
-    rotated = values(mixed.astype("f8") @ rotation, labels, batches, names=[name])[name]
-    # Louvain visits cells in another order, so clusterings may differ by single cells.
-    clustered = {"clusters", "clusters_label_free", "nmi", "nmi_label_free"} & set(METRICS[name].arguments)
-    assert rotated == pytest.approx(mixed_scores[name], abs=0.05 if clustered else 1e-5)
+    rotated = mixed.astype("f8") @ rotation
+    rotated = values(rotated, labels, batches, baseline=separated, names=[name])[name]
+    # Louvain visits cells in another order and folds hold other cells, so single cells may differ.
+    drawn = name == "linear_probe" or any(a.startswith(("clusters", "nmi")) for a in METRICS[name].arguments)
+    assert rotated == pytest.approx(mixed_scores[name], abs=0.05 if drawn else 1e-5)
 
 
-@every_integration
+@pytest.mark.parametrize(
+    "name", [n for n, m in METRICS.items() if m.group == "integration" or "batches" in m.arguments]
+)
 def test_one_batch_is_not_applicable_by_name(name, mixed, labels):
     for batches, reason in ((None, "no batches given"), (["a"] * CELLS, "one batch")):
         row = score(mixed, labels, batches, names=[name]).iloc[0]
@@ -166,12 +171,28 @@ def test_one_batch_is_not_applicable_by_name(name, mixed, labels):
         assert row["note"] == f"not applicable: {reason}"
 
 
+@every_annotation
+def test_one_label_is_not_applicable_by_name(name, mixed, batches):
+    given = {
+        "embedding": mixed[:20],
+        "labels": np.zeros(20, dtype=int),
+        "batches": np.arange(20) % 2,
+        "neighbors_16": metrics.nearest_neighbors(mixed[:20], 16),
+        "neighbors_90": metrics.nearest_neighbors(mixed[:20], 20),
+    }
+    arguments = METRICS[name].arguments
+    if set(arguments) <= set(given):  # the others compare two labelings, or average
+        with pytest.raises(NotApplicable, match="one label"):
+            METRICS[name].function(**{argument: given[argument] for argument in arguments})
+
+
 @every_metric
 def test_a_handful_of_cells_gives_a_value_or_a_reason(name):
     rng = np.random.default_rng(0)
     for cells in (3, 4, 9, 12):
         labels, batches = np.arange(cells) % 2, np.arange(cells) // 2 % 2
-        row = score(rng.normal(size=(cells, 2)), labels, batches, names=[name]).iloc[0]
+        embedding, before = rng.normal(size=(2, cells, 2))
+        row = score(embedding, labels, batches, baseline=before, names=[name]).iloc[0]
         assert np.isfinite(row["value"]) or row["note"].startswith("not applicable: ")
 
 
@@ -187,6 +208,7 @@ def test_table_has_one_row_per_metric_in_registry_order(mixed, labels, batches):
     sweep = cluster_sweep(mixed, labels)
     assert notes["nmi"] == notes["avg_bio"] == f"resolution {sweep.resolutions[sweep.by_label]}"
     assert notes["ari_label_free"] == f"resolution {sweep.resolutions[sweep.label_free]}"
+    assert notes["nmi_leiden"] == notes["ari_leiden"] and notes["nmi_leiden"].startswith("resolution ")
     assert notes["asw_label"] == ""
     pd.testing.assert_frame_equal(table, score(mixed, list(labels), pd.Categorical(batches)))
 
@@ -224,6 +246,23 @@ def test_labels_that_are_batches_are_not_applicable(mixed, batches):
 def test_bad_input_is_refused(change, message, mixed, labels, batches):
     with pytest.raises(ValueError, match=message):
         score(*change(mixed, labels, batches))
+
+
+def test_bad_baseline_is_refused(mixed, labels, batches):
+    with pytest.raises(ValueError, match="baseline has 5 rows for 360 cells"):
+        score(mixed, labels, batches, baseline=mixed[:5])
+    with pytest.raises(ValueError, match="baseline has NaN or infinite values in 360 cells"):
+        score(mixed, labels, batches, baseline=mixed * np.inf)
+    with pytest.raises(ValueError, match="baseline must be a dense numeric"):
+        score(mixed, labels, batches, baseline=sparse.csr_matrix(mixed))
+
+
+def test_without_a_baseline_what_compares_with_it_says_so(mixed, labels, batches):
+    names = ["pcr", "pcr_comparison", "average_batch"]
+    table = score(mixed, labels, batches, names=names).set_index("metric")
+    assert np.isfinite(table["value"]["pcr"])
+    reason = "not applicable: no embedding before integration was given"
+    assert (table["note"][names[1:]] == reason).all() and table["value"][names[1:]].isna().all()
 
 
 def test_unknown_metric_suggests_the_nearest(mixed, labels):
@@ -330,6 +369,28 @@ def test_batch_score_by_hand():
     assert metrics.batch_integration_score(embedding, labels, batches) == pytest.approx(expected, abs=1e-6)
 
 
+def test_isolated_labels_by_hand():
+    embedding = np.array([[0.0], [1.0], [4.0], [6.0]])
+    labels, batches = np.array(list("aabb")), np.array([0, 0, 0, 1])
+    # Label a is in one batch, b in two; the widths are those of test_silhouette_by_hand.
+    assert metrics.isolated_labels(embedding, labels, batches) == pytest.approx((1 + (4 / 5 + 3 / 4) / 2) / 2)
+    # With both labels in both batches, both count.
+    batches = np.array([0, 1, 0, 1])
+    both = (1 + np.mean([4 / 5, 3 / 4, 1.5 / 3.5, 3.5 / 5.5])) / 2
+    assert metrics.isolated_labels(embedding, labels, batches) == pytest.approx(both)
+
+
+def test_isolated_labels_agree_with_scib_metrics(mixed, separated, labels, batches):
+    import scib_metrics
+
+    # In the second, two labels are in two of the three batches.
+    fewer = np.where(np.isin(labels, ["type 0", "type 2"]) & (batches == "batch 1"), "type 1", labels)
+    for embedding in (np.pad(mixed, ((0, 0), (0, BATCHES))), separated):
+        for named in (labels, fewer):
+            expected = scib_metrics.isolated_labels(embedding, named, batches)
+            assert metrics.isolated_labels(embedding, named, batches) == pytest.approx(expected, abs=1e-4)
+
+
 def test_bras_of_depth_alone_is_1(labels, batches):
     depth = np.random.default_rng(0).uniform(500, 5000, size=(CELLS, 1))
     assert metrics.bras(depth, labels, batches) == 1
@@ -406,6 +467,89 @@ def test_graph_connectivity_by_hand_and_against_scib_metrics(mixed, separated, l
         assert scib_metrics.graph_connectivity(directed, labels) <= ours
 
 
+# -- label transfer
+
+
+def test_knn_votes_by_hand():
+    # Cells 0 1 2 3 | 10 11 in a row, three neighbours each; 0..3 read "a a b a", 10 and 11 "b b".
+    near = metrics.nearest_neighbors(np.array([[0.0], [1.1], [2], [3.3], [10], [11]]), 4)
+    labels = np.array(list("aababb"))
+    # The third cell is outvoted. The fifth sees b, a, b; the sixth b, a, b. So one of six is wrong.
+    assert metrics.knn_accuracy(near, labels) == pytest.approx(5 / 6)
+    # a: 3 right, 1 false; b: 2 right, 1 missed.
+    assert metrics.knn_macro_f1(near, labels) == pytest.approx((6 / 7 + 4 / 5) / 2)
+
+
+def test_knn_tie_goes_to_the_nearest_cell_not_to_the_first_name():
+    near = metrics.nearest_neighbors(np.array([[0.0], [1], [-2], [50], [51]]), 3)
+    for labels in ("zza..", "aaz.."):
+        # The first cell sees its own label nearest and another one farther: one vote each.
+        votes = metrics.classifiers._vote(near, np.array(list(labels)))
+        assert votes[0] == labels[0]
+
+
+def test_knn_agrees_with_sklearn(mixed, separated, labels):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    nearness = 1 + 0.5 ** np.arange(1, 16)
+    rng = np.random.default_rng(0)
+    for embedding, named in ((mixed, labels), (separated, labels), (mixed, rng.choice(list("abcde"), CELLS))):
+        near = metrics.nearest_neighbors(embedding, 16)
+        distances = reference.pairwise_distances(embedding.astype("f8"))
+        np.fill_diagonal(distances, 1e9)  # leave one out
+        knn = KNeighborsClassifier(15, metric="precomputed", weights=lambda d: np.tile(nearness, (len(d), 1)))
+        votes = knn.fit(distances, named).predict(distances)
+        assert metrics.knn_accuracy(near, named) == pytest.approx(reference.accuracy_score(named, votes))
+        expected = reference.f1_score(named, votes, average="macro")
+        assert metrics.knn_macro_f1(near, named) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("dim", [DIM, 80])
+def test_linear_probe_agrees_with_a_pipeline_of_sklearn(dim, labels):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(dim)
+    embedding = rng.normal(size=(CELLS, dim)) + 0.3 * np.eye(LABELS, dim)[np.arange(CELLS) % LABELS]
+    steps = [PCA(50, svd_solver="randomized", random_state=0)] if dim > 50 else []
+    probe = make_pipeline(*steps, StandardScaler(), LogisticRegression(max_iter=1000))
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    expected = reference.balanced_accuracy_score(
+        labels, cross_val_predict(probe, embedding, labels, cv=folds)
+    )
+    assert 0.2 < expected < 0.9
+    # A pipeline takes the training scores from the randomized decomposition itself: a cell or two differ.
+    tolerance = 2 / CELLS if dim > 50 else 1e-9
+    assert metrics.linear_probe(embedding, labels) == pytest.approx(expected, abs=tolerance)
+
+
+def test_linear_probe_by_hand():
+    # Two labels on a line: the one b among the a cannot be told from them, so b has 4 of 5, a all 5.
+    line = np.array([[0.0], [0.1], [0.2], [0.3], [0.4], [0.2], [9], [9.1], [9.2], [9.3]])
+    labels = np.array(list("aaaaabbbbb"))
+    assert metrics.linear_probe(line, labels) == pytest.approx(0.9)
+    # A third label of 4 cells is left out with its cells.
+    more = np.concatenate([line, [[100.0], [-100], [5], [6]]])
+    assert metrics.linear_probe(more, np.array([*labels, *"cccc"])) == metrics.linear_probe(line, labels)
+    with pytest.raises(NotApplicable, match="fewer than two labels with 5 cells"):
+        metrics.linear_probe(line[:9], labels[:9])
+
+
+def test_linear_probe_of_nothing_and_of_low_rank():
+    labels = np.array(list("ab" * 30))
+    assert metrics.linear_probe(np.ones((60, 3)), labels) == 0.5
+    assert metrics.linear_probe(np.ones((60, 70)), labels) == 0.5
+    # 70 dimensions made of 2: the components of rounding noise must not join in.
+    rng = np.random.default_rng(0)
+    flat = rng.normal(size=(60, 2)) + 2 * np.eye(2)[np.arange(60) % 2]
+    wide = flat @ np.linalg.qr(rng.normal(size=(70, 2)))[0].T
+    train, test = metrics.classifiers._components(wide[:40], wide[40:])
+    assert train.shape == (40, 2) and test.shape == (20, 2)
+    assert metrics.linear_probe(wide, labels) == pytest.approx(metrics.linear_probe(flat, labels), abs=0.05)
+
+
 # -- clusterings
 
 
@@ -419,6 +563,47 @@ def test_louvain_is_seeded_and_leaves_python_random_alone(mixed):
     np.testing.assert_array_equal(metrics.louvain(graph, seed=1), first)
     np.testing.assert_array_equal(metrics.louvain(graph, (0.5,), seed=1)[0], first[4])
     assert len(np.unique(first[-1])) > len(np.unique(first[0]))
+
+
+def test_leiden_is_seeded_and_chosen_by_the_labels(mixed, labels):
+    graph = metrics.neighbor_graph(metrics.nearest_neighbors(mixed, 15))
+    random.seed(0)
+    expected = random.random()
+    random.seed(0)
+    first = metrics.leiden(graph, seed=1)
+    assert random.random() == expected
+    np.testing.assert_array_equal(metrics.leiden(graph, seed=1), first)
+    np.testing.assert_array_equal(metrics.leiden(graph, (0.5,), seed=1)[0], first[4])
+    assert len(np.unique(first[-1])) > len(np.unique(first[0]))
+    found = values(mixed, labels, seed=1, names=["nmi_leiden", "ari_leiden"])
+    assert found["nmi_leiden"] > 0.8 and found["ari_leiden"] > 0.8
+
+
+def test_leiden_clusters_as_scanpy(mixed):
+    import anndata
+    import scanpy
+
+    graph = metrics.neighbor_graph(metrics.nearest_neighbors(mixed, 15))
+    adata = anndata.AnnData(mixed)
+    scanpy.tl.leiden(
+        adata, 0.5, adjacency=graph.astype(float), flavor="igraph", n_iterations=2, directed=False,
+        use_weights=False, random_state=1,
+    )  # fmt: skip
+    ours = metrics.leiden(graph, (0.5,), seed=1)[0]
+    assert reference.adjusted_rand_score(adata.obs["leiden"], ours) > 0.95
+
+
+def test_leiden_by_hand():
+    # Two triangles joined by one edge.
+    edges = np.array([[0, 1], [0, 2], [1, 2], [3, 4], [3, 5], [4, 5], [2, 3]])
+    graph = np.zeros((6, 6), dtype=bool)
+    graph[edges[:, 0], edges[:, 1]] = graph[edges[:, 1], edges[:, 0]] = True
+    clusters = metrics.leiden(sparse.csr_matrix(graph), (1.0,))[0]
+    assert metrics.nmi_leiden(np.array(list("aaabbb")), clusters) == pytest.approx(1)
+    # One cell on the wrong side: pairs together in both 3 + 1, in the labels 6 + 1, in the clusters 3 + 3.
+    chance = 7 * 6 / 15
+    expected = (4 - chance) / ((7 + 6) / 2 - chance)
+    assert metrics.ari_leiden(np.array(list("aaaabb")), clusters) == pytest.approx(expected)
 
 
 def test_sweep_states_its_choices(mixed, labels):
@@ -476,7 +661,34 @@ def test_pcr_by_hand():
         metrics.pcr(np.ones((4, 3)), np.array([0, 0, 1, 1]))
 
 
+@pytest.mark.parametrize("dim", [5, 30])
+def test_pcr_comparison_agrees_with_scib_metrics(dim, labels, batches):
+    import scib_metrics
+
+    rng = np.random.default_rng(dim)
+    codes = np.unique(batches, return_inverse=True)[1]
+    effect = rng.normal(size=(BATCHES, dim))[codes]
+    before, after = (rng.normal(size=(CELLS, dim)) + strength * effect for strength in (1.0, 0.4))
+    expected = scib_metrics.pcr_comparison(before, after, codes, categorical=True)
+    assert 0.1 < expected < 0.99
+    table = values(after, labels, batches, baseline=before, names=["pcr_comparison"])
+    assert table["pcr_comparison"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_pcr_comparison_by_hand(labels):
+    assert metrics.pcr_comparison(pcr=0.2, pcr_before=0.8) == pytest.approx(0.75)
+    assert metrics.pcr_comparison(pcr=0.9, pcr_before=0.8) == 0
+    with pytest.raises(NotApplicable, match="explain nothing before"):
+        metrics.pcr_comparison(pcr=0.1, pcr_before=0.0)
+    # Before: -2, -1, 1, 2 with 0.9 explained (see above); after: means -+0.5 explain 1 of 10.
+    before, after = np.array([[-2.0], [-1], [1], [2]]), np.array([[-2.0], [1], [-1], [2]])
+    options = {"baseline": before, "names": ["pcr_comparison"]}
+    assert values(after, list("abab"), [0, 0, 1, 1], **options)["pcr_comparison"] == pytest.approx(8 / 9)
+
+
 def test_averages_are_means(mixed_scores):
+    parts = mixed_scores[["batch_integration_score", "pcr_comparison"]]
+    assert mixed_scores["average_batch"] == pytest.approx(parts.mean())
     for suffix in ("", "_label_free"):
         parts = mixed_scores[["asw_label", f"nmi{suffix}", f"ari{suffix}"]]
         assert mixed_scores[f"avg_bio{suffix}"] == pytest.approx(parts.mean())

@@ -160,6 +160,9 @@ def evaluate(
     label_key: Annotated[str, typer.Option(help="Column of obs with the cell type.")],
     output: Annotated[Path, typer.Option(help="The .csv file to write.")],
     batch_key: BatchKey = None,
+    before: Annotated[
+        str | None, typer.Option(help="Key of obsm before integration; PCR comparison needs it.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Score an embedding of a file: annotation metrics, and integration metrics if batches are named."""
@@ -167,10 +170,12 @@ def evaluate(
     from zeroshot.data.embedded import read_embedding
 
     _require_new(output, source)
-    values, labels, batches = read_embedding(source, embedding, label_key=label_key, batch_key=batch_key)
+    keys = {"label_key": label_key, "batch_key": batch_key}
+    values, labels, batches = read_embedding(source, embedding, **keys)
+    baseline = None if before is None else read_embedding(source, before, **keys)[0]
     integrity.require(integrity.check(values, len(labels)))
     with errors.status(f"scoring {embedding} of {len(labels)} cells"):
-        scores, _ = metrics.score_with_intervals(values, labels, batches, seed=seed)
+        scores, _ = metrics.score_with_intervals(values, labels, batches, baseline=baseline, seed=seed)
     store.write_text(output, scores.assign(file=source.name, embedding=embedding).to_csv(index=False))
     _show(scores.to_dict("records"), ["metric", "group", "value", "low", "high", "note"], as_json=False)
 

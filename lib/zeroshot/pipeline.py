@@ -132,14 +132,18 @@ def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.A
     zeroshot.store.Artifact
         Holds ``checks`` (check, passed, detail), ``scores`` (metric, group, value, note, low, high) and
         ``subsamples`` (subsample, metric, value, cells), see
-        :func:`zeroshot.metrics.score_with_intervals`. If a check failed, no metric is computed, each
-        row's note says why, and there are no subsamples.
+        :func:`zeroshot.metrics.score_with_intervals`. Before integration means the model ``pca``. If a
+        check failed, no metric is computed, each row's note says why, and there are no subsamples.
     """
     values, probed = embedded.load("embedding"), embedded.load("checks")
+    batches = adata.obs["batch"].to_numpy()
+    several = adata.obs["batch"].nunique() > 1
+    baseline = embed(adata, "pca", seed=seed).load("embedding") if several else None
     inputs = {
         "data": adata.uns["dataset"]["content_hash"],
         # By content, so that a recomputed embedding with other bytes is scored again.
-        "embedding": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
+        "embedding": _content(values),
+        "baseline": None if baseline is None else _content(baseline),
         "probed": probed.to_dict("list"),
         "seed": seed,
         "code": dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"}),
@@ -155,7 +159,7 @@ def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.A
             scores = pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
             return {"checks": checks, "scores": scores.assign(low=np.nan, high=np.nan)}
         scores, subsamples = metrics.score_with_intervals(
-            values, adata.obs["cell_type"].to_numpy(), adata.obs["batch"].to_numpy(), seed=seed
+            values, adata.obs["cell_type"].to_numpy(), batches, baseline=baseline, seed=seed
         )
         return {"checks": checks, "scores": scores, "subsamples": subsamples}
 
@@ -166,7 +170,7 @@ def project(embedded: store.Artifact, *, seed: int = 0) -> np.ndarray:
     """(cells, 2) UMAP coordinates of a stored embedding."""
     values = embedded.load("embedding")
     inputs = {
-        "embedding": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
+        "embedding": _content(values),
         "seed": seed,
         "code": dependencies.code_hash({"zeroshot.embedding"}),
         "packages": _packages(),
@@ -175,6 +179,10 @@ def project(embedded: store.Artifact, *, seed: int = 0) -> np.ndarray:
         "umap", inputs, lambda: {"umap": embedding.project_umap(values, seed)}, policy()
     )
     return artifact.load("umap")
+
+
+def _content(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def policy() -> store.Policy:

@@ -1,23 +1,36 @@
 """Metrics of zero-shot embeddings: arrays in, floats out.
 
 `score` computes all of them, `score_with_intervals` says how sure they are; each is also a plain
-function. To add one, decorate a function with `metric` in annotation.py or integration.py: the scores table,
-the glossary and the contract tests pick it up.
+function. To add one, decorate a function with `metric` in annotation.py, classifiers.py or integration.py:
+the scores table, the glossary and the contract tests pick it up.
 """
 
 from .annotation import (
     ari,
     ari_label_free,
+    ari_leiden,
     asw_label,
     avg_bio,
     avg_bio_label_free,
     clisi,
+    isolated_labels,
     nmi,
     nmi_label_free,
+    nmi_leiden,
 )
-from .clustering import RESOLUTIONS, Sweep, louvain, sweep_resolutions
+from .classifiers import knn_accuracy, knn_macro_f1, linear_probe
+from .clustering import RESOLUTIONS, Sweep, leiden, louvain, sweep_resolutions
 from .controls import label_oracle
-from .integration import batch_integration_score, bras, graph_connectivity, ilisi, kbet, pcr
+from .integration import (
+    average_batch,
+    batch_integration_score,
+    bras,
+    graph_connectivity,
+    ilisi,
+    kbet,
+    pcr,
+    pcr_comparison,
+)
 from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
@@ -33,7 +46,9 @@ __all__ = [
     "Sweep",
     "ari",
     "ari_label_free",
+    "ari_leiden",
     "asw_label",
+    "average_batch",
     "avg_bio",
     "avg_bio_label_free",
     "batch_integration_score",
@@ -44,15 +59,22 @@ __all__ = [
     "half_width",
     "ilisi",
     "intervals",
+    "isolated_labels",
     "kbet",
+    "knn_accuracy",
+    "knn_macro_f1",
     "label_oracle",
+    "leiden",
+    "linear_probe",
     "louvain",
     "metric",
     "nearest_neighbors",
     "neighbor_graph",
     "nmi",
     "nmi_label_free",
+    "nmi_leiden",
     "pcr",
+    "pcr_comparison",
     "score",
     "score_subsamples",
     "score_with_intervals",

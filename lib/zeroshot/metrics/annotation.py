@@ -199,6 +199,79 @@ def ari_label_free(labels: np.ndarray, clusters_label_free: np.ndarray) -> float
     return ari(labels, clusters_label_free)
 
 
+@metric(group="annotation", label="NMI, Leiden", chance=0.0)
+def nmi_leiden(labels: np.ndarray, clusters_leiden: np.ndarray) -> float:
+    r"""Normalised mutual information of the labels and the Leiden clusters chosen with the labels.
+
+    .. math::
+
+        \mathrm{NMI} = \frac{2\, I(L; C)}{H(L) + H(C)}
+
+    Parameters
+    ----------
+    labels
+        (cells,).
+    clusters_leiden
+        (cells,), from the resolution among 0.1, 0.2 .. 2.0 with the highest NMI.
+
+    Returns
+    -------
+    float
+        Range 0 to 1, higher is better; shuffled labels give about 0.
+
+    Known failure
+    -------------
+    As `nmi`. What differs from it is the algorithm alone: where the two disagree, neither is to be trusted to
+    that digit.
+
+    Source
+    ------
+    Traag et al. 2019; scib_metrics.nmi_ari_cluster_labels_leiden, with the resolutions of scib's sweep.
+
+    Differs
+    -------
+    Exact neighbours and no edge weights, as for `nmi`; scib-metrics weights the edges.
+    """
+    return nmi(labels, clusters_leiden)
+
+
+@metric(group="annotation", label="ARI, Leiden", chance=0.0)
+def ari_leiden(labels: np.ndarray, clusters_leiden: np.ndarray) -> float:
+    r"""Adjusted Rand index of the labels and the Leiden clusters chosen with the labels.
+
+    .. math::
+
+        \mathrm{ARI} = \frac{\mathrm{RI} - E[\mathrm{RI}]}{1 - E[\mathrm{RI}]}
+
+    with RI the share of cell pairs on which labels and clusters agree.
+
+    Parameters
+    ----------
+    labels
+        (cells,).
+    clusters_leiden
+        (cells,), as for `nmi_leiden`: the resolution with the highest NMI, not the highest ARI.
+
+    Returns
+    -------
+    float
+        Range -0.5 to 1, higher is better; shuffled labels give about 0.
+
+    Known failure
+    -------------
+    As `ari`.
+
+    Source
+    ------
+    Traag et al. 2019; scib_metrics.nmi_ari_cluster_labels_leiden, with the resolutions of scib's sweep.
+
+    Differs
+    -------
+    Exact neighbours and no edge weights, as for `ari`; scib-metrics weights the edges.
+    """
+    return ari(labels, clusters_leiden)
+
+
 @metric(group="annotation", label="AvgBIO", worst=-1 / 6, chance=1 / 6)
 def avg_bio(asw_label: float, nmi: float, ari: float) -> float:
     r"""Mean of ASW, NMI and ARI, the paper's headline number.
@@ -306,3 +379,57 @@ def clisi(neighbors_90: Neighbors, labels: np.ndarray) -> float:
 
     require_two(labels, "label")
     return clisi_knn(as_scib(neighbors_90), np.asarray(labels))
+
+
+@metric(group="annotation", label="Isolated labels", chance=0.5)
+def isolated_labels(embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
+    r"""Average silhouette width of the labels found in the fewest batches, scaled to 0..1.
+
+    .. math::
+
+        \frac{1}{|I|}\sum_{l \in I} \frac{1}{n_l}\sum_{i \in l} \frac{1 + s_i}{2}, \qquad
+        I = \{\,l : B_l = \min\nolimits_k B_k\,\}
+
+    with :math:`s_i` the silhouette width of `asw_label` and :math:`B_l` the number of batches that hold l.
+
+    Parameters
+    ----------
+    embedding
+        (cells, dim), all dimensions, euclidean distance.
+    labels
+        (cells,), at least 2 distinct values.
+    batches
+        (cells,), at least 2 distinct values.
+
+    Returns
+    -------
+    float
+        Range 0 to 1, higher is better; shuffled labels give about 0.5.
+
+    Raises
+    ------
+    NotApplicable
+        If there is one batch or one label.
+
+    Known failure
+    -------------
+    One cell that strays into another batch makes a label common. If every batch holds every label, all are
+    "isolated" and this is ASW with labels of any size counted alike. An embedding that sets the batches
+    apart is rewarded: a label of one batch then lies far from all others.
+
+    Source
+    ------
+    Luecken et al. 2022; scib_metrics.isolated_labels 0.5.10, to which it agrees to 1e-4.
+
+    Differs
+    -------
+    From our own silhouette: the original compiles anew for every shape.
+    """
+    require_two(batches, "batch")
+    require_two(labels, "label")
+    codes = np.unique(labels, return_inverse=True)[1]
+    held = np.unique(np.column_stack([codes, np.unique(batches, return_inverse=True)[1]]), axis=0)
+    in_batches = np.bincount(held[:, 0])
+    widths = silhouette_widths(embedding, codes[None])[0]
+    isolated = np.flatnonzero(in_batches == in_batches.min())
+    return np.mean([(1 + widths[codes == label].mean()) / 2 for label in isolated])

@@ -213,6 +213,90 @@ def pcr(embedding: np.ndarray, batches: np.ndarray) -> float:
     return between / (scores**2).sum()
 
 
+@metric(group="integration", label="PCR comparison")
+def pcr_comparison(pcr: float, pcr_before: float) -> float:
+    r"""Share of the batches' variance that integration has removed: PCR before and after.
+
+    .. math::
+
+        \max\Big(0,\ \frac{\mathrm{PCR}_\mathrm{before} - \mathrm{PCR}}{\mathrm{PCR}_\mathrm{before}}\Big)
+
+    Parameters
+    ----------
+    pcr
+        The metric of this name, of the embedding.
+    pcr_before
+        The same of the cells before integration, as a rule of principal components of their log-normalised
+        counts.
+
+    Returns
+    -------
+    float
+        Range 0 to 1, higher is better; 0 also where the batches explain more than before.
+
+    Raises
+    ------
+    NotApplicable
+        If there is one batch, no embedding before integration was given, or batches explain nothing of it.
+
+    Known failure
+    -------------
+    A ratio: where the batches explained little to begin with, it is chance that decides between 0 and 1. All
+    that has become worse looks alike, at 0. It depends on what was taken for "before", so compare values with
+    the same. Noise scores best.
+
+    Source
+    ------
+    Luecken et al. 2022; theislab/scib, `pcr_comparison` with scale=True; scib_metrics.pcr_comparison 0.5.10.
+
+    Differs
+    -------
+    Over up to 50 principal components of each, as `pcr`; scib-metrics takes all of them.
+    """
+    if pcr_before <= 0:
+        raise NotApplicable("the batches explain nothing before integration")
+    return max(0.0, (pcr_before - pcr) / pcr_before)
+
+
+@metric(group="integration", label="Average Batch")
+def average_batch(batch_integration_score: float, pcr_comparison: float) -> float:
+    r"""Mean of the batch integration score and the PCR comparison.
+
+    .. math::
+
+        \frac{1}{2}\big(\mathrm{ASW}_\mathrm{label/batch} + \mathrm{PCR}_\mathrm{comparison}\big)
+
+    Parameters
+    ----------
+    batch_integration_score, pcr_comparison
+        The two metrics of these names.
+
+    Returns
+    -------
+    float
+        Range 0 to 1, higher is better; pure noise scores about 1.
+
+    Raises
+    ------
+    NotApplicable
+        If one of the two is not applicable.
+
+    Known failure
+    -------------
+    Both parts reward noise, so their mean does. The batch integration score seldom leaves 0.8 to 1 while the
+    PCR comparison fills 0 to 1, so it is the latter that ranks.
+
+    Source
+    ------
+    Kedzierska et al. 2025, Average Batch score.
+
+    Differs
+    -------
+    The authors' released code computes no such mean; "before" and the cut at 0 are those of scib.
+    """
+    return (batch_integration_score + pcr_comparison) / 2
+
+
 @metric(group="integration", label="iLISI")
 def ilisi(neighbors_90: Neighbors, batches: np.ndarray) -> float:
     r"""Integration LISI: how many batches a cell's neighbourhood holds, median over cells, scaled to 0..1.

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .clustering import Sweep, sweep_resolutions
+from .clustering import RESOLUTIONS, Sweep, agreement, leiden, sweep_resolutions
 from .neighbors import nearest_neighbors, neighbor_graph
 from .registry import METRICS, NotApplicable
 
 # Benchmarker of scib-metrics 0.5.10: 15 neighbours for graphs, 50 for kBET, 90 for LISI, itself included.
+# Label transfer takes 16: the cell itself and 15 others.
 MOST_NEIGHBORS = 90
 # A silhouette needs two labels and a label with two cells.
 MIN_CELLS = 3
@@ -23,6 +24,7 @@ def score(
     labels: np.ndarray,
     batches: np.ndarray | None = None,
     *,
+    baseline: np.ndarray | None = None,
     seed: int = 0,
     names: Iterable[str] | None = None,
 ) -> pd.DataFrame:
@@ -39,8 +41,11 @@ def score(
         (cells,) cell types, at least 2 distinct values, none missing.
     batches
         (cells,) sequencing batches, none missing; None if the data has none.
+    baseline
+        (cells, dim) the same cells before integration, finite, dense, as a rule principal components of the
+        log-normalised counts; None leaves out the metrics that compare with it.
     seed
-        Seed of Louvain and of the order of ties among neighbours.
+        Seed of Louvain, of Leiden and of the order of ties among neighbours.
     names
         Metrics to compute; all by default.
 
@@ -58,12 +63,16 @@ def score(
     """
     wanted = _known_names(METRICS if names is None else names)
     embedding, labels, batches = _validated(embedding, labels, batches)
-    shared = _Shared(embedding, labels, batches, seed)
+    if baseline is not None:
+        baseline = _matrix(baseline, "baseline")
+        if len(baseline) != len(embedding):
+            raise ValueError(f"baseline has {len(baseline)} rows for {len(embedding)} cells.")
+    shared = _Shared(embedding, labels, batches, seed, baseline)
     rows = []
     for name in (name for name in METRICS if name in wanted):
         metric = METRICS[name]
         try:
-            if metric.group == "integration":
+            if metric.group == "integration" or "batches" in metric.arguments:
                 shared.require_batches()
             value, note = shared[name], "; ".join(shared.notes(name))
         except NotApplicable as reason:
@@ -96,13 +105,21 @@ def cluster_sweep(embedding: np.ndarray, labels: np.ndarray, *, seed: int = 0) -
 class _Shared:
     """Everything a metric can ask for by the name of a parameter, computed when first asked for."""
 
-    def __init__(self, embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray | None, seed: int):
+    def __init__(
+        self,
+        embedding: np.ndarray,
+        labels: np.ndarray,
+        batches: np.ndarray | None,
+        seed: int,
+        baseline: np.ndarray | None = None,
+    ):
         self.order = _order(embedding, seed)
         self.seed = seed
         self._values: dict[str, Any] = {
             "embedding": embedding[self.order],
             "labels": labels[self.order],
             "batches": None if batches is None else batches[self.order],
+            "baseline": None if baseline is None else baseline[self.order],
         }
         self._notes: dict[str, str] = {}
 
@@ -134,7 +151,7 @@ class _Shared:
         return list(dict.fromkeys(found))
 
     def require_batches(self) -> None:
-        """Refuse integration metrics where there is nothing to integrate."""
+        """Refuse metrics that need batches where there are none to compare."""
         if self["batches"] is None:
             raise NotApplicable("no batches given")
         if len(np.unique(self["batches"])) < 2:
@@ -176,16 +193,32 @@ def _picked(shared: _Shared, name: str, position: int) -> np.ndarray:
     return sweep.clusters[position]
 
 
+def _clusters_leiden(shared: _Shared) -> np.ndarray:
+    clusters = leiden(shared["graph"], seed=shared.seed)
+    position = int(np.argmax(agreement(clusters, shared["labels"])))
+    shared.note("clusters_leiden", f"resolution {RESOLUTIONS[position]}")
+    return clusters[position]
+
+
+def _pcr_before(shared: _Shared) -> float:
+    if shared["baseline"] is None:
+        raise NotApplicable("no embedding before integration was given")
+    return float(METRICS["pcr"].function(shared["baseline"], shared["batches"]))
+
+
 INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "neighbors": lambda shared: nearest_neighbors(
         shared["embedding"], min(MOST_NEIGHBORS, len(shared["embedding"]))
     ),
+    "neighbors_16": _neighbors(16),
     "neighbors_50": _neighbors(50),
     "neighbors_90": _neighbors(90),
     "graph": _graph,
     "sweep": _sweep,
     "clusters": _clusters,
     "clusters_label_free": _clusters_label_free,
+    "clusters_leiden": _clusters_leiden,
+    "pcr_before": _pcr_before,
 }
 
 
@@ -213,23 +246,29 @@ def _validated(
     embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Checked inputs; labels and batches become integer codes, which all metrics read alike."""
-    embedding = np.asarray(embedding)
-    if embedding.ndim != 2 or embedding.dtype.kind not in "fiu" or embedding.shape[1] == 0:
-        raise ValueError(
-            f"embedding must be a dense numeric (cells, dim) array, got {embedding.dtype} {embedding.shape}; "
-            "call .toarray() on a sparse matrix."
-        )
+    embedding = _matrix(embedding, "embedding")
     if len(embedding) < MIN_CELLS:
         raise ValueError(f"At least {MIN_CELLS} cells are needed, got {len(embedding)}.")
-    broken = np.flatnonzero(~np.isfinite(embedding).all(axis=1))
-    if len(broken):
-        raise ValueError(
-            f"embedding has NaN or infinite values in {len(broken)} cells, first in row {broken[0]}."
-        )
     labels = _codes(labels, "labels", len(embedding))
     if labels.max() == 0:
         raise ValueError("labels holds one distinct value; a score needs at least 2 cell types.")
     return embedding, labels, None if batches is None else _codes(batches, "batches", len(embedding))
+
+
+def _matrix(values: np.ndarray, what: str) -> np.ndarray:
+    """Dense and finite, one row per cell."""
+    values = np.asarray(values)
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or values.shape[1] == 0:
+        raise ValueError(
+            f"{what} must be a dense numeric (cells, dim) array, got {values.dtype} {values.shape}; "
+            "call .toarray() on a sparse matrix."
+        )
+    broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"{what} has NaN or infinite values in {len(broken)} cells, first in row {broken[0]}."
+        )
+    return values
 
 
 def _codes(values: np.ndarray, what: str, cells: int) -> np.ndarray:

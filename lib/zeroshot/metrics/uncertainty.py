@@ -22,6 +22,7 @@ def score_with_intervals(
     labels: np.ndarray,
     batches: np.ndarray | None = None,
     *,
+    baseline: np.ndarray | None = None,
     seed: int = 0,
     names: Iterable[str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -29,7 +30,7 @@ def score_with_intervals(
 
     Parameters
     ----------
-    embedding, labels, batches, seed, names
+    embedding, labels, batches, baseline, seed, names
         As for :func:`zeroshot.metrics.score`; the seed also draws the subsamples.
 
     Returns
@@ -39,10 +40,10 @@ def score_with_intervals(
     """
     labels = np.asarray(labels)
     batches = None if batches is None else np.asarray(batches)
-    names = None if names is None else list(names)
-    scores = score(embedding, labels, batches, seed=seed, names=names)
+    options = {"seed": seed, "names": None if names is None else list(names)}
+    scores = score(embedding, labels, batches, baseline=baseline, **options)
     rows = stratified_subsamples(labels, seed=seed)
-    subsamples = score_subsamples(embedding, labels, batches, rows, seed=seed, names=names)
+    subsamples = score_subsamples(embedding, labels, batches, rows, baseline=baseline, **options)
     return intervals(scores, subsamples, len(labels)), subsamples
 
 
@@ -94,6 +95,7 @@ def score_subsamples(
     batches: np.ndarray | None,
     rows: np.ndarray,
     *,
+    baseline: np.ndarray | None = None,
     seed: int = 0,
     names: Iterable[str] | None = None,
 ) -> pd.DataFrame:
@@ -101,7 +103,7 @@ def score_subsamples(
 
     Parameters
     ----------
-    embedding, labels, batches, seed, names
+    embedding, labels, batches, baseline, seed, names
         As for :func:`zeroshot.metrics.score`.
     rows
         (subsamples, subsampled cells), see :func:`stratified_subsamples`.
@@ -113,8 +115,9 @@ def score_subsamples(
     """
     tables = []
     for number, chosen in enumerate(rows):
-        of_chosen = None if batches is None else batches[chosen]
-        scores = score(embedding[chosen], labels[chosen], of_chosen, seed=seed, names=names)
+        given = {"batches": batches, "baseline": baseline}
+        given = {name: None if values is None else values[chosen] for name, values in given.items()}
+        scores = score(embedding[chosen], labels[chosen], **given, seed=seed, names=names)
         tables.append(scores.assign(subsample=number, cells=len(chosen)))
     return pd.concat(tables, ignore_index=True)[["subsample", "metric", "value", "cells"]]
 
