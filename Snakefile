@@ -80,6 +80,7 @@ rule scores:
     output:
         f"{BUILD}/scores.csv",
         f"{BUILD}/subsamples.csv",
+        f"{BUILD}/costs.csv",
     localrule: True
     message:
         "scores of the study"

@@ -295,7 +295,11 @@ def test_stamp_escapes_what_it_shows(project, atlas):
 
 def test_scores_are_collected_from_pages(project, atlas, counted, tmp_path):
     made = [page(tmp_path, atlas, "random", "standard"), page(tmp_path, atlas, "pca", subset=240)]
-    table, subsamples = results.collect("mine", [path for path, _ in made])
+    found = results.collect("mine", [path for path, _ in made])
+    table, subsamples = found.scores, found.subsamples
+    assert list(found.costs.columns) == results.COST_COLUMNS
+    assert list(found.costs["model"]) == ["pca", "random"] and set(found.costs["n_cells"]) == {240}
+    assert (found.costs["seconds"] > 0).all() and (found.costs["peak_memory_mb"] > 10).all()
     assert list(table.columns) == results.COLUMNS
     assert list(subsamples.columns) == results.SUBSAMPLE_COLUMNS
     assert len(subsamples) == 2 * 2 * metrics.uncertainty.REPEATS
@@ -324,9 +328,12 @@ def test_scores_gone_from_the_store_are_an_error(project, atlas, counted, tmp_pa
 def test_scores_survive_the_file(project, atlas, counted, tmp_path):
     paths.study("mine").mkdir(parents=True)
     files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca", subset=240)[0]]
-    outputs = [str(paths.study("mine") / name) for name in ("scores.csv", "subsamples.csv")]
+    outputs = [str(paths.study("mine") / f"{name}.csv") for name in ("scores", "subsamples", "costs")]
     assert results.main(["mine", *outputs, *map(str, files)]) == 0
-    loaded, (collected, parts) = results.load("mine"), results.collect("mine", files)
+    loaded, found = results.load("mine"), results.collect("mine", files)
+    collected, parts = found.scores, found.subsamples
+    costs = results.load_costs("mine")
+    assert list(costs["seconds"]) == list(found.costs["seconds"]) and "method" in costs
     read = results.load_subsamples("mine")
     assert list(read.columns) == [*results.SUBSAMPLE_COLUMNS, "method"]
     assert (read["value"] == parts["value"]).all()
@@ -338,7 +345,9 @@ def test_scores_survive_the_file(project, atlas, counted, tmp_path):
 
 
 def test_no_pages_give_an_empty_table(project):
-    table, subsamples = results.collect("mine", [])
+    found = results.collect("mine", [])
+    table, subsamples = found.scores, found.subsamples
+    assert found.costs.empty and list(found.costs.columns) == results.COST_COLUMNS
     assert table.empty and list(table.columns) == results.COLUMNS
     assert subsamples.empty and list(subsamples.columns) == results.SUBSAMPLE_COLUMNS
     paths.study("mine").mkdir(parents=True)

@@ -156,5 +156,28 @@ def test_pairs_without_scores_are_left_out():
         results.differences(scores, subsamples, "avg_bio", reference="scVI")
 
 
+def test_winners_and_who_is_tied_with_them():
+    tables = [compared("avg_bio", ours, 0.5) for ours in (0.6, 0.501)]
+    names = ["clear", "close"]
+    scores, subsamples = (
+        pd.concat([table.assign(dataset=name) for table, name in zip(of, names, strict=True)])
+        for of in zip(*tables, strict=True)
+    )
+    noise = scores.assign(method="random", model="random", value=0.9)
+    table = results.winners(pd.concat([scores, noise]), subsamples, "avg_bio")
+    assert table.to_dict("list") == {
+        "dataset": ["clear", "close", "close"],
+        "method": ["PCA", "PCA", "HVG"],
+        "value": [0.6, 0.501, 0.5],
+        "place": ["best", "best", "tied with the best"],
+    }
+    assert results.winners(scores.assign(value=np.nan), subsamples, "avg_bio").empty
+
+
+def test_lowest_wins_where_lower_is_better():
+    table = results.winners(*compared("pcr", 0.6, 0.5), "pcr")
+    assert table["method"].tolist() == ["HVG"] and table["place"].tolist() == ["best"]
+
+
 def test_ten_tenths_as_the_paper():
     assert (uncertainty.REPEATS, uncertainty.FRACTION) == (10, 0.1)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,31 @@ COLUMNS = [
     "subset", "n_cells", "seed", "seen_in_pretraining", "artifact",
 ]  # fmt: skip
 SUBSAMPLE_COLUMNS = ["dataset", "model", "recipe", "metric", "subsample", "value", "cells"]
+COST_COLUMNS = ["dataset", "model", "recipe", "n_cells", "seconds", "peak_memory_mb", "device"]
 
 
-def collect(study: str, pages: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Gather the scores that executed run pages name in their stamps.
+@dataclass(frozen=True)
+class Tables:
+    """What a study's run pages hold.
+
+    Attributes
+    ----------
+    scores
+        Columns :data:`COLUMNS`, sorted by data set, model, recipe and the order of the metrics.
+    subsamples
+        The same scores on subsamples of the cells, columns :data:`SUBSAMPLE_COLUMNS`, sorted alike.
+    costs
+        What each embedding took, columns :data:`COST_COLUMNS`: wall-clock seconds, and the largest
+        resident memory of the process while it was computed, in MiB.
+    """
+
+    scores: pd.DataFrame
+    subsamples: pd.DataFrame
+    costs: pd.DataFrame
+
+
+def collect(study: str, pages: Iterable[Path]) -> Tables:
+    """Gather the scores that executed run pages name in their stamps, and what they cost.
 
     Parameters
     ----------
@@ -26,21 +48,17 @@ def collect(study: str, pages: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFra
     pages
         Executed run notebooks.
 
-    Returns
-    -------
-    scores : pandas.DataFrame
-        Columns :data:`COLUMNS`, sorted by data set, model, recipe and the order of the metrics.
-    subsamples : pandas.DataFrame
-        The same scores on subsamples of the cells, columns :data:`SUBSAMPLE_COLUMNS`, sorted alike.
-
     Raises
     ------
     LookupError
         If a page names scores that are not in the store any more.
     """
     tables = [_of_page(study, page) for page in pages]
-    scores = _stacked([scores for scores, _ in tables], COLUMNS)
-    return scores, _stacked([subsamples for _, subsamples in tables], SUBSAMPLE_COLUMNS)
+    return Tables(
+        _stacked([of_page.scores for of_page in tables], COLUMNS),
+        _stacked([of_page.subsamples for of_page in tables], SUBSAMPLE_COLUMNS),
+        _stacked([of_page.costs for of_page in tables], COST_COLUMNS),
+    )
 
 
 def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
@@ -51,9 +69,10 @@ def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     return table.sort_values(["dataset", "model", "recipe"], kind="stable", ignore_index=True)[columns]
 
 
-def _of_page(study: str, page: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _of_page(study: str, page: Path) -> Tables:
     made = stamp.read(page)
-    key = next(artifact["key"] for artifact in made["artifacts"] if artifact["stage"] == "scores")
+    artifacts = {artifact["stage"]: artifact for artifact in made["artifacts"]}
+    key = artifacts["scores"]["key"]
     stored = store.Artifact(paths.artifacts() / "scores" / key, reused=True)
     if not stored.path.is_dir():
         raise LookupError(
@@ -77,7 +96,9 @@ def _of_page(study: str, page: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     # An embedding that failed the integrity gate has none.
     subsamples = stored.load("subsamples").assign(**run) if "subsamples" in stored else pd.DataFrame()
-    return scores, subsamples
+    cost = {name: artifacts["embedding"][name] for name in ("seconds", "peak_memory_mb")}
+    costs = pd.DataFrame([{**run, "n_cells": made["n_cells"], **cost, "device": made["device"]}])
+    return Tables(scores, subsamples, costs)
 
 
 def load(study: str) -> pd.DataFrame:
@@ -112,6 +133,22 @@ def load_subsamples(study: str) -> pd.DataFrame:
         If the study has not been run.
     """
     return _read(study, "subsamples.csv", {})
+
+
+def load_costs(study: str) -> pd.DataFrame:
+    """What each embedding of a study took, read from ``build/studies/<study>/costs.csv``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns :data:`COST_COLUMNS` and ``method``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study has not been run.
+    """
+    return _read(study, "costs.csv", {})
 
 
 def _read(study: str, name: str, types: dict[str, type]) -> pd.DataFrame:
@@ -204,10 +241,44 @@ def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.Da
     return table.loc[order.index].rename_axis(columns=None)
 
 
+def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The best method on each data set, and those that cannot be told from it; controls are left out.
+
+    Parameters
+    ----------
+    scores, subsamples
+        As :func:`load` and :func:`load_subsamples` return them.
+    metric
+        Name of a metric.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, method, value and place: "best", or "tied with the best" as
+        :func:`differences` compares them. Data sets without a score are left out.
+    """
+    kinds = {model: catalog.model(model).kind for model in scores["model"].unique()}
+    candidates = scores[
+        scores["metric"].eq(metric) & scores["value"].notna() & scores["model"].map(kinds).ne("control")
+    ]
+    tables = []
+    for dataset, rows in candidates.groupby("dataset", sort=False):
+        ordered = rows.sort_values("value", ascending=not metrics.METRICS[metric].higher_is_better)
+        best = ordered["method"].iloc[0]
+        compared = differences(rows, subsamples[subsamples["dataset"] == dataset], metric, best)
+        tied = set(compared.loc[compared["verdict"] == "tie", "method"])
+        places = {best: "best"} | dict.fromkeys(tied, "tied with the best")
+        found = ordered[ordered["method"].isin(places)]
+        tables.append(found[["dataset", "method", "value"]].assign(place=found["method"].map(places)))
+    columns = ["dataset", "method", "value", "place"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
 def main(arguments: list[str]) -> int:
-    """``python -m zeroshot.results STUDY SCORES SUBSAMPLES PAGE…``: write the scores of executed pages."""
-    study, *outputs = arguments[:3]
-    for output, table in zip(outputs, collect(study, map(Path, arguments[3:])), strict=True):
+    """``python -m zeroshot.results STUDY SCORES SUBSAMPLES COSTS PAGE…``: write what executed pages hold."""
+    study, *outputs = arguments[:4]
+    found = collect(study, map(Path, arguments[4:]))
+    for output, table in zip(outputs, (found.scores, found.subsamples, found.costs), strict=True):
         store.write_text(Path(output), table.to_csv(index=False))
     return 0
 
