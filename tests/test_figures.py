@@ -105,6 +105,14 @@ def compared():
     )
 
 
+def places():
+    won = pd.DataFrame(
+        [("PCA", "one", "best"), ("Harmony", "one", "tied with the best"), ("PCA", "two", "best")],
+        columns=["method", "dataset", "place"],
+    )
+    return figures.draw_places(scores(), dict.fromkeys(METRICS, won), METRICS)
+
+
 DRAWN = {
     "draw_published": lambda: figures.draw_published(compared()),
     "draw_umaps": lambda: figures.draw_umaps({"PCA": np.eye(60, 2), "scVI": np.ones((60, 2))}, obs(), "toy"),
@@ -116,6 +124,7 @@ DRAWN = {
     ),
     "draw_umap": lambda: umap(obs()),
     "draw_differences": lambda: figures.draw_differences(differences(), "AvgBIO minus that of HVG"),
+    "draw_places": lambda: places(),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),
     "draw_composition": lambda: figures.draw_composition(obs(), "toy"),
     "draw_depth": lambda: figures.draw_depth({"one": obs(), "two": obs(n_batches=3)}),
@@ -232,8 +241,8 @@ def test_scores_panels_methods_and_medians():
     assert [found[x] for x in sorted(found, reverse=True)] == [0, 1, 2]
     assert len({line.get_marker() for line in points(axis)}) == 2  # one per data set
     assert {line.get_color() for line in points(axis)} == {
-        figures.KIND_COLOURS["baseline"],
-        figures.KIND_COLOURS["control"],
+        figures.scores.KIND_COLOURS["baseline"],
+        figures.scores.KIND_COLOURS["control"],
     }
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
     assert entries == ["one", "two", "baseline", "control", "median of random"]
@@ -258,7 +267,7 @@ def test_ties_stand_out_from_differences():
     assert methods(axis) == ["PCA", "random"] and axis.get_xlabel() == "AvgBIO minus that of HVG"
     tied = [line for line in points(axis) if line.get_markerfacecolor() == "white"]
     assert [line.get_xdata()[0] for line in tied] == [-0.01]
-    assert tied[0].get_color() == figures.TIE_COLOUR and len(points(axis)) == 4
+    assert tied[0].get_color() == figures.scores.TIE_COLOUR and len(points(axis)) == 4
     assert intervals(axis)[0] == pytest.approx((-0.35, -0.25))
 
 
@@ -283,6 +292,18 @@ def test_scores_of_many_data_sets():
     figure = figures.draw_scores_by_method(table, {"avg_bio": "AvgBIO"})
     assert len(figure.axes) == 1 and len(figure.legends[0].get_texts()) == 28
     pixels(figure)
+
+
+def test_places_are_marked_in_their_cells():
+    axis = places().axes[0]
+    shown = [text.get_text() for text in axis.texts]
+    assert shown == ["0.80 ●", "0.84 ●", "0.60 ○", "0.64", "0.30", "0.34"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["PCA", "Harmony", "random"]
+    table = scores()
+    table.loc[table["dataset"].eq("two"), "value"] = np.nan
+    won = pd.DataFrame({"method": ["PCA"], "dataset": ["one"], "place": ["best"]})
+    drawn = figures.draw_places(table, {"avg_bio": won}, {"avg_bio": "AvgBIO"}).axes[0]
+    assert [text.get_text() for text in drawn.texts] == ["0.80 ●", "0.60", "0.30"]  # none where no score is
 
 
 # -- composition and depth

@@ -1,0 +1,24 @@
+"""One ``draw_<what>`` per figure: tidy table in, matplotlib Figure out.
+
+Colours are the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so
+that it reads the same on a light and a dark page.
+"""
+
+from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
+from .reconstruction import draw_bins, draw_joint, draw_rank_correlations, draw_reconstruction_errors
+from .scores import draw_differences, draw_places, draw_published, draw_scores_by_method
+
+__all__ = [
+    "draw_bins",
+    "draw_composition",
+    "draw_depth",
+    "draw_differences",
+    "draw_joint",
+    "draw_places",
+    "draw_published",
+    "draw_rank_correlations",
+    "draw_reconstruction_errors",
+    "draw_scores_by_method",
+    "draw_umap",
+    "draw_umaps",
+]

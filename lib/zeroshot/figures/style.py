@@ -1,0 +1,15 @@
+"""What all figures share: an opaque white ground and colour-blind-safe colours."""
+
+import seaborn as sns
+
+
+def group_colours(n_colours: int) -> list:
+    """Colours for groups: colour-blind-safe for up to ten, evenly spaced hues for more."""
+    return sns.color_palette("colorblind" if n_colours <= 10 else "husl", n_colours)
+
+
+def set_style() -> None:
+    """Set seaborn's style, whatever the reader's own settings are."""
+    sns.set_theme(
+        context="notebook", style="whitegrid", rc={"figure.facecolor": "white", "savefig.facecolor": "white"}
+    )
