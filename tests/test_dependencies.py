@@ -134,7 +134,17 @@ def test_hash_of_scores_changes_with_a_source_they_need(package, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["figures/scores", "cli", "study", "book", "models/baselines", "embedding", "results", "data/load", "store"],
+    [
+        "figures/scores",
+        "cli",
+        "study",
+        "book",
+        "models/baselines",
+        "embedding",
+        "results",
+        "data/load",
+        "store",
+    ],
 )
 def test_hash_of_scores_does_not_change_with_another_source(package, name):
     before = dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"})

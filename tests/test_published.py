@@ -52,7 +52,7 @@ RUN = {
 def publish(home):
     """Replace the file by the given changes of one number and read it."""
 
-    def write(*changes: dict) -> tuple[published.PublishedNumber, ...]:
+    def write(*changes: dict) -> tuple[catalog.PublishedNumber, ...]:
         entries = {f"number-{place}": NUMBER | change for place, change in enumerate(changes)}
         (home / "data" / "published.yml").write_text(yaml.safe_dump(entries, sort_keys=False))
         return published.load()

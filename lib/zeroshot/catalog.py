@@ -225,6 +225,49 @@ class StudyCard(Card):
         return names
 
 
+# The statistic of a number over several data sets.
+MEDIAN_OVER_DATASETS = "median over data sets"
+
+
+class PublishedNumber(Card):
+    """One number of ``data/published.yml``, and the conditions under which it was computed.
+
+    What is not in a registry of this project (a data set, a model, a metric) has a title instead.
+    """
+
+    value: float = Field(allow_inf_nan=False)
+    dataset: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    dataset_title: str | None = None
+    over: tuple[str, ...] = ()  # data sets of a median
+    model: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    model_title: str | None = None
+    recipe: str
+    metric: str = Field(pattern=r"^[a-z]+(_[a-z]+)*$")
+    metric_title: str | None = None
+    statistic: Literal[
+        "value", "median over data sets", "mean over positions", "mean over cells", "std over cells",
+        "lowest over cells", "lower quartile over cells", "median over cells", "upper quartile over cells",
+        "highest over cells",
+    ]  # fmt: skip
+    cells: str  # on which the number was computed
+    batch_key: str | None = None
+    tolerance: float = Field(gt=0, allow_inf_nan=False)
+    source: str  # key in book/references.bib
+    where: str  # in the source
+    caveat: str | None = None
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets that the number needs."""
+        return self.over or (self.dataset,)
+
+    @model_validator(mode="after")
+    def _median_says_over_what(self) -> "PublishedNumber":
+        if bool(self.over) != (self.statistic == MEDIAN_OVER_DATASETS):
+            raise ValueError(f"`over` goes with `statistic: {MEDIAN_OVER_DATASETS}`, and with nothing else")
+        return self
+
+
 AnyCard = TypeVar("AnyCard", bound=Card)
 
 

@@ -1,11 +1,9 @@
 """The ledger of published numbers: what others printed, beside what this build computed."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
 
 from zeroshot import catalog, models, reconstruction, store
 from zeroshot.metrics import METRICS
@@ -34,72 +32,10 @@ _OVER_CELLS = {
     "75%": "upper quartile over cells",
     "max": "highest over cells",
 }
-_MEDIAN = "median over data sets"
 _OUR_BATCH_KEY = "batch"  # of every prepared data set
 
 
-class PublishedNumber(catalog.Card):
-    """One number of ``data/published.yml``, and the conditions under which it was computed.
-
-    What is not in a registry of this project (a data set, a model, a metric) has a title instead.
-    """
-
-    value: float = Field(allow_inf_nan=False)
-    dataset: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-    dataset_title: str | None = None
-    over: tuple[str, ...] = ()  # data sets of a median
-    model: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-    model_title: str | None = None
-    recipe: str
-    metric: str = Field(pattern=r"^[a-z]+(_[a-z]+)*$")
-    metric_title: str | None = None
-    statistic: Literal[
-        "value", "median over data sets", "mean over positions", "mean over cells", "std over cells",
-        "lowest over cells", "lower quartile over cells", "median over cells", "upper quartile over cells",
-        "highest over cells",
-    ]  # fmt: skip
-    cells: str  # on which the number was computed
-    batch_key: str | None = None
-    tolerance: float = Field(gt=0, allow_inf_nan=False)
-    source: str  # key in book/references.bib
-    where: str  # in the source
-    caveat: str | None = None
-
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """The data sets that the number needs."""
-        return self.over or (self.dataset,)
-
-    @model_validator(mode="after")
-    def _median_says_over_what(self) -> "PublishedNumber":
-        if bool(self.over) != (self.statistic == _MEDIAN):
-            raise ValueError(f"`over` goes with `statistic: {_MEDIAN}`, and with nothing else")
-        return self
-
-    @model_validator(mode="after")
-    def _what_is_in_no_registry_has_a_title(self) -> "PublishedNumber":
-        known = {
-            "dataset": catalog.datasets(),
-            "model": catalog.models(),
-            "metric": {*METRICS, *RECONSTRUCTED},
-        }
-        for field, names in known.items():
-            registered = getattr(self, field) in names
-            if registered == (getattr(self, f"{field}_title") is not None):
-                raise ValueError(
-                    f"{field} {getattr(self, field)!r} is a registered name: leave out `{field}_title`"
-                    if registered
-                    else f"{field} {getattr(self, field)!r} is not a registered name: correct it, "
-                    f"or say in `{field}_title` what it is"
-                )
-        for name in self.over:
-            catalog.dataset(name)
-        if self.model_title is None:
-            catalog.find(catalog.model(self.model).recipes, self.recipe, f"recipe of {self.model}")
-        return self
-
-
-def load() -> tuple[PublishedNumber, ...]:
+def load() -> tuple[catalog.PublishedNumber, ...]:
     """All published numbers, in the order of the file.
 
     Raises
@@ -107,7 +43,36 @@ def load() -> tuple[PublishedNumber, ...]:
     zeroshot.catalog.CatalogError
         If the file is not valid, with the entry and the field in the message.
     """
-    return tuple(catalog.read("published", PublishedNumber).values())
+    numbers = tuple(catalog.read("published", catalog.PublishedNumber).values())
+    for number in numbers:
+        try:
+            _require_registered_or_titled(number)
+        except catalog.CatalogError as error:
+            raise catalog.CatalogError(f"data/published.yml: entry {number.name!r}: {error}") from error
+    return numbers
+
+
+def _require_registered_or_titled(number: catalog.PublishedNumber) -> None:
+    """What is in a registry goes by its name there, all else has a title."""
+    known = {
+        "dataset": catalog.datasets(),
+        "model": catalog.models(),
+        "metric": {*METRICS, *RECONSTRUCTED},
+    }
+    for field, names in known.items():
+        value, titled = getattr(number, field), getattr(number, f"{field}_title") is not None
+        if (value in names) and titled:
+            raise catalog.CatalogError(f"{field} {value!r} is a registered name: leave out `{field}_title`")
+        if (value not in names) and not titled:
+            raise catalog.CatalogError(
+                f"{field} {value!r} is not a registered name: correct it, "
+                f"or say in `{field}_title` what it is"
+            )
+    for name in number.over:
+        catalog.dataset(name)
+    if number.model_title is None:
+        recipes = catalog.model(number.model).recipes
+        catalog.find(recipes, number.recipe, f"recipe of {number.model}")
 
 
 def ledger(scores: pd.DataFrame, reconstructions: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -156,7 +121,7 @@ def ledger(scores: pd.DataFrame, reconstructions: pd.DataFrame | None = None) ->
     return pd.DataFrame(rows, columns=COLUMNS).astype({"ours": float, "difference": float})
 
 
-def _ours(number: PublishedNumber, measured: pd.DataFrame) -> tuple[float, str]:
+def _ours(number: catalog.PublishedNumber, measured: pd.DataFrame) -> tuple[float, str]:
     """Our value and "", or NaN and what is missing for one."""
     reasons = [*_without_metric(number), *_without_run(number, measured)]
     if reasons:
@@ -179,7 +144,7 @@ def _ours(number: PublishedNumber, measured: pd.DataFrame) -> tuple[float, str]:
     return float(rows["value"].median()), ""
 
 
-def _without_metric(number: PublishedNumber) -> Iterable[str]:
+def _without_metric(number: catalog.PublishedNumber) -> Iterable[str]:
     reads_batches = number.metric in METRICS and "batches" in METRICS[number.metric].arguments
     if number.metric_title is not None:
         yield "no metric of ours computes it"
@@ -187,7 +152,7 @@ def _without_metric(number: PublishedNumber) -> Iterable[str]:
         yield f"computed on other batches ({number.batch_key})"
 
 
-def _without_run(number: PublishedNumber, measured: pd.DataFrame) -> Iterable[str]:
+def _without_run(number: catalog.PublishedNumber, measured: pd.DataFrame) -> Iterable[str]:
     absent = [name for name in number.datasets if name not in set(measured["dataset"])]
     if absent:
         one = len(number.datasets) == 1
