@@ -21,6 +21,12 @@ from typing import Any
 
 from zeroshot import catalog, data, dependencies, models, notebooks, paths, pipeline, store
 
+# Files of the project that chapters show through a module.
+_READ_BY = {
+    "zeroshot.published": "data/published.yml",
+    "zeroshot.cross_check": "data/references/scib.json",
+}
+
 
 class StudyError(RuntimeError):
     """A study cannot be run, or one of its pages failed."""
@@ -318,14 +324,13 @@ def _chapter(study: catalog.StudyCard, name: str) -> Page:
     cards += [catalog.split_reference(reference)[0] for reference in study.models]
     takes_study = "study" in notebooks.declared_parameters(notebook)
     modules = dependencies.modules_of_notebook(notebook)
-    ledger = {"published numbers": _hash_of_registry("published")} if "zeroshot.published" in modules else {}
     return Page(
         path=f"notebooks/{name}",
         notebook=name,
         parameters={"study": study.name} if takes_study else {},
         inputs=_inputs(name, set())
         | ({"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]} if takes_study else {})
-        | ledger,
+        | {file: _hash_of_file(file) for module, file in _READ_BY.items() if module in modules},
         reads_scores="zeroshot.results" in modules,
     )
 
@@ -346,8 +351,8 @@ def _hashes_of_weights(card: catalog.ModelCard, recipe: str) -> dict[str, str]:
     return dict(checkpoint.hashes) if checkpoint else {}
 
 
-def _hash_of_registry(name: str) -> str:
-    return hashlib.sha256(paths.catalog(name).read_bytes()).hexdigest()[:20]
+def _hash_of_file(name: str) -> str:
+    return hashlib.sha256((paths.home() / name).read_bytes()).hexdigest()[:20]
 
 
 def _hash_of(card: catalog.Card) -> str:
