@@ -19,7 +19,18 @@ from zeroshot import catalog, cli, metrics
 from zeroshot.data import simulate_atlas
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-COMMANDS = ["datasets", "models", "studies", "weights", "embed", "evaluate", "run", "book", "notebook"]
+COMMANDS = [
+    "datasets",
+    "models",
+    "studies",
+    "weights",
+    "embed",
+    "evaluate",
+    "run",
+    "keep",
+    "book",
+    "notebook",
+]
 
 
 @pytest.fixture

@@ -344,6 +344,22 @@ def test_scores_survive_the_file(project, atlas, counted, tmp_path):
     assert (loaded["note"] == "").all() and list(loaded["subset"]) == ["240", "240", "all", "all"]
 
 
+def test_kept_scores_are_sorted_and_rounded(project, atlas, counted, tmp_path):
+    files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca")[0]]
+    outputs = [str(paths.study("mine") / f"{name}.csv") for name in ("scores", "subsamples", "costs")]
+    results.main(["mine", *outputs, *map(str, files)])
+    kept = results.keep("mine")
+    assert kept == project / "data" / "scores" / "mine.csv"
+    table = pd.read_csv(kept)
+    assert list(table.columns) == results.KEPT_COLUMNS
+    assert list(table["model"]) == ["pca", "pca", "random", "random"]
+    expected = results.load("mine")
+    assert table["value"].to_numpy() == pytest.approx(expected["value"].to_numpy(), abs=1e-6)
+    assert kept.read_text().splitlines()[1].split(",")[6].count(".") == 1
+    first = kept.read_bytes()
+    assert results.keep("mine").read_bytes() == first
+
+
 def test_no_pages_give_an_empty_table(project):
     found = results.collect("mine", [])
     table, subsamples = found.scores, found.subsamples

@@ -198,6 +198,15 @@ def run(
 
 
 @app.command()
+def keep(study: Annotated[str, typer.Argument(help="Name of a study that has been run.")]) -> None:
+    """Write a study's scores to data/scores, for a commit: a changed number is a visible diff."""
+    from zeroshot import results
+
+    catalog.study(study)
+    print(results.keep(study))
+
+
+@app.command()
 def book(
     study: Annotated[str, typer.Argument(help="Name of a study.")] = "default",
     cores: Cores = ALL_CORES,

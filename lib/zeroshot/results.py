@@ -15,6 +15,11 @@ COLUMNS = [
     "subset", "n_cells", "seed", "seen_in_pretraining", "artifact",
 ]  # fmt: skip
 SUBSAMPLE_COLUMNS = ["dataset", "model", "recipe", "metric", "subsample", "value", "cells"]
+# Of the file that is committed: what a score is, not what the run said besides.
+KEPT_COLUMNS = [
+    "study", "dataset", "model", "recipe", "metric", "subset", "value", "low", "high", "n_cells", "seed",
+    "seen_in_pretraining", "artifact",
+]  # fmt: skip
 COST_COLUMNS = ["dataset", "model", "recipe", "n_cells", "seconds", "peak_memory_mb", "device"]
 
 
@@ -227,6 +232,28 @@ def differences(
         )
     columns = ["dataset", "method", "model", "difference", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def keep(study: str) -> Path:
+    """Write the scores of a study to ``data/scores/<study>.csv``, which git follows.
+
+    Columns :data:`KEPT_COLUMNS`, sorted, six digits: a number that changes is a line of the diff, rounding on
+    another machine is not.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study has not been run.
+    """
+    scores = load(study)[KEPT_COLUMNS].sort_values(KEPT_COLUMNS[:6], kind="stable")
+    path = paths.home() / "data" / "scores" / f"{study}.csv"
+    store.write_text(path, scores.to_csv(index=False, float_format="%.6f"))
+    return path
 
 
 def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.DataFrame:
