@@ -235,7 +235,7 @@ def nmi_leiden(labels: np.ndarray, clusters_leiden: np.ndarray) -> float:
     return nmi(labels, clusters_leiden)
 
 
-@metric(group="annotation", label="ARI, Leiden", chance=0.0)
+@metric(group="annotation", label="ARI, Leiden", worst=-0.5, chance=0.0)
 def ari_leiden(labels: np.ndarray, clusters_leiden: np.ndarray) -> float:
     r"""Adjusted Rand index of the labels and the Leiden clusters chosen with the labels.
 
