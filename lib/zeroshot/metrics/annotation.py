@@ -85,7 +85,7 @@ def nmi(labels: np.ndarray, clusters: np.ndarray) -> float:
     return normalized_mutual_info_score(labels, clusters)
 
 
-@metric(group="annotation", label="ARI", chance=0.0)
+@metric(group="annotation", label="ARI", worst=-0.5, chance=0.0)
 def ari(labels: np.ndarray, clusters: np.ndarray) -> float:
     r"""Adjusted Rand index of the labels and the Louvain clusters chosen with the labels.
 
@@ -162,7 +162,7 @@ def nmi_label_free(labels: np.ndarray, clusters_label_free: np.ndarray) -> float
     return nmi(labels, clusters_label_free)
 
 
-@metric(group="annotation", label="ARI, label-free", chance=0.0)
+@metric(group="annotation", label="ARI, label-free", worst=-0.5, chance=0.0)
 def ari_label_free(labels: np.ndarray, clusters_label_free: np.ndarray) -> float:
     r"""Adjusted Rand index of the labels and Louvain clusters chosen without the labels.
 
