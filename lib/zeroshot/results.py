@@ -202,7 +202,9 @@ def differences(
         If the reference was not scored.
     """
     whole = scores[scores["metric"] == metric].set_index(["dataset", "method"])
-    parts = subsamples[subsamples["metric"] == metric].set_index(["dataset", "method", "subsample"])
+    parts = (
+        subsamples[subsamples["metric"] == metric].set_index(["dataset", "method", "subsample"]).sort_index()
+    )
     if reference not in whole.index.get_level_values("method"):
         known = ", ".join(sorted(whole.index.get_level_values("method").unique()))
         raise LookupError(f"no method is called {reference!r} in these scores; there are {known}")

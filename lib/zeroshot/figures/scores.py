@@ -116,14 +116,14 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
     order = list(first.groupby("method")["value"].median().sort_values(ascending=False).index)
     datasets = list(scores["dataset"].unique())
     figure, axes = plt.subplots(
-        1,
         len(labels),
-        figsize=(0.95 * len(datasets) * len(labels) + 3.4, 0.42 * len(order) + 2.2),
-        sharey=True,
+        1,
+        figsize=(0.85 * len(datasets) + 3.4, (0.36 * len(order) + 0.6) * len(labels) + 1.4),
+        sharex=True,
         layout="constrained",
         squeeze=False,
     )
-    for axis, (metric, label) in zip(axes[0], labels.items(), strict=True):
+    for axis, (metric, label) in zip(axes[:, 0], labels.items(), strict=True):
         table = scores[scores["metric"] == metric].pivot(index="method", columns="dataset", values="value")
         table = table.reindex(index=order, columns=datasets)
         places = winners[metric].set_index(["method", "dataset"])["place"].to_dict()
@@ -137,6 +137,7 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
             annot_kws={"fontsize": 9}, ax=axis,
         )  # fmt: skip
         axis.set(title=label, xlabel="", ylabel="")
+        axis.grid(False)
         axis.tick_params(axis="x", rotation=60)
     return figure
 
