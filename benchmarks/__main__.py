@@ -7,7 +7,9 @@ import sys
 
 # In the order in which they run; each is imported only when it does.
 NAMES = [
-    name for name in ("metrics", "tokenizers", "embedding") if importlib.util.find_spec(f"benchmarks.{name}")
+    name
+    for name in ("metrics", "intervals", "tokenizers", "embedding")
+    if importlib.util.find_spec(f"benchmarks.{name}")
 ]
 
 
