@@ -262,8 +262,8 @@ def benchmarks_page() -> str:
     """Measurements that were kept of ``make bench``, each with the machine and the commit it was made on."""
     sections = [
         "# Benchmarks",
-        "Speed and memory beside the reference implementations, as ratios within one run: absolute times say "
-        "more about a machine than about code. `make bench` measures them anew.",
+        "Measured once and kept; `make bench` measures anew. Speed and memory stand beside the reference "
+        "implementations, as ratios within one run: absolute times say more about a machine than about code.",
     ]
     for file in _measurements():
         kept = json.loads(file.read_text())
