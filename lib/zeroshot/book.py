@@ -1,6 +1,5 @@
 """Stage the site of a study and render it with Jupyter Book."""
 
-import hashlib
 import html
 import json
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import catalog, metrics, paths, results, stamp, store, study
+from zeroshot import catalog, dependencies, metrics, paths, results, stamp, store, study
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
@@ -33,7 +32,7 @@ def plan(name: str) -> str:
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
     sources += _measurements()
     sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
-    hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest()[:20] for path in sources}
+    hashes = {str(path): dependencies.file_hash(path) for path in sources}
     file = paths.build() / "site-plan.json"
     content = {"study": name, "sources": hashes, "packages": store.versions()}
     store.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -51,7 +51,12 @@ def code_hash(modules: set[str] | frozenset[str]) -> str:
 
 def source_hashes(modules: set[str]) -> dict[str, str]:
     """SHA-256 of the source file of each module."""
-    return {module: hashlib.sha256(_file(module).read_bytes()).hexdigest()[:20] for module in sorted(modules)}
+    return {module: file_hash(_file(module)) for module in sorted(modules)}
+
+
+def file_hash(path: Path) -> str:
+    """First 20 digits of a file's SHA-256: enough to tell that it has changed."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
 
 
 @cache

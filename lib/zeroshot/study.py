@@ -330,7 +330,11 @@ def _chapter(study: catalog.StudyCard, name: str) -> Page:
         parameters={"study": study.name} if takes_study else {},
         inputs=_inputs(name, set())
         | ({"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]} if takes_study else {})
-        | {file: _hash_of_file(file) for module, file in _READ_BY.items() if module in modules},
+        | {
+            file: dependencies.file_hash(paths.home() / file)
+            for module, file in _READ_BY.items()
+            if module in modules
+        },
         reads_scores="zeroshot.results" in modules,
     )
 
@@ -340,7 +344,7 @@ def _inputs(notebook: str, modules: set[str]) -> dict[str, Any]:
     path = paths.notebooks() / f"{notebook}.ipynb"
     needed = dependencies.modules_of_notebook(path) | dependencies.closure(modules)
     return {
-        "notebook": hashlib.sha256(path.read_bytes()).hexdigest()[:20],
+        "notebook": dependencies.file_hash(path),
         "modules": dependencies.source_hashes(needed),
         "packages": store.versions(),
     }
@@ -349,10 +353,6 @@ def _inputs(notebook: str, modules: set[str]) -> dict[str, Any]:
 def _hashes_of_weights(card: catalog.ModelCard, recipe: str) -> dict[str, str]:
     checkpoint = models.find_checkpoint(card, recipe, None)  # on this machine: see _reason_against
     return dict(checkpoint.hashes) if checkpoint else {}
-
-
-def _hash_of_file(name: str) -> str:
-    return hashlib.sha256((paths.home() / name).read_bytes()).hexdigest()[:20]
 
 
 def _hash_of(card: catalog.Card) -> str:

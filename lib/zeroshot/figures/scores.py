@@ -54,7 +54,7 @@ def draw_scores_by_method(
             level = values.loc[values["model"] == control, "value"].median()
             if np.isfinite(level):
                 axis.axvline(level, color="#949494", linestyle=style, linewidth=1.2, zorder=0)
-        _draw_points(axis, values, "value", order, datasets, colours)
+        _draw_points(axis, values, "value", _seen(values), order, datasets, colours)
         for row, method in enumerate(order):
             median = values.loc[values["method"] == method, "value"].median()
             if np.isfinite(median):
@@ -66,6 +66,9 @@ def draw_scores_by_method(
         for control, style in CONTROL_LINES.items()
         if (scores["model"] == control).any()
     ]
+    if _seen(scores).any():
+        hollow = {"marker": "o", "linestyle": "", "color": "#444444", "markerfacecolor": "white"}
+        lines.insert(0, plt.Line2D([], [], **hollow, label="seen in pretraining, at least partly"))
     _draw_legend(figure, scores, order, datasets, lines)
     return figure
 
@@ -87,10 +90,10 @@ def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
     figure, axis = plt.subplots(figsize=(7.2, 0.42 * len(order) + 2.4), layout="constrained")
     axis.axvline(0, color="#444444", linewidth=1.2, zorder=0)
     ties = differences["verdict"].eq("tie")
-    shown = differences.assign(hollow=ties)
     colours = _colours_of_methods(differences)
-    _draw_points(axis, shown[~ties], "difference", order, datasets, colours)
-    _draw_points(axis, shown[ties], "difference", order, datasets, dict.fromkeys(order, TIE_COLOUR))
+    for hollow, of_method in ((False, colours), (True, dict.fromkeys(order, TIE_COLOUR))):
+        points = differences[ties == hollow]
+        _draw_points(axis, points, "difference", ties[points.index], order, datasets, of_method)
     axis.set(xlabel=label)
     tie = plt.Line2D([], [], marker="o", linestyle="", color=TIE_COLOUR, markerfacecolor="white", label="tie")
     _draw_legend(figure, differences, order, datasets, [tie])
@@ -177,23 +180,23 @@ def _draw_points(
     axis: plt.Axes,
     table: pd.DataFrame,
     column: str,
+    hollow: pd.Series,
     order: list[str],
     datasets: list[str],
     colours: dict[str, str],
 ) -> None:
     """A row per method; in it a point per data set with its interval, each at a height of its own."""
-    for point in table.to_dict("records"):
+    for point, empty in zip(table.to_dict("records"), hollow, strict=True):
         shift = (datasets.index(point["dataset"]) + 0.5) / len(datasets) - 0.5
         height = order.index(point["method"]) + 0.6 * shift
         colour = colours[point["method"]]
         axis.plot([point["low"], point["high"]], [height, height], color=colour, linewidth=1, alpha=0.7)
-        hollow = point.get("hollow", point.get("seen_in_pretraining") in ("seen", "partly"))
         axis.plot(
             point[column],
             height,
             marker=_marker(datasets, point["dataset"]),
             color=colour,
-            markerfacecolor="white" if hollow else colour,
+            markerfacecolor="white" if empty else colour,
             markersize=6,
             linestyle="",
         )
@@ -214,14 +217,11 @@ def _draw_legend(
     handles += [
         plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind], label=kind) for kind in kinds
     ]
-    if "seen_in_pretraining" in table and table["seen_in_pretraining"].isin(["seen", "partly"]).any():
-        handles.append(
-            plt.Line2D(
-                [], [], marker="o", linestyle="", color="#444444", markerfacecolor="white",
-                label="seen in pretraining, at least partly",
-            )
-        )  # fmt: skip
     figure.legend(handles=[*handles, *others], loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+
+
+def _seen(scores: pd.DataFrame) -> pd.Series:
+    return scores["seen_in_pretraining"].isin(["seen", "partly"])
 
 
 def _colours_of_methods(table: pd.DataFrame) -> dict[str, str]:
