@@ -53,6 +53,12 @@ def scores(**changed):
     )
 
 
+def on_umap():
+    """Scores of UMAP coordinates, a little above those of the embedding."""
+    table = scores()
+    return table.assign(on_umap=table["value"] + 0.1)
+
+
 def differences():
     """PCA better on both sets, the random control worse on one and tied on the other."""
     rows = [
@@ -125,6 +131,7 @@ DRAWN = {
     "draw_umap": lambda: umap(obs()),
     "draw_differences": lambda: figures.draw_differences(differences(), "AvgBIO minus that of HVG"),
     "draw_places": lambda: places(),
+    "draw_scores_on_umap": lambda: figures.draw_scores_on_umap(on_umap(), METRICS),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),
     "draw_composition": lambda: figures.draw_composition(obs(), "toy"),
     "draw_depth": lambda: figures.draw_depth({"one": obs(), "two": obs(n_batches=3)}),
@@ -260,6 +267,15 @@ def test_points_of_data_seen_in_pretraining_are_hollow():
     assert "seen in pretraining, at least partly" in [
         text.get_text() for text in figure.legends[0].get_texts()
     ]
+
+
+def test_scores_on_umap_stand_above_the_line_where_they_are_higher():
+    axis, _ = figures.draw_scores_on_umap(on_umap(), METRICS).axes
+    points = [line.get_xydata()[0] for line in axis.lines if line.get_linestyle() == "None"]
+    assert len(points) == 6 and all(y == pytest.approx(x + 0.1) for x, y in points)
+    missing = on_umap().assign(on_umap=np.nan)
+    axis, _ = figures.draw_scores_on_umap(missing, METRICS).axes
+    assert not [line for line in axis.lines if line.get_linestyle() == "None"]
 
 
 def test_ties_stand_out_from_differences():

@@ -93,7 +93,9 @@ def test_each_step_is_computed_once_and_kept(project, atlas, counted):
     assert scored.reused and scored.key == scores.key
     assert (pipeline.project(again) == drawn).all()
     assert counted == {"embed": 2, "score": 1, "project_umap": 1}  # one of the two was this test's own
-    assert list(scored.load("scores").columns) == ["metric", "group", "value", "note", "low", "high"]
+    assert list(scored.load("scores").columns) == [
+        "metric", "group", "value", "note", "low", "high", "seeds", "seed_sd",
+    ]  # fmt: skip
     assert list(scored.load("subsamples").columns) == ["subsample", "metric", "value", "cells"]
     assert scored.load("checks")["passed"].all()
 
@@ -158,6 +160,49 @@ def test_scores_follow_the_bytes_of_the_embedding(project, atlas, counted):
     # The same values under another key are not scored again.
     copied = store.load_or_compute("embedding", {"copy": 1}, lambda: contents(a.load("embedding")))
     assert pipeline.score(atlas, copied).reused
+
+
+def test_other_seeds_are_scored_where_they_matter(project, atlas, monkeypatch):
+    real = metrics.score
+    quick = ["asw_label", "pcr"]
+    monkeypatch.setattr(metrics, "score", lambda *args, **options: real(*args, **options, names=quick))
+    intervals = metrics.score_with_intervals
+    monkeypatch.setattr(
+        metrics, "score_with_intervals", lambda *args, **options: intervals(*args, **options, names=quick)
+    )
+    scored = pipeline.score(atlas, pipeline.embed(atlas, "random"))
+    found = pipeline.score_other_seeds(atlas, scored, "random", seeds=3)
+    others, table = found.load("other_seeds"), found.load("scores")
+    assert list(others["seed"]) == [1, 1, 2, 2] and list(others["metric"]) == quick * 2
+    again = pipeline.score(atlas, pipeline.embed(atlas, "random", seed=1)).load("scores")
+    assert others.loc[others["seed"] == 1, "value"].tolist() == pytest.approx(
+        again["value"].tolist(), abs=1e-6
+    )
+    together = [scored.load("scores")["value"][0], *others.loc[others["metric"] == "asw_label", "value"]]
+    assert table["seed_sd"][0] == pytest.approx(np.std(together, ddof=1))
+    assert table["value"].equals(scored.load("scores")["value"])
+    assert pipeline.score_other_seeds(atlas, scored, "random", seeds=1) is None
+    pca = pipeline.score(atlas, pipeline.embed(atlas, "pca"))
+    assert pipeline.score_other_seeds(atlas, pca, "pca", seeds=3) is None
+
+
+def test_a_seed_that_fails_the_gate_leaves_no_interval(project, atlas, counted, monkeypatch):
+    scored = pipeline.score(atlas, pipeline.embed(atlas, "random"))
+    broken = embedding.Embedded(np.zeros((atlas.n_obs, 3), np.float32))
+    monkeypatch.setattr(embedding, "run", lambda *_, **__: broken)
+    found = pipeline.score_other_seeds(atlas, scored, "random", seeds=2)
+    assert found.load("other_seeds")["value"].isna().all()
+    table = found.load("scores")
+    assert table[["low", "high"]].isna().all().all() and table["value"].notna().any()
+
+
+def test_umap_coordinates_are_scored_as_an_embedding(project, atlas, counted):
+    embedded = pipeline.embed(atlas, "pca")
+    found = pipeline.score_umap(atlas, embedded)
+    labels, batches = (atlas.obs[name].to_numpy() for name in ("cell_type", "batch"))
+    expected = metrics.score(pipeline.project(embedded), labels, batches, names=pipeline.ON_UMAP)
+    pd.testing.assert_frame_equal(found.load("scores").fillna({"note": ""}), expected)
+    assert pipeline.score_umap(atlas, embedded).reused and counted["project_umap"] == 1
 
 
 def test_label_oracle_is_made_from_the_labels(project, atlas):

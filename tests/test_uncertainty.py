@@ -59,6 +59,33 @@ def test_no_half_width_without_a_spread(values, subsampled):
     assert np.isnan(metrics.half_width(np.array(values), subsampled, 100))
 
 
+def test_seeds_widen_the_interval_by_hand():
+    values = np.array([0.4, 0.5, 0.6])
+    of_cells, of_seeds = 10 / 90 * 0.01, 0.05**2
+    freedom = (of_cells + of_seeds) ** 2 / (of_cells**2 / 2 + of_seeds**2 / 4)
+    expected = stats.t.ppf(0.975, freedom) * np.sqrt(of_cells + of_seeds)
+    assert metrics.half_width(values, 10, 100, [(0.05, 5)]) == pytest.approx(expected)
+    same_everywhere = np.full(3, 0.5)
+    assert metrics.half_width(same_everywhere, 10, 100, [(0.05, 5)]) == pytest.approx(
+        stats.t.ppf(0.975, 4) * 0.05
+    )
+    assert metrics.half_width(same_everywhere, 10, 100) == 0
+    assert np.isnan(metrics.half_width(values, 10, 100, [(np.nan, 5)]))
+
+
+def test_intervals_with_seeds_hold_the_mean_over_seeds_as_often_as_they_say():
+    """Level of a seed and noise of cells, both Gaussian; three seeds, the first one's score is reported."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(600):
+        seeds = 0.5 + 0.02 * rng.normal(size=3)
+        cells = rng.normal(seeds[0], 0.3, size=1000)
+        parts = np.array([cells[rng.choice(1000, 100, replace=False)].mean() for _ in range(10)])
+        deviation = np.std(seeds + rng.normal(0, 0.3 / np.sqrt(1000), 3), ddof=1)
+        held.append(abs(cells.mean() - 0.5) <= metrics.half_width(parts, 100, 1000, [(deviation, 3)]))
+    assert 0.92 <= np.mean(held) <= 0.995
+
+
 def test_intervals_of_a_mean_hold_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(0)
     labels = np.zeros(400)
@@ -107,6 +134,23 @@ def test_what_does_not_apply_has_no_interval():
     assert row[["value", "low", "high"]].isna().all() and row["note"] == "not applicable: no batches given"
 
 
+def test_scores_under_other_seeds_are_in_the_interval():
+    embedding, labels, batches = cells()
+    scores, parts = metrics.score_with_intervals(embedding, labels, batches, names=["asw_label", "pcr"])
+    assert (scores["seeds"] == 1).all() and scores["seed_sd"].isna().all()
+    first = scores["value"].to_numpy()
+    others = pd.DataFrame(
+        [(seed, *row) for seed in (1, 2) for row in zip(scores["metric"], first + 0.03 * seed, strict=True)],
+        columns=["seed", "metric", "value"],
+    )
+    wider = metrics.intervals(scores, parts, len(labels), others)
+    assert (wider["seeds"] == 3).all() and wider["seed_sd"].to_numpy() == pytest.approx([0.03, 0.03])
+    assert (wider["value"] == scores["value"]).all()
+    assert (wider["high"] - wider["low"] > scores["high"] - scores["low"]).all()
+    broken = others.assign(value=others["value"].where(others["seed"] == 1))
+    assert metrics.intervals(scores, parts, len(labels), broken)[["low", "high"]].isna().all().all()
+
+
 # -- differences
 
 
@@ -115,8 +159,8 @@ def compared(metric, ours, theirs, spread=0.01):
     noise = np.random.default_rng(0).normal(size=10)
     rows = {"HVG": (theirs, 0.0), "PCA": (ours, spread)}
     scores = pd.DataFrame(
-        [("toy", name, name.lower(), metric, value, 1000) for name, (value, _) in rows.items()],
-        columns=["dataset", "method", "model", "metric", "value", "n_cells"],
+        [("toy", name, name.lower(), metric, value, 1000, 1, np.nan) for name, (value, _) in rows.items()],
+        columns=["dataset", "method", "model", "metric", "value", "n_cells", "seeds", "seed_sd"],
     )
     subsamples = pd.DataFrame(
         [
@@ -146,6 +190,13 @@ def test_differences_are_paired():
     table = results.differences(*compared("avg_bio", 0.6, 0.5), "avg_bio")
     alone = metrics.half_width(np.random.default_rng(0).normal(size=10), 100, 1000)
     assert table["high"].iloc[0] - table["difference"].iloc[0] < 0.05 * alone
+
+
+def test_what_varies_with_the_seed_makes_a_tie():
+    scores, subsamples = compared("avg_bio", 0.6, 0.5)
+    assert results.differences(scores, subsamples, "avg_bio")["verdict"].tolist() == ["better"]
+    varied = scores.assign(seeds=3, seed_sd=[0.0, 0.05])
+    assert results.differences(varied, subsamples, "avg_bio")["verdict"].tolist() == ["tie"]
 
 
 def test_pairs_without_scores_are_left_out():

@@ -176,6 +176,7 @@ class ModelCard(Card):
     uses: tuple[Literal["batch", "label"], ...] = ()
     min_batches: int = Field(default=1, ge=1)
     trained_on_target: bool
+    seeded: bool = False  # another seed gives another embedding
     recipe: str
     recipes: Annotated[Mapping[str, Recipe], _read_only, _as_dict]
     version: int = 1
@@ -212,6 +213,7 @@ class StudyCard(Card):
     models: tuple[str, ...]
     chapters: tuple[str, ...]
     seed: int = 0
+    seeds: int = Field(default=3, ge=1)  # under how many a model is scored whose embedding depends on it
     subset: int | None = Field(default=None, gt=1)
     reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
     precision: Literal["float32", "bfloat16", "float16"] = "float32"

@@ -20,6 +20,9 @@ from zeroshot import (
     store,
 )
 
+# Scored on UMAP coordinates as well, as the published version of the paper does.
+ON_UMAP = ("avg_bio", "asw_label", "batch_integration_score")
+
 
 def embed(
     adata: AnnData,
@@ -130,40 +133,120 @@ def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.A
     Returns
     -------
     zeroshot.store.Artifact
-        Holds ``checks`` (check, passed, detail), ``scores`` (metric, group, value, note, low, high) and
-        ``subsamples`` (subsample, metric, value, cells), see
+        Holds ``checks`` (check, passed, detail), ``scores`` (metric, group, value, note, low, high, seeds,
+        seed_sd) and ``subsamples`` (subsample, metric, value, cells), see
         :func:`zeroshot.metrics.score_with_intervals`. Before integration means the model ``pca``. If a
         check failed, no metric is computed, each row's note says why, and there are no subsamples.
     """
-    values, probed = embedded.load("embedding"), embedded.load("checks")
-    batches = adata.obs["batch"].to_numpy()
+    cells = _cells_to_score(adata, seed)
+    # By content, so that a recomputed embedding with other bytes is scored again.
+    inputs = _what_decides_scores(adata, cells, seed) | {
+        "embedding": _content(embedded.load("embedding")),
+        "probed": embedded.load("checks").to_dict("list"),
+    }
+
+    def compute() -> dict[str, pd.DataFrame]:
+        checks, reason = _gate(embedded, adata.n_obs)
+        if reason is not None:
+            scores = _no_scores(reason).assign(low=np.nan, high=np.nan, seeds=1, seed_sd=np.nan)
+            return {"checks": checks, "scores": scores}
+        scores, subsamples = metrics.score_with_intervals(embedded.load("embedding"), **cells, seed=seed)
+        return {"checks": checks, "scores": scores, "subsamples": subsamples}
+
+    return store.load_or_compute("scores", inputs, compute, policy())
+
+
+def score_other_seeds(
+    adata: AnnData,
+    scored: store.Artifact,
+    model: str,
+    recipe: str | None = None,
+    *,
+    seeds: int,
+    seed: int = 0,
+    precision: embedding.Precision = "float32",
+) -> store.Artifact | None:
+    """Embed and score under further seeds with a model whose embedding depends on its seed.
+
+    Parameters
+    ----------
+    adata, model, recipe, seed, precision
+        As for :func:`embed`; the cells, subsamples and clusterings stay those of ``seed``.
+    scored
+        What :func:`score` returned for ``seed``.
+    seeds
+        How many in all: ``seed`` and those that follow it.
+
+    Returns
+    -------
+    zeroshot.store.Artifact or None
+        Holds ``scores`` as :func:`score` does, with the spread over seeds in their intervals, and
+        ``other_seeds`` (seed, metric, value), where values are NaN under a seed whose embedding fails the
+        integrity gate. None for a model that does not depend on a seed, for one seed, and where nothing was
+        scored under the first.
+    """
+    if not catalog.model(model).seeded or seeds < 2 or "subsamples" not in scored:
+        return None
+    others = {
+        other: embed(adata, model, recipe, seed=other, precision=precision)
+        for other in range(seed + 1, seed + seeds)
+    }
+    cells = _cells_to_score(adata, seed)
+    inputs = _what_decides_scores(adata, cells, seed) | {
+        "scores": scored.key,
+        "embeddings": {
+            str(other): _content(embedded.load("embedding")) for other, embedded in others.items()
+        },
+    }
+
+    def compute() -> dict[str, pd.DataFrame]:
+        tables = []
+        for other, embedded in others.items():
+            _, reason = _gate(embedded, adata.n_obs)
+            values = embedded.load("embedding")
+            scores = metrics.score(values, **cells, seed=seed) if reason is None else _no_scores(reason)
+            tables.append(scores.assign(seed=other))
+        found = pd.concat(tables, ignore_index=True)[["seed", "metric", "value"]]
+        first, parts = scored.load("scores"), scored.load("subsamples")
+        return {"other_seeds": found, "scores": metrics.intervals(first, parts, adata.n_obs, found)}
+
+    return store.load_or_compute("other-seeds", inputs, compute, policy())
+
+
+def _cells_to_score(adata: AnnData, seed: int) -> dict[str, np.ndarray | None]:
+    """What a score needs besides the embedding: labels, batches, and the cells before integration."""
     several = adata.obs["batch"].nunique() > 1
-    baseline = embed(adata, "pca", seed=seed).load("embedding") if several else None
-    inputs = {
+    return {
+        "labels": adata.obs["cell_type"].to_numpy(),
+        "batches": adata.obs["batch"].to_numpy(),
+        "baseline": embed(adata, "pca", seed=seed).load("embedding") if several else None,
+    }
+
+
+def _what_decides_scores(adata: AnnData, cells: dict[str, np.ndarray | None], seed: int) -> dict[str, Any]:
+    """Everything that scores depend on, apart from the embedding."""
+    return {
         "data": adata.uns["dataset"]["content_hash"],
-        # By content, so that a recomputed embedding with other bytes is scored again.
-        "embedding": _content(values),
-        "baseline": None if baseline is None else _content(baseline),
-        "probed": probed.to_dict("list"),
+        "baseline": None if cells["baseline"] is None else _content(cells["baseline"]),
         "seed": seed,
         "code": dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"}),
         "packages": _packages(),
     }
 
-    def compute() -> dict[str, pd.DataFrame]:
-        checks = integrity.check(values, adata.n_obs, probed)
-        try:
-            integrity.require(checks)
-        except integrity.IntegrityError as error:
-            rows = [(metric.name, metric.group, np.nan, str(error)) for metric in metrics.METRICS.values()]
-            scores = pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
-            return {"checks": checks, "scores": scores.assign(low=np.nan, high=np.nan)}
-        scores, subsamples = metrics.score_with_intervals(
-            values, adata.obs["cell_type"].to_numpy(), batches, baseline=baseline, seed=seed
-        )
-        return {"checks": checks, "scores": scores, "subsamples": subsamples}
 
-    return store.load_or_compute("scores", inputs, compute, policy())
+def _gate(embedded: store.Artifact, n_cells: int) -> tuple[pd.DataFrame, str | None]:
+    """The integrity checks of an embedding, and why it must not be scored; None if it may."""
+    checks = integrity.check(embedded.load("embedding"), n_cells, embedded.load("checks"))
+    try:
+        integrity.require(checks)
+    except integrity.IntegrityError as error:
+        return checks, str(error)
+    return checks, None
+
+
+def _no_scores(reason: str) -> pd.DataFrame:
+    rows = [(metric.name, metric.group, np.nan, reason) for metric in metrics.METRICS.values()]
+    return pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
 
 
 def project(embedded: store.Artifact, *, seed: int = 0) -> np.ndarray:
@@ -179,6 +262,31 @@ def project(embedded: store.Artifact, *, seed: int = 0) -> np.ndarray:
         "umap", inputs, lambda: {"umap": embedding.project_umap(values, seed)}, policy()
     )
     return artifact.load("umap")
+
+
+def score_umap(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.Artifact:
+    """Score the UMAP coordinates of an embedding, as if they were one.
+
+    Returns
+    -------
+    zeroshot.store.Artifact
+        Holds ``scores`` (metric, group, value, note) of the metrics in :data:`ON_UMAP`.
+    """
+    coordinates = project(embedded, seed=seed)
+    labels, batches = (adata.obs[column].to_numpy() for column in ("cell_type", "batch"))
+    inputs = {
+        "data": adata.uns["dataset"]["content_hash"],
+        "umap": _content(coordinates),
+        "metrics": ON_UMAP,
+        "seed": seed,
+        "code": dependencies.code_hash({"zeroshot.metrics"}),
+        "packages": _packages(),
+    }
+
+    def compute() -> dict[str, pd.DataFrame]:
+        return {"scores": metrics.score(coordinates, labels, batches, seed=seed, names=ON_UMAP)}
+
+    return store.load_or_compute("umap-scores", inputs, compute, policy())
 
 
 def _content(values: np.ndarray) -> str:

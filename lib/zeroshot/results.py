@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,13 @@ from zeroshot import catalog, metrics, paths, stamp, store
 
 COLUMNS = [
     "study", "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
-    "subset", "n_cells", "seed", "seen_in_pretraining", "artifact",
+    "subset", "n_cells", "seed", "seeds", "seed_sd", "seen_in_pretraining", "artifact",
 ]  # fmt: skip
 SUBSAMPLE_COLUMNS = ["dataset", "model", "recipe", "metric", "subsample", "value", "cells"]
 # Of the file that is committed: what a score is, not what the run said besides.
 KEPT_COLUMNS = [
     "study", "dataset", "model", "recipe", "metric", "subset", "value", "low", "high", "n_cells", "seed",
-    "seen_in_pretraining", "artifact",
+    "seeds", "seed_sd", "seen_in_pretraining", "artifact",
 ]  # fmt: skip
 # Our metrics that a Benchmarker of scib-metrics computes too, and how its tables call them. Its KBET is
 # another one, computed per label.
@@ -92,33 +93,39 @@ def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 def _of_page(study: str, page: Path) -> Tables:
     made = stamp.read(page)
     artifacts = {artifact["stage"]: artifact for artifact in made["artifacts"]}
-    key = artifacts["scores"]["key"]
-    stored = store.Artifact(paths.artifacts() / "scores" / key, reused=True)
-    if not stored.path.is_dir():
-        raise LookupError(
-            f"{page.name} names scores {key}, which are not in {paths.artifacts()}. "
-            "Delete the page and run the study again."
-        )
+    stored = _stored(page, artifacts["scores"])
+    by_seed = _stored(page, artifacts["other-seeds"]) if "other-seeds" in artifacts else None
     parameters = made["parameters"]
     run = {
         "dataset": parameters["dataset"],
         "model": parameters["model"],
         "recipe": parameters["recipe"] or catalog.model(parameters["model"]).recipe,
     }
-    scores = stored.load("scores").assign(
+    final = (by_seed or stored).load("scores")  # with the spread over seeds, where there is one
+    scores = final.assign(
         study=study,
         **run,
         subset=parameters["subset"] or "all",
         n_cells=made["n_cells"],
         seed=parameters["seed"],
         seen_in_pretraining=catalog.seen_in_pretraining(run["model"], run["dataset"]),
-        artifact=key,
+        artifact=stored.key,
     )
     # An embedding that failed the integrity gate has none.
     subsamples = stored.load("subsamples").assign(**run) if "subsamples" in stored else pd.DataFrame()
     cost = {name: artifacts["embedding"][name] for name in ("seconds", "peak_memory_mb")}
     costs = pd.DataFrame([{**run, "n_cells": made["n_cells"], **cost, "device": made["device"]}])
     return Tables(scores, subsamples, costs)
+
+
+def _stored(page: Path, artifact: dict[str, Any]) -> store.Artifact:
+    stored = store.Artifact(paths.artifacts() / artifact["stage"] / artifact["key"], reused=True)
+    if not stored.path.is_dir():
+        raise LookupError(
+            f"{page.name} names {artifact['stage']} {artifact['key']}, which are not in {paths.artifacts()}. "
+            "Delete the page and run the study again."
+        )
+    return stored
 
 
 def load(study: str) -> pd.DataFrame:
@@ -178,7 +185,7 @@ def _read(study: str, name: str, types: dict[str, type]) -> pd.DataFrame:
     table = pd.read_csv(
         path,
         keep_default_na=False,
-        na_values={column: [""] for column in ("value", "low", "high")},
+        na_values={column: [""] for column in ("value", "low", "high", "seed_sd")},
         dtype=types,
         float_precision="round_trip",
     )
@@ -192,7 +199,8 @@ def differences(
     """How far each method is from a reference on each data set, and whether that is more than chance.
 
     Both are scored on the same subsamples and the differences are paired, so what makes a subsample easy
-    or hard for both cancels out.
+    or hard for both cancels out. Where a method's embedding depends on its seed, how much its score varies
+    over seeds is part of the interval.
 
     Parameters
     ----------
@@ -231,8 +239,10 @@ def differences(
             continue
         first, second = (parts.loc[run] for run in pair)
         apart = (first["value"] - second["value"]).to_numpy()
-        half = metrics.half_width(apart, int(first["cells"].iloc[0]), int(row["n_cells"]))
-        difference = row["value"] - whole.loc[pair[1], "value"]
+        other = whole.loc[pair[1]]
+        of_seeds = [(one["seed_sd"], one["seeds"]) for one in (row, other) if one["seeds"] > 1]
+        half = metrics.half_width(apart, int(first["cells"].iloc[0]), int(row["n_cells"]), of_seeds)
+        difference = row["value"] - other["value"]
         if np.isnan(difference + half):
             continue
         favour = 0 if abs(difference) <= half else direction * np.sign(difference)

@@ -124,12 +124,13 @@ def compute(study: str, dataset: str) -> dict[str, dict[str, str]]:
     for page in pages:
         chosen = page.parameters
         try:
-            run = (adata, chosen["model"], chosen["recipe"])
+            run = (chosen["model"], chosen["recipe"])
             how = {"seed": card.seed, "precision": card.precision}
-            embedded = pipeline.embed(*run, **how)
+            embedded = pipeline.embed(adata, *run, **how)
             scored = pipeline.score(adata, embedded, seed=card.seed)
-            pipeline.project(embedded, seed=card.seed)
-            pipeline.reconstruct(*run, n_cells=card.reconstruction_cells, **how)
+            pipeline.score_other_seeds(adata, scored, *run, seeds=card.seeds, **how)
+            pipeline.score_umap(adata, embedded, seed=card.seed)
+            pipeline.reconstruct(adata, *run, n_cells=card.reconstruction_cells, **how)
             done[page.path] = {"embedding": embedded.key, "scores": scored.key}
         except Exception as error:  # one failing model must not hold up the pages of the others
             done[page.path] = {"error": f"{type(error).__name__}: {error}"}
@@ -301,6 +302,7 @@ def _run_page(study: catalog.StudyCard, dataset: str, reference: str) -> Page:
         "model": card.name,
         "recipe": recipe,
         "seed": study.seed,
+        "seeds": study.seeds,
         "subset": study.subset,
         "precision": study.precision,
         "reconstruction_cells": study.reconstruction_cells,

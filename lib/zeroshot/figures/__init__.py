@@ -6,7 +6,13 @@ that it reads the same on a light and a dark page.
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .reconstruction import draw_bins, draw_joint, draw_rank_correlations, draw_reconstruction_errors
-from .scores import draw_differences, draw_places, draw_published, draw_scores_by_method
+from .scores import (
+    draw_differences,
+    draw_places,
+    draw_published,
+    draw_scores_by_method,
+    draw_scores_on_umap,
+)
 
 __all__ = [
     "draw_bins",
@@ -19,6 +25,7 @@ __all__ = [
     "draw_rank_correlations",
     "draw_reconstruction_errors",
     "draw_scores_by_method",
+    "draw_scores_on_umap",
     "draw_umap",
     "draw_umaps",
 ]

@@ -145,6 +145,35 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
     return figure
 
 
+def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure:
+    """Scores of UMAP coordinates against those of the embeddings they draw; on the line they are equal.
+
+    Parameters
+    ----------
+    scores
+        A row per data set, method and metric: columns dataset, method, model, metric, value and on_umap.
+    metrics
+        Metric name to the title of its panel, in the order of the panels.
+    """
+    set_style()
+    figure, axes = plt.subplots(
+        1, len(metrics), figsize=(3.1 * len(metrics), 4.6), layout="constrained", squeeze=False
+    )
+    datasets, order = list(scores["dataset"].unique()), list(scores["method"].unique())
+    colours = _colours_of_methods(scores)
+    for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
+        axis.axline((0, 0), slope=1, color="#949494", linestyle="--", linewidth=1.2, zorder=0)
+        points = scores[scores["metric"].eq(metric)].dropna(subset=["value", "on_umap"])
+        for point in points.itertuples():
+            marker = _marker(datasets, point.dataset)
+            axis.plot(point.value, point.on_umap, marker=marker, linestyle="", color=colours[point.method])
+        axis.set(title=label, xlabel="of the embedding", ylabel="of its UMAP", aspect="equal")
+        axis.set(xlim=(0, 1), ylim=(0, 1))
+    equal = plt.Line2D([], [], color="#949494", linestyle="--", label="equal")
+    _draw_legend(figure, scores, order, datasets, [equal])
+    return figure
+
+
 def draw_published(compared: pd.DataFrame) -> Figure:
     """How far ours are from published numbers, in tolerances; within the grey band they agree.
 

@@ -1,6 +1,6 @@
 """How sure a score is: the same metric on subsamples of the cells, and what their spread says of all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -122,7 +122,9 @@ def score_subsamples(
     return pd.concat(tables, ignore_index=True)[["subsample", "metric", "value", "cells"]]
 
 
-def intervals(scores: pd.DataFrame, subsamples: pd.DataFrame, n_cells: int) -> pd.DataFrame:
+def intervals(
+    scores: pd.DataFrame, subsamples: pd.DataFrame, n_cells: int, other_seeds: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Put a 95 % interval beside each score.
 
     Parameters
@@ -133,35 +135,61 @@ def intervals(scores: pd.DataFrame, subsamples: pd.DataFrame, n_cells: int) -> p
         As :func:`score_subsamples` returns it.
     n_cells
         Number of all cells.
+    other_seeds
+        Columns seed, metric and value: scores of all cells under the other seeds of a model whose embedding
+        depends on its seed; None for other models.
 
     Returns
     -------
     pandas.DataFrame
-        ``scores`` with ``low`` and ``high``, cut to the metric's range; NaN where there is no score, or
-        where a metric does not apply to some subsample.
+        ``scores`` with ``low`` and ``high``, cut to the metric's range (NaN where there is no score, or where
+        a metric does not apply to some subsample), ``seeds``, how many were scored, and ``seed_sd``, the
+        standard deviation of the score over them (NaN for one).
     """
-    spread = {
-        name: half_width(of_metric["value"].to_numpy(), int(of_metric["cells"].iloc[0]), n_cells)
-        for name, of_metric in subsamples.groupby("metric")
-    }
-    half = scores["metric"].map(spread)
+    of_seeds = pd.DataFrame({"seeds": 1, "seed_sd": np.nan}, index=scores["metric"])
+    if other_seeds is not None:
+        values = pd.concat([scores, other_seeds]).groupby("metric")["value"]
+        # Not its `std`, which leaves out a seed without a score.
+        spread = values.agg(lambda of_metric: np.std(of_metric.to_numpy(), ddof=1))
+        of_seeds = pd.DataFrame({"seeds": values.size(), "seed_sd": spread}).loc[scores["metric"]]
+    parts = dict(iter(subsamples.groupby("metric")))
+    half = [
+        half_width(
+            parts[name]["value"].to_numpy(),
+            int(parts[name]["cells"].iloc[0]),
+            n_cells,
+            [(deviation, seeds)] if seeds > 1 else [],
+        )
+        for name, seeds, deviation in of_seeds.itertuples()
+    ]
     ends = {name: sorted([metric.worst, metric.best]) for name, metric in METRICS.items()}
     least, most = (scores["metric"].map({name: pair[end] for name, pair in ends.items()}) for end in (0, 1))
     return scores.assign(
-        low=(scores["value"] - half).clip(lower=least), high=(scores["value"] + half).clip(upper=most)
+        low=(scores["value"] - half).clip(lower=least),
+        high=(scores["value"] + half).clip(upper=most),
+        seeds=of_seeds["seeds"].to_numpy(),
+        seed_sd=of_seeds["seed_sd"].to_numpy(),
     )
 
 
-def half_width(values: np.ndarray, subsampled_cells: int, n_cells: int) -> float:
+def half_width(
+    values: np.ndarray,
+    subsampled_cells: int,
+    n_cells: int,
+    of_seeds: Sequence[tuple[float, int]] = (),
+) -> float:
     r"""Half the 95 % interval of a score of all cells, from the same score on random subsamples.
 
     .. math::
 
-        t_{r-1} \sqrt{\frac{m}{n-m} \cdot \frac{1}{r-1} \sum_{k=1}^{r} (\theta_k - \bar\theta)^2}
+        t_\nu \sqrt{v + \sum_j s_j^2}, \qquad
+        v = \frac{m}{n-m} \cdot \frac{1}{r-1} \sum_{k=1}^{r} (\theta_k - \bar\theta)^2
 
     for r subsamples of m among n cells. Subsamples of a tenth vary about three times as much as all cells
-    would; the first factor takes that back. What the interval covers is the choice of cells: not that of
-    donors, of batches or of a model's seed.
+    would; the first factor of v takes that back. :math:`s_j` is the standard deviation over the seeds of
+    an embedding that depends on one. :math:`\nu` are the degrees of freedom of the sum, r - 1 where there
+    is no such embedding. What the interval covers is the choice of cells and of the seed, not that of donors
+    or of batches.
 
     Parameters
     ----------
@@ -169,6 +197,9 @@ def half_width(values: np.ndarray, subsampled_cells: int, n_cells: int) -> float
         (subsamples,) the score on each, or the difference of two scores on each.
     subsampled_cells, n_cells
         Cells of a subsample and of the whole.
+    of_seeds
+        For each embedding that depends on a seed, the standard deviation of its score over seeds and their
+        number, at least two.
 
     Returns
     -------
@@ -177,7 +208,8 @@ def half_width(values: np.ndarray, subsampled_cells: int, n_cells: int) -> float
 
     Source
     ------
-    Shao and Wu 1989, the delete-d jackknife with random subsets; Kedzierska et al. 2025 for ten tenths.
+    Shao and Wu 1989, the delete-d jackknife with random subsets; Kedzierska et al. 2025 for ten tenths;
+    Satterthwaite 1946 for the degrees of freedom.
 
     Differs
     -------
@@ -186,6 +218,11 @@ def half_width(values: np.ndarray, subsampled_cells: int, n_cells: int) -> float
     """
     if len(values) < 2 or subsampled_cells >= n_cells:
         return float("nan")
-    shrinkage = np.sqrt(subsampled_cells / (n_cells - subsampled_cells))
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    return float(quantile * shrinkage * np.std(values, ddof=1))
+    of_cells = np.var(values, ddof=1) * subsampled_cells / (n_cells - subsampled_cells)
+    variances = np.array([of_cells, *(deviation**2 for deviation, _ in of_seeds)])
+    freedom = np.array([len(values) - 1, *(number - 1 for _, number in of_seeds)])
+    total = variances.sum()
+    if total == 0:
+        return 0.0
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, total**2 / (variances**2 / freedom).sum())
+    return float(quantile * np.sqrt(total))
