@@ -157,7 +157,7 @@ def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure
     """
     set_style()
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(3.1 * len(metrics), 4.6), layout="constrained", squeeze=False
+        1, len(metrics), figsize=(3.1 * len(metrics), 4.1), layout="constrained", squeeze=False
     )
     datasets, order = list(scores["dataset"].unique()), list(scores["method"].unique())
     colours = _colours_of_methods(scores)
