@@ -15,7 +15,8 @@ PACKAGE = LIBRARY / "zeroshot"
 ORDER = (
     "paths", "catalog", "dependencies", "store", "data", "genes", "tokens", "tokenizers", "encoder",
     "weights", "models", "integrity", "embedding", "metrics", "reconstruction", "figures", "pipeline",
-    "cross_check", "stamp", "results", "published", "notebooks", "study", "book", "cli", "__main__",
+    "cross_check", "stamp", "kept", "results", "published", "notebooks", "study", "pages", "book", "cli",
+    "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (

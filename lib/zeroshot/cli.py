@@ -203,7 +203,7 @@ def keep(study: Annotated[str, typer.Argument(help="Name of a study that has bee
     from zeroshot import results
 
     catalog.study(study)
-    print(results.keep(study))
+    print(*results.keep(study), sep="\n")
 
 
 @app.command()
