@@ -13,7 +13,7 @@ PACKAGE = LIBRARY / "zeroshot"
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "paths", "catalog", "dependencies", "store", "data", "genes", "tokens", "tokenizers", "encoder",
+    "paths", "lock", "catalog", "dependencies", "store", "data", "genes", "tokens", "tokenizers", "encoder",
     "weights", "models", "integrity", "embedding", "metrics", "reconstruction", "figures", "pipeline",
     "cross_check", "stamp", "kept", "results", "published", "notebooks", "study", "pages", "book", "cli",
     "__main__",

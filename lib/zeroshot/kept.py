@@ -93,10 +93,12 @@ def as_text(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     """The tables of a study as CSV, by their names in :data:`TABLES`; the notes are taken from the scores."""
     scores = tables["scores"]
     tables = {**tables, "notes": scores[scores["note"] != ""]}
-    return {name: _to_csv(tables[name], layout) for name, layout in TABLES.items()}
+    return {name: to_csv(name, tables[name]) for name in TABLES}
 
 
-def _to_csv(table: pd.DataFrame, layout: Table) -> str:
+def to_csv(name: str, table: pd.DataFrame) -> str:
+    """Rows of one table as they are kept, ``name`` a key of :data:`TABLES`."""
+    layout = TABLES[name]
     key = list(layout.key)
     if layout.across is None:
         written = table[[*key, *layout.columns]]

@@ -171,6 +171,17 @@ def load_costs(study: str) -> pd.DataFrame:
     return _read(study, "costs.csv", {})[[*COST_COLUMNS, "method"]]
 
 
+def tables(study: str) -> dict[str, pd.DataFrame]:
+    """Every table of a study by its name in :data:`TABLES`, each with the column ``method``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study has not been run.
+    """
+    return {name: _read(study, f"{name}.csv", {}) for name in TABLES}
+
+
 def _read(study: str, name: str, types: dict[str, type]) -> pd.DataFrame:
     if paths.reads_kept_scores():
         table = kept.read(study, Path(name).stem)
@@ -271,8 +282,7 @@ def keep(study: str) -> list[Path]:
     FileNotFoundError
         If the study has not been run.
     """
-    folder = paths.study(study)
-    return kept.write(study, {name: _read_computed(folder / f"{name}.csv", study, {}) for name in TABLES})
+    return kept.write(study, tables(study))
 
 
 def to_benchmarker(scores: pd.DataFrame, dataset: str) -> pd.DataFrame:
