@@ -50,7 +50,7 @@ def glossary() -> str:
 
 def runs_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame) -> str:
     """Method by data set: the AvgBIO of each run and, where this build has one, a link to its page."""
-    linked = {page.path for page in pages}
+    linked = {page.path for page in pages if page.notebook == "run"}
     chosen = scores[scores["metric"] == "avg_bio"]
     values = chosen.set_index(["dataset", "model", "recipe"])["value"]
     titles = [_escape(catalog.dataset(dataset).title) for dataset in card.datasets]
