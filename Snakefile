@@ -3,19 +3,23 @@
 #
 # Why a page re-runs is written in its plan file (notebook, parameters, cards, library modules,
 # packages); `study.plan` rewrites only the plans that changed.
+#
+# With ZEROSHOT_SCORES=kept the scores are files of the repository: nothing is computed, there are no
+# run pages, and the chapters lie in a folder of their own.
 import shlex
 import sys
 
-from zeroshot import book, catalog, study
+from zeroshot import book, catalog, paths, results, study
 
 STUDY = config.get("study", "default")
-BUILD = f"build/studies/{STUDY}"
+BUILD = str(paths.study(STUDY).relative_to(paths.home()))
 PYTHON = shlex.quote(sys.executable)
 
 PAGES = study.plan(STUDY)
 DATASETS = list(catalog.study(STUDY).datasets)
 RUNS = [page.path for page in PAGES if page.notebook == "run"]
 CHAPTERS = [page.path for page in PAGES if page.notebook != "run"]
+SCORES = study.score_files(STUDY)
 SITE_PLAN = book.plan(STUDY)
 
 
@@ -25,7 +29,7 @@ def executed(names):
 
 def scores_if_read(wildcards):
     chapter = next(page for page in PAGES if page.path == f"notebooks/{wildcards.chapter}")
-    return f"{BUILD}/scores.csv" if chapter.reads_scores else []
+    return SCORES if chapter.reads_scores else []
 
 
 # First target: what the run pages will show, computed in one process per data set, so that imports
@@ -39,7 +43,7 @@ rule computed:
 rule pages:
     input:
         executed(RUNS + CHAPTERS),
-        f"{BUILD}/scores.csv",
+        SCORES,
 
 
 rule compute:
@@ -78,9 +82,7 @@ rule scores:
     input:
         executed(RUNS),
     output:
-        f"{BUILD}/scores.csv",
-        f"{BUILD}/subsamples.csv",
-        f"{BUILD}/costs.csv",
+        expand(f"{BUILD}/{{table}}.csv", table=results.TABLES),
     localrule: True
     message:
         "scores of the study"
@@ -107,7 +109,7 @@ rule chapter:
 rule book:
     input:
         executed(RUNS + CHAPTERS),
-        f"{BUILD}/scores.csv",
+        SCORES,
         SITE_PLAN,
     output:
         "build/html/index.html",

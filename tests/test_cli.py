@@ -411,6 +411,13 @@ def test_unknown_study_or_policy(project, zeroshot, command):
     assert code == 2 and "no policy is called 'reuze'. Did you mean reuse" in err
 
 
+def test_book_from_scores_that_nobody_kept(project, zeroshot):
+    code, _, err = zeroshot("book", "smoke", "--kept")
+    assert code == 2 and "scores/smoke.csv does not exist" in err and "`zeroshot keep smoke`" in err
+    code, _, err = zeroshot("book", "smoke", "--kept", "--policy", "recompute")
+    assert code == 2 and "--kept reads no stored results: leave out --policy" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

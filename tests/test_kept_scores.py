@@ -1,30 +1,60 @@
-"""The scores that are committed: every name is registered, every value lies in its range and interval."""
+"""The scores that are committed, and how tables of a study are written to and read from such files."""
 
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from zeroshot import catalog, metrics, results
+from zeroshot import catalog, kept, metrics, paths, results
 
-FILES = sorted((Path(__file__).resolve().parents[1] / "data" / "scores").glob("*.csv"))
+CHECKOUT = Path(__file__).resolve().parents[1]
+FILES = sorted((CHECKOUT / "data" / "scores").glob("*.csv"))
+STUDIES = sorted({file.name.split(".")[0] for file in FILES})
+every_study = pytest.mark.parametrize("study", STUDIES)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_kept_scores_are_those_of_a_study(file):
-    table = pd.read_csv(file)
-    study = catalog.study(file.stem)
-    assert list(table.columns) == results.KEPT_COLUMNS and set(table["study"]) == {study.name}
+@pytest.fixture
+def committed(monkeypatch):
+    """Tables are read from the files of this repository."""
+    monkeypatch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
+    monkeypatch.setenv("ZEROSHOT_SCORES", "kept")
+
+
+# -- the files of this repository ------------------------------------------------------------------
+
+
+def test_every_file_is_a_table_of_a_study():
+    assert set(FILES) == {
+        CHECKOUT / "data" / "scores" / kept.path(study, name).name
+        for study in STUDIES
+        for name in kept.TABLES
+    }
+
+
+@every_study
+def test_kept_scores_are_those_of_a_study(study, committed):
+    table = pd.read_csv(kept.path(study, "scores"))
+    card = catalog.study(study)
+    layout = kept.TABLES["scores"]
+    assert list(table.columns) == [*layout.key, *layout.columns] and set(table["study"]) == {study}
     assert not table.duplicated(["dataset", "model", "recipe", "metric"]).any()
-    assert set(table["dataset"]) == set(study.datasets)
-    runs = {(card.name, recipe) for card, recipe in map(catalog.split_reference, study.models)}
-    assert set(zip(table["model"], table["recipe"], strict=True)) <= runs
-    assert set(table["metric"]) <= set(metrics.METRICS)  # a new metric waits for the next run of the study
+    assert set(table["dataset"]) == set(card.datasets)
+    kept.require(study)  # a new metric or model waits for the next run of the study
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_kept_scores_lie_in_their_range_and_interval(file):
-    table = pd.read_csv(file).dropna(subset="value")
+@every_study
+@pytest.mark.parametrize("name", kept.TABLES)
+def test_kept_files_are_as_they_would_be_written(study, name, committed):
+    tables = {table: kept.read(study, table) for table in results.TABLES}
+    assert kept.as_text(tables)[name] == kept.path(study, name).read_text()
+    assert kept.path(study, name).stat().st_size < 400_000
+
+
+@every_study
+def test_kept_scores_lie_in_their_range_and_interval(study, committed):
+    table = results.load(study).dropna(subset="value")
     assert table["value"].between(table["low"], table["high"]).all()
     for name, rows in table.groupby("metric"):
         ends = sorted([metrics.METRICS[name].worst, metrics.METRICS[name].best])
@@ -32,3 +62,128 @@ def test_kept_scores_lie_in_their_range_and_interval(file):
     oracle = table[table["model"].eq("label-oracle") & table["metric"].eq("avg_bio")]
     noise = table[table["model"].eq("random") & table["metric"].eq("avg_bio")]
     assert oracle["value"].min() > 0.95 and noise["value"].max() < 0.25
+
+
+@every_study
+def test_kept_tables_fit_together(study, committed):
+    scores, subsamples = results.load(study), results.load_subsamples(study)
+    key = ["dataset", "model", "recipe", "metric"]
+    assert set(map(tuple, scores[key].to_numpy())) == set(map(tuple, subsamples[key].to_numpy()))
+    assert subsamples.groupby(key).size().eq(10).all()
+    runs = set(map(tuple, scores[key[:3]].to_numpy()))
+    assert runs == set(map(tuple, results.load_costs(study)[key[:3]].to_numpy()))
+    without = scores[scores["value"].isna()]
+    assert without["note"].str.startswith("not applicable").all()
+
+
+# -- writing and reading ---------------------------------------------------------------------------
+
+
+def made_up() -> dict[str, pd.DataFrame]:
+    """Tables of the study `smoke` as it computes them, with metrics that have no score."""
+    draw = np.random.default_rng(0)
+    scores, subsamples, costs = [], [], []
+    for model, recipe in (("pca", "standard"), ("random", "standard")):
+        run = {"dataset": "pbmc68k-reduced", "model": model, "recipe": recipe}
+        costs.append({**run, "n_cells": 500, "seconds": 0.125, "peak_memory_mb": 800.0, "device": "CPU, a"})
+        for metric, note in (("asw_label", ""), ("nmi", "resolution 0.7"), ("ilisi", "not applicable: one")):
+            value = np.nan if metric == "ilisi" else draw.random()
+            score = {"metric": metric, "group": metrics.METRICS[metric].group, "value": value}
+            score |= {"low": value - 0.1, "high": value + 0.1, "note": note, "subset": "500", "n_cells": 500}
+            score |= {"seed": 0, "seen_in_pretraining": "unseen", "artifact": f"{len(scores):020x}"}
+            scores.append({"study": "smoke", **run, **score})
+        for part in range(3):
+            for row in scores[-3:]:
+                drawn = {"subsample": part, "value": row["value"] + 0.01 * part, "cells": 50}
+                subsamples.append({**run, "metric": row["metric"], **drawn})
+    return {
+        "scores": pd.DataFrame(scores)[results.COLUMNS],
+        "subsamples": pd.DataFrame(subsamples)[results.SUBSAMPLE_COLUMNS],
+        "costs": pd.DataFrame(costs)[results.COST_COLUMNS],
+    }
+
+
+@pytest.fixture
+def run_study(home):
+    """The tables of `smoke` where a run of it would have left them."""
+    for name, table in made_up().items():
+        file = paths.study("smoke") / f"{name}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(file, index=False)
+    return home
+
+
+LOAD = {"scores": results.load, "subsamples": results.load_subsamples, "costs": results.load_costs}
+
+
+def test_every_table_of_a_study_is_kept():
+    assert [field.name for field in fields(results.Tables)] == list(results.TABLES)
+    assert set(results.TABLES) == set(kept.TABLES) - {"notes"}
+    assert set(LOAD) <= set(results.TABLES)
+
+
+@pytest.mark.parametrize("name", LOAD)
+def test_what_was_kept_is_what_the_study_had(run_study, monkeypatch, name):
+    computed = LOAD[name]("smoke")
+    files = results.keep("smoke")
+    assert files == [kept.path("smoke", table) for table in kept.TABLES]
+    monkeypatch.setenv("ZEROSHOT_SCORES", "kept")
+    pd.testing.assert_frame_equal(LOAD[name]("smoke"), computed, atol=6e-7, rtol=0)
+
+
+def test_a_changed_number_is_one_changed_line(run_study):
+    texts = kept.as_text(made_up())
+    changed = made_up()
+    changed["scores"].loc[0, "value"] += 0.25
+    changed["subsamples"].loc[0, "value"] += 0.25
+    for name, text in kept.as_text(changed).items():
+        pairs = zip(text.splitlines(), texts[name].splitlines(), strict=True)
+        assert sum(new != old for new, old in pairs) == (name in ("scores", "subsamples")), name
+    reordered = {name: table.sample(frac=1, random_state=0) for name, table in made_up().items()}
+    assert kept.as_text(reordered) == texts
+    file = results.keep("smoke")[0]
+    before = file.stat().st_mtime_ns
+    assert results.keep("smoke")[0].stat().st_mtime_ns == before
+
+
+def test_scores_that_were_not_kept(run_study, monkeypatch):
+    monkeypatch.setenv("ZEROSHOT_SCORES", "kept")
+    with pytest.raises(kept.KeptError, match=r"scores/smoke\.csv does not exist.*`zeroshot keep smoke`"):
+        results.load("smoke")
+    monkeypatch.delenv("ZEROSHOT_SCORES")
+    results.keep("smoke")
+    kept.path("smoke", "costs").unlink()
+    with pytest.raises(kept.KeptError, match=r"smoke\.costs\.csv does not exist: no costs of the study"):
+        kept.require("smoke")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("dataset", "pancreas", "holds the dataset pancreas, which the study smoke does not have"),
+        ("model", "scvi", r"holds the model and recipe \('scvi', 'standard'\)"),
+        ("metric", "avg_luck", "holds the metric avg_luck"),
+        ("subset", "400", "holds the subset 400"),
+        ("seed", 7, "holds the seed 7"),
+    ],
+)
+def test_scores_of_something_else_are_refused(home, column, value, message):
+    tables = made_up()
+    tables["scores"].loc[0, column] = value
+    kept.write("smoke", tables)
+    with pytest.raises(kept.KeptError, match=message):
+        kept.require("smoke")
+
+
+def test_what_the_study_names_and_nobody_kept(home):
+    kept.write("smoke", made_up())
+    kept.require("smoke")
+    absent = kept.missing("smoke")
+    assert ("simulated-atlas", "pca") in absent and ("pbmc68k-reduced", "scgpt-untrained@short") in absent
+    assert ("pbmc68k-reduced", "pca") not in absent and len(absent) == 2 * 6 - 2
+
+
+def test_only_kept_can_be_asked_for(home, monkeypatch):
+    monkeypatch.setenv("ZEROSHOT_SCORES", "keep")
+    with pytest.raises(ValueError, match="ZEROSHOT_SCORES is 'keep': it can be `kept`"):
+        results.load("smoke")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zeroshot import catalog, dependencies, study
+from zeroshot import catalog, dependencies, lock, stamp, study
 
 CHECKOUT = Path(__file__).parents[1]
 STAGED = ["lib", "notebooks", "data", "book", "profiles", "Snakefile", "_config.yml", "_toc.yml",
@@ -276,7 +276,7 @@ def test_kill_9_loses_nothing(finished: Path, tmp_path: Path, victim: str, momen
 
 def test_second_run_at_the_same_time_is_refused(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZEROSHOT_HOME", str(finished))
-    with study._only_run():
+    with lock.only_run():
         output = zeroshot(finished, "run", "tiny", code=2)
     assert f"another run is going on here (process {os.getpid()})" in output
     assert "Traceback" not in output
@@ -293,6 +293,66 @@ def test_failing_page_is_reported_and_others_are_kept(finished: Path) -> None:
         edit(finished / "notebooks" / "02_cell_types.ipynb", "results.lode(study)", "results.load(study)")
     run_tiny(finished)
     assert "notebooks/02_cell_types" in times(finished)
+
+
+def test_kept_scores_make_a_build_of_their_own(finished: Path) -> None:
+    """Chapters that need no cells are executed with the kept scores; nothing of it counts as computed."""
+    zeroshot(finished, "keep", "tiny")
+    studies, chapters = finished / "data" / "studies.yml", "chapters: [02_cell_types, 03_batches]"
+    computed = finished / "build" / "studies" / "tiny"
+    computed.rename(computed.with_name("elsewhere"))
+    edit(studies, chapters, "chapters: [01_data, 02_cell_types, 03_batches, published, tokens]")
+    script = "from zeroshot import study; study.run('tiny', target='pages', cores=2, from_kept=True)"
+    stage = "import os; os.environ['ZEROSHOT_SCORES'] = 'kept'; from zeroshot import book; book.stage('tiny')"
+    try:
+        for code in (script, stage):
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=environment(finished), capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr
+        folder = finished / "build" / "kept" / "tiny" / "executed"
+        executed = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.ipynb")}
+        assert executed == CHAPTERS | {"notebooks/published"}
+        assert not computed.exists()
+        assert set(would_run(finished)) == RUN_PAGES | executed | {"notebooks/01_data", "notebooks/tokens"}
+    finally:
+        edit(studies, "chapters: [01_data, 02_cell_types, 03_batches, published, tokens]", chapters)
+        shutil.rmtree(computed, ignore_errors=True)
+        computed.with_name("elsewhere").rename(computed)
+    site = finished / "build" / "site"
+    record = stamp.read(site / "notebooks" / "02_cell_types.ipynb")
+    assert record["scores"] == "kept" and record["command"].startswith(
+        "ZEROSHOT_SCORES=kept zeroshot notebook"
+    )
+    toc = (site / "_toc.yml").read_text()
+    assert "03_batches" in toc and "01_data" not in toc and "tokens" not in toc.split("api")[0]
+    assert "glob" not in toc
+    status = (site / "book" / "status.md").read_text()
+    assert "`data/scores/tiny.csv`" in status and "- The data sets\n- How a cell becomes tokens" in status
+    assert all(key in status for key in scores(finished)["artifact"])
+    assert "[data chapter](status.md#left-out)" in (site / "book" / "methods.md").read_text()
+    assert "01_data" not in (site / "book" / "intro.md").read_text()
+    offered = site / "extra" / "downloads" / "tiny.csv"
+    assert offered.read_text() == (finished / "data" / "scores" / "tiny.csv").read_text()
+    runs = (site / "book" / "runs.md").read_text()
+    assert "](../runs/" not in runs and "why the runs have no pages here" in runs
+
+
+def test_downloads_of_a_computed_study(finished: Path) -> None:
+    """Every run page has its own rows, every page the tables as `keep` writes them."""
+    subprocess.run(
+        [sys.executable, "-c", "from zeroshot import book; book.stage('tiny')"],
+        env=environment(finished) | {"ZEROSHOT_SCORES": ""}, check=True,
+    )  # fmt: skip
+    zeroshot(finished, "keep", "tiny")
+    site = finished / "build" / "site"
+    folder = site / "extra" / "downloads"
+    for file in (finished / "data" / "scores").glob("tiny*.csv"):
+        assert (folder / file.name).read_text() == file.read_text()
+    table = pd.read_csv(folder / "tiny.csv")
+    parts = [pd.read_csv(folder / f"{page}.csv") for page in sorted(RUN_PAGES)]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), table)
+    assert "announcement" not in (site / "_config.yml").read_text()
 
 
 def test_slurm_profile_plans_the_same_jobs(finished: Path) -> None:

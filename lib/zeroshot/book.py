@@ -2,18 +2,25 @@
 
 import html
 import json
+import posixpath
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
-from zeroshot import catalog, dependencies, metrics, paths, results, stamp, store, study
+from zeroshot import catalog, dependencies, kept, pages, paths, results, store, study
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
+# A link of Markdown, and the target of a card: both name a page by its path from theirs.
+_LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)\.ipynb(?:#[^)\s]*)?(?=\))")
+_CARD = re.compile(r"(?P<before>^:link: )(?P<target>\S+)$", flags=re.MULTILINE)
 
 
 class BookError(RuntimeError):
@@ -30,17 +37,26 @@ def plan(name: str) -> str:
     """
     home = paths.home()
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
-    sources += _measurements()
+    sources += pages.measurements()
     sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
     hashes = {str(path): dependencies.file_hash(path) for path in sources}
     file = paths.build() / "site-plan.json"
-    content = {"study": name, "sources": hashes, "packages": store.versions()}
+    content = {
+        "study": name,
+        "scores": study.score_files(name),
+        "sources": hashes,
+        "packages": store.versions(),
+    }
     store.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
     return str(file.relative_to(home))
 
 
 def stage(name: str) -> Path:
-    """Copy prose and executed notebooks to ``build/site`` and write the generated pages there."""
+    """Copy prose and executed notebooks to ``build/site``; write the generated pages and downloads there.
+
+    From kept scores (``ZEROSHOT_SCORES=kept``) the pages that read cells are left out: the table of contents
+    does not list them, and links to them lead to the status page, which says how to build them.
+    """
     site = paths.build() / "site"
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
@@ -48,19 +64,25 @@ def stage(name: str) -> Path:
         shutil.copy2(paths.home() / file, site / file)
     shutil.copytree(paths.home() / "book", site / "book")
     card = catalog.study(name)
-    runs, chapters = study.run_pages(card), study.chapters(card)
-    for page in runs + chapters:
+    built, tables = study.pages(card), results.tables(name)
+    for page in built:
         target = site / f"{page.path}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(executed(name, page), target)
-    for page in runs:
-        _set_title(site / f"{page.path}.ipynb", run_title(page))
-    scores = results.load(name)
-    store.write_text(site / "book" / "glossary.md", glossary())
-    store.write_text(site / "book" / "runs.md", runs_page(card, runs, scores))
-    store.write_text(site / "book" / "status.md", status_page(card, runs + chapters))
-    store.write_text(site / "book" / "models.md", models_page())
-    store.write_text(site / "book" / "benchmarks.md", benchmarks_page())
+        shutil.copy2(pages.executed(name, page), target)
+        if page.notebook == "run":
+            _set_title(target, pages.run_title(page))
+    generated = {
+        "glossary": pages.glossary(),
+        "runs": pages.runs_page(card, built, tables["scores"]),
+        "status": pages.status_page(card, built, tables["scores"]),
+        "models": pages.models_page(),
+        "benchmarks": pages.benchmarks_page(),
+    }
+    for title, text in generated.items():
+        store.write_text(site / "book" / f"{title}.md", text)
+    _stage_downloads(site, card, built, tables)
+    if paths.reads_kept_scores():
+        _leave_out(site, {page.path for page in study.left_out(card)})
     return site
 
 
@@ -85,201 +107,84 @@ def build(name: str) -> Path:
     return published / "index.html"
 
 
-def executed(name: str, page: study.Page) -> Path:
-    """Where the executed notebook of a page is."""
-    return paths.study(name) / "executed" / f"{page.path}.ipynb"
-
-
-def run_title(page: study.Page) -> str:
-    """For example "PCA on PBMC 68k"; a recipe other than the default is named."""
-    method = catalog.model(page.parameters["model"]).method(page.parameters["recipe"])
-    return f"{method} on {catalog.dataset(page.parameters['dataset']).title}"
-
-
-def glossary() -> str:
-    """A page with one section per registered metric, from its docstring."""
-    sections = [
-        "# Glossary of metrics",
-        "Every score of this book, as the function that computes it documents it.",
-    ]
-    for metric in metrics.METRICS.values():
-        entry = metric.glossary()
-        sections += [
-            f"({metric.name})=\n## {entry['label']}",
-            f"`{metric.name}`, {entry['group']}. {_prose(entry['summary'])}",
-            f"$$\n{entry['formula']}\n$$",
-            f"Range\n: {_prose(entry['range'])}; {entry['direction']}.",
-            f"Known failure\n: {_prose(entry['known_failure'])}",
-            f"Source\n: {_prose(entry['source'])}",
-        ]
-        if entry["differs"]:
-            sections.append(f"How ours differs\n: {_prose(entry['differs'])}")
-    return "\n\n".join(sections) + "\n"
-
-
-def runs_page(card: catalog.StudyCard, runs: list[study.Page], scores: pd.DataFrame) -> str:
-    """Method by data set, each cell the AvgBIO of the run and a link to its page."""
-    pages = {page.path: page for page in runs}
-    chosen = scores[scores["metric"] == "avg_bio"]
-    values = chosen.set_index(["dataset", "model", "recipe"])["value"]
-    titles = [_escape(catalog.dataset(dataset).title) for dataset in card.datasets]
-    rows = ["| method | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
-    for reference in card.models:
-        model, recipe = catalog.split_reference(reference)
-        cells = [_escape(model.method(recipe))]
-        for dataset in card.datasets:
-            page = pages.get(study.run_path(dataset, reference))
-            value = values.get((dataset, model.name, recipe), float("nan"))
-            shown = "not scored" if pd.isna(value) else f"{value:.2f}"
-            cells.append(f"[{shown}](../{page.path}.ipynb)" if page else "–")
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(
-        [
-            "# All runs",
-            "",
-            "One page per method and data set. The number is the AvgBIO of the run "
-            "(0 to 1, higher is better); the [status page](status.md) says why a pair was left out (–).",
-            "",
-            *rows,
-            "",
-        ]
+def _stage_downloads(
+    site: Path, card: catalog.StudyCard, built: list[study.Page], tables: Mapping[str, pd.DataFrame]
+) -> None:
+    """Write the tables as they would be kept, and the line below each page that offers them."""
+    folder = site / "extra" / "downloads"  # what is in `extra` is copied to the root of the book
+    links = []
+    for name, text in kept.as_text(tables).items():
+        file = kept.path(card.name, name).name
+        store.write_text(folder / file, text)
+        links.append(_anchor(f"'downloads/{file}'", kept.TABLES[name].title))
+    scores = tables["scores"]
+    for page in built:
+        if page.notebook == "run":
+            run = scores[["dataset", "model", "recipe"]].eq(
+                [page.parameters[column] for column in ("dataset", "model", "recipe")]
+            )
+            text = kept.to_csv("scores", scores[run.all(axis="columns")])
+            store.write_text(folder / f"{page.path}.csv", text)
+    # Jinja: `pathto` gives the way from each page.
+    notebook = _anchor("'_sources/' ~ sourcename", "executed notebook")
+    run = _anchor("'downloads/' ~ pagename ~ '.csv'", "scores (CSV)")
+    line = (
+        f"<p class=\"downloads\">{{% if page_source_suffix == '.ipynb' %}}Download of this page: {notebook}"
+        f"{{% if pagename.startswith('runs/') %}}, {run}{{% endif %}}. {{% endif %}}"
+        f"Download of the study {html.escape(card.name)} (CSV): {', '.join(links)}.</p>"
     )
+    store.write_text(site / "_templates" / "downloads.html", line + "\n")
 
 
-def status_page(card: catalog.StudyCard, pages: list[study.Page]) -> str:
-    """Every page's stamp in one table, and the pairs that were left out."""
-    stamps = {page.path: stamp.read(executed(card.name, page)) for page in pages}
-    devices = sorted({made["device"] for made in stamps.values()})
-    columns = ["page", "page (s)", "embedding (s)", "embedding (MB)", "scores (s)", "data", "commit", "UTC"]
-    rows = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    rows += [_status_row(page, stamps[page.path]) for page in pages]
-    left_out = [
-        f"- {_escape(pair.model)} on {_escape(pair.dataset)}: {_escape(pair.reason)}"
-        for pair in study.skipped(card)
-    ]
-    return "\n".join(
-        [
-            "# Status of this build",
-            "",
-            f"Study **{_escape(card.name)}**: {_escape(card.description)}",
-            "",
-            f"Executed on {_escape(' and '.join(devices))}. *Page* is the time of the whole page when it was "
-            "last executed. *Embedding* and *scores* are the time and the peak memory of computing what it "
-            "shows, which may have been earlier; memory is that of the whole process, libraries included, "
-            "and the first in a process also pays for imports and compilation. *Data* is the beginning of "
-            "the content hash. Each page ends with its full stamp.",
-            "",
-            *rows,
-            "",
-            "## Left out",
-            "",
-            *(left_out or ["Nothing: every pair of the grid was run."]),
-            "",
-        ]
+def _anchor(path: str, text: str) -> str:
+    return f'<a href="{{{{ pathto({path}, True) }}}}" download>{html.escape(text)}</a>'
+
+
+def _leave_out(site: Path, absent: set[str]) -> None:
+    """Make a site whole without some of its pages, given by their paths without suffix."""
+    toc, config = (yaml.safe_load((site / file).read_text()) for file in ("_toc.yml", "_config.yml"))
+    store.write_text(site / "_toc.yml", yaml.safe_dump(_listed(toc, absent, site), sort_keys=False))
+    config["sphinx"]["config"]["html_theme_options"]["announcement"] = (
+        "Made from kept scores: this build has computed none. The status page says more."
     )
+    store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
+    for file in sorted((site / "book").rglob("*.md")):
+        store.write_text(file, _redirected(file.read_text(), file.relative_to(site).as_posix(), absent))
+    for file in sorted(site.glob("notebooks/*.ipynb")):
+        content = json.loads(file.read_text())
+        for cell in content["cells"]:
+            if cell["cell_type"] == "markdown":
+                text = "".join(cell["source"])
+                cell["source"] = _redirected(text, file.relative_to(site).as_posix(), absent)
+        file.write_text(json.dumps(content, ensure_ascii=False))
 
 
-def _status_row(page: study.Page, made: dict[str, Any]) -> str:
-    cost = {artifact["stage"]: artifact for artifact in made["artifacts"]} if page.notebook == "run" else {}
-    embedded, scored = cost.get("embedding"), cost.get("scores")
-    cells = [
-        f"[{_escape(run_title(page) if page.notebook == 'run' else page.notebook)}](../{page.path}.ipynb)",
-        f"{made['seconds']:.0f}",
-        f"{embedded['seconds']:.1f}" if embedded else "–",
-        f"{embedded['peak_memory_mb']:.0f}" if embedded else "–",
-        f"{scored['seconds']:.1f}" if scored else "–",
-        _escape((made["data"] or "–")[:8]),
-        _escape(made["commit"]),
-        _escape(made["finished"][:16].replace("T", " ")),
-    ]
-    return "| " + " | ".join(cells) + " |"
-
-
-def models_page() -> str:
-    """The cards of all models: what the pretrained ones are and were trained on, and every recipe."""
-    cards = catalog.models().values()
-    pretrained = [card for card in cards if card.weights]
-    shapes = [
-        {
-            "model": f"{_escape(card.title)} {_cite(card)}",
-            "layers": f"{card.layers}",
-            "width": f"{card.dim}",
-            "parameters": f"{card.parameter_count:,}" if card.parameter_count else "–",
-            "most tokens": f"{card.max_tokens:,}",
-            "genes by": card.gene_ids,
-            "licence of code": _escape(card.licence),
-            "licence of weights": _escape(card.weights_licence),
-        }
-        for card in pretrained
-    ]
-    corpora = [
-        {
-            "model": _escape(card.title),
-            "trained on": _escape("; ".join(card.pretrained_on.corpora)),
-            "data sets here in it": _escape(", ".join(_known_of(card.pretrained_on))),
-            "source": _escape(card.pretrained_on.source),
-            "what was run": _escape(" ".join(card.verified.split())),
-        }
-        for card in pretrained
-    ]
-    recipes: dict[tuple[str, str, str], list[str]] = {}
-    for card in cards:
-        for name, recipe in card.recipes.items():
-            shown = ", ".join(f"{key} {value}" for key, value in recipe.parameters.items()) or "–"
-            recipes.setdefault((name, recipe.source, shown), []).append(card.title)
-    conventions = [
-        {
-            "recipe": f"`{name}`",
-            "of": _escape(", ".join(titles)),
-            "parameters": _escape(shown),
-            "source": _escape(source),
-        }
-        for (name, source, shown), titles in recipes.items()
-    ]
-    return (
-        "\n\n".join(
-            [
-                "# Models",
-                "Every model that a study can name, from its entry in `data/models.yml`. Which took part in "
-                "this build is on the [status page](status.md).",
-                "## Pretrained networks",
-                _table(shapes),
-                "## What they were trained on",
-                "A data set that a model has seen in training is no test of it.",
-                _table(corpora),
-                "## Recipes",
-                "The same weights are used in several ways in several places. Each way is a recipe with its "
-                "source; a study names it as `model@recipe`.",
-                _table(conventions),
-            ]
-        )
-        + "\n"
-    )
-
-
-def benchmarks_page() -> str:
-    """Measurements that were kept of ``make bench``, each with the machine and the commit it was made on."""
-    sections = [
-        "# Benchmarks",
-        "Measured once and kept; `make bench` measures anew. Speed and memory stand beside the reference "
-        "implementations, as ratios within one run: absolute times say more about a machine than about code.",
-    ]
-    for file in _measurements():
-        kept = json.loads(file.read_text())
-        sections += [
-            f"## {_escape(kept['title'])}",
-            _escape(kept["about"]),
-            _table([{name: _escape(text) for name, text in row.items()} for row in kept["table"]]),
-            f"{kept['repeats']} repeats; {_escape(kept['device'])}; "
-            f"torch {_escape(kept['packages']['torch'])}; commit {_escape(kept['commit'])}; "
-            f"{_escape(kept['finished'][:10])}.",
-            *([f"**What bounds it.** {_prose(_escape(kept['bounds']))}"] if kept["bounds"] else []),
+def _listed(entry: Any, absent: set[str], site: Path) -> Any:
+    """A part of the table of contents without absent pages, patterns that match none, and empty lists."""
+    if isinstance(entry, list):
+        listed = [
+            part
+            for part in entry
+            if part.get("file") not in absent
+            and not ("glob" in part and not any(site.glob(part["glob"] + ".*")))
         ]
-    return "\n\n".join(sections) + "\n"
+        return [_listed(part, absent, site) for part in listed]
+    if isinstance(entry, dict):
+        inner = {key: _listed(value, absent, site) for key, value in entry.items()}
+        return {key: value for key, value in inner.items() if value != []}
+    return entry
 
 
-def _measurements() -> list[Path]:
-    return sorted((paths.home() / "benchmarks" / "measured").glob("*.json"))
+def _redirected(text: str, page: str, absent: set[str]) -> str:
+    """A page's text in which links and cards that lead to absent pages lead to the status page."""
+    folder = posixpath.dirname(page)
+    status = posixpath.relpath("book/status", folder)
+
+    def leads_to_absent(found: re.Match) -> bool:
+        return posixpath.normpath(posixpath.join(folder, found["target"])) in absent
+
+    text = _LINK.sub(lambda m: f"{m['before']}{status}.md#left-out" if leads_to_absent(m) else m[0], text)
+    return _CARD.sub(lambda m: f"{m['before']}{status}" if leads_to_absent(m) else m[0], text)
 
 
 def _set_title(notebook: Path, title: str) -> None:
@@ -292,33 +197,6 @@ def _set_title(notebook: Path, title: str) -> None:
             cell["source"] = f"# {title}\n{rest}"
             break
     notebook.write_text(json.dumps(content, ensure_ascii=False))
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    """Markdown table of rows with the same columns, texts already escaped."""
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows])
-
-
-def _cite(card: catalog.ModelCard) -> str:
-    return f"{{cite:p}}`{card.citation}`" if card.citation else ""
-
-
-def _prose(docstring: str) -> str:
-    """Docstring text as Markdown: its code is marked the reStructuredText way."""
-    return docstring.replace("``", "`")
-
-
-def _known_of(pretraining: catalog.Pretraining) -> list[str]:
-    """What is known of each data set's part in a model's training data, in words."""
-    known = [f"{name} ({seen})" for name, seen in pretraining.datasets.items()]
-    return [*known, f"{'others' if known else 'all'} {pretraining.other_datasets}"]
-
-
-def _escape(text: str) -> str:
-    """Text for a Markdown table: no HTML, no column separators."""
-    return html.escape(text).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def keep(study: Annotated[str, typer.Argument(help="Name of a study that has bee
     from zeroshot import results
 
     catalog.study(study)
-    print(results.keep(study))
+    print(*results.keep(study), sep="\n")
 
 
 @app.command()
@@ -212,13 +212,18 @@ def book(
     cores: Cores = ALL_CORES,
     policy: Policy = "reuse",
     profile: Profile = None,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Compute nothing: read the scores that git keeps in data/scores.")
+    ] = False,
 ) -> None:
     """Execute a study and render its book to build/html."""
     from zeroshot import study as studies_
 
     _check_policy(policy)
+    if kept and policy != "reuse":
+        raise UsageError("--kept reads no stored results: leave out --policy")
     started = time.perf_counter()
-    studies_.run(study, cores=cores, target="book", policy=policy, profile=profile)
+    studies_.run(study, cores=cores, target="book", policy=policy, profile=profile, from_kept=kept)
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)
     print(f"The book is at {paths.build() / 'html' / 'index.html'} ({minutes} min {seconds} s).")
     print("Read it with `make serve`, at http://127.0.0.1:8000")

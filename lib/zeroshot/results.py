@@ -2,25 +2,20 @@
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from zeroshot import catalog, metrics, paths, stamp, store
+from zeroshot import catalog, kept, metrics, paths, stamp, store
 
 COLUMNS = [
     "study", "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
     "subset", "n_cells", "seed", "seeds", "seed_sd", "seen_in_pretraining", "artifact",
 ]  # fmt: skip
 SUBSAMPLE_COLUMNS = ["dataset", "model", "recipe", "metric", "subsample", "value", "cells"]
-# Of the file that is committed: what a score is, not what the run said besides.
-KEPT_COLUMNS = [
-    "study", "dataset", "model", "recipe", "metric", "subset", "value", "low", "high", "n_cells", "seed",
-    "seeds", "seed_sd", "seen_in_pretraining", "artifact",
-]  # fmt: skip
 # Our metrics that a Benchmarker of scib-metrics computes too, and how its tables call them. Its KBET is
 # another one, computed per label.
 BENCHMARKER_NAMES = {
@@ -57,6 +52,9 @@ class Tables:
     scores: pd.DataFrame
     subsamples: pd.DataFrame
     costs: pd.DataFrame
+
+
+TABLES = tuple(field.name for field in fields(Tables))  # each is a CSV file of the study, and is kept
 
 
 def collect(study: str, pages: Iterable[Path]) -> Tables:
@@ -131,6 +129,8 @@ def _stored(page: Path, artifact: dict[str, Any]) -> store.Artifact:
 def load(study: str) -> pd.DataFrame:
     """The scores of a study, read from ``build/studies/<study>/scores.csv``.
 
+    With ``ZEROSHOT_SCORES=kept`` this and the functions below read what git keeps, see :mod:`zeroshot.kept`.
+
     Returns
     -------
     pandas.DataFrame
@@ -142,7 +142,7 @@ def load(study: str) -> pd.DataFrame:
     FileNotFoundError
         If the study has not been run.
     """
-    return _read(study, "scores.csv", {"subset": str})
+    return _read(study, "scores.csv", {})[[*COLUMNS, "method"]]
 
 
 def load_subsamples(study: str) -> pd.DataFrame:
@@ -159,7 +159,7 @@ def load_subsamples(study: str) -> pd.DataFrame:
     FileNotFoundError
         If the study has not been run.
     """
-    return _read(study, "subsamples.csv", {})
+    return _read(study, "subsamples.csv", {})[[*SUBSAMPLE_COLUMNS, "method"]]
 
 
 def load_costs(study: str) -> pd.DataFrame:
@@ -175,22 +175,40 @@ def load_costs(study: str) -> pd.DataFrame:
     FileNotFoundError
         If the study has not been run.
     """
-    return _read(study, "costs.csv", {})
+    return _read(study, "costs.csv", {})[[*COST_COLUMNS, "method"]]
+
+
+def tables(study: str) -> dict[str, pd.DataFrame]:
+    """Every table of a study by its name in :data:`TABLES`, each with the column ``method``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study has not been run.
+    """
+    return {name: _read(study, f"{name}.csv", {}) for name in TABLES}
 
 
 def _read(study: str, name: str, types: dict[str, type]) -> pd.DataFrame:
-    path = paths.study(study) / name
+    if paths.reads_kept_scores():
+        table = kept.read(study, Path(name).stem)
+    else:
+        table = _read_computed(paths.study(study) / name, study, types)
+    runs = list(zip(table["model"], table["recipe"], strict=True))
+    titles = {run: catalog.model(run[0]).method(run[1]) for run in set(runs)}  # a look-up takes a millisecond
+    return table.assign(method=[titles[run] for run in runs])
+
+
+def _read_computed(path: Path, study: str, types: dict[str, type]) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Run the study first: `zeroshot run {study}`.")
-    table = pd.read_csv(
+    return pd.read_csv(
         path,
         keep_default_na=False,
         na_values={column: [""] for column in ("value", "low", "high", "seed_sd")},
-        dtype=types,
+        dtype={"subset": str, "artifact": str} | types,  # which may be digits only
         float_precision="round_trip",
     )
-    pairs = zip(table["model"], table["recipe"], strict=True)
-    return table.assign(method=[catalog.model(model).method(recipe) for model, recipe in pairs])
 
 
 def differences(
@@ -261,26 +279,20 @@ def differences(
     return pd.DataFrame(rows, columns=columns)
 
 
-def keep(study: str) -> Path:
-    """Write the scores of a study to ``data/scores/<study>.csv``, which git follows.
-
-    Columns :data:`KEPT_COLUMNS`, sorted, six digits: a number that changes is a line of the diff, rounding on
-    another machine is not.
+def keep(study: str) -> list[Path]:
+    """Write the tables of a study to ``data/scores``, which git follows; see :mod:`zeroshot.kept`.
 
     Returns
     -------
-    pathlib.Path
-        The file.
+    list of pathlib.Path
+        The files.
 
     Raises
     ------
     FileNotFoundError
         If the study has not been run.
     """
-    scores = load(study)[KEPT_COLUMNS].sort_values(KEPT_COLUMNS[:6], kind="stable")
-    path = paths.home() / "data" / "scores" / f"{study}.csv"
-    store.write_text(path, scores.to_csv(index=False, float_format="%.6f"))
-    return path
+    return kept.write(study, tables(study))
 
 
 def to_benchmarker(scores: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -406,11 +418,14 @@ def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.D
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m zeroshot.results STUDY SCORES SUBSAMPLES COSTS PAGE…``: write what executed pages hold."""
-    study, *outputs = arguments[:4]
-    found = collect(study, map(Path, arguments[4:]))
-    for output, table in zip(outputs, (found.scores, found.subsamples, found.costs), strict=True):
-        store.write_text(Path(output), table.to_csv(index=False))
+    """``python -m zeroshot.results STUDY SCORES SUBSAMPLES COSTS PAGE…``: write what executed pages hold.
+
+    One output for each of :data:`TABLES`, in that order.
+    """
+    study, *files = arguments
+    found = collect(study, map(Path, files[len(TABLES) :]))
+    for output, name in zip(files, TABLES, strict=False):  # what follows the outputs are the pages
+        store.write_text(Path(output), getattr(found, name).to_csv(index=False))
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from anndata import AnnData
 
-from zeroshot import store
+from zeroshot import paths, store
 
 MIME = "application/vnd.zeroshot.stamp+json"
 
@@ -32,7 +32,9 @@ class Stamp:
         shown = {
             "Re-run this page": f"<code>{html.escape(self.record['command'])}</code>",
             "Parameters": _pairs(self.record["parameters"]),
-            "Data (sha256)": html.escape(str(self.record["data"] or "scores of the study")),
+            "Data (sha256)": html.escape(
+                self.record["data"] or f"{self.record['scores']} scores of the study"
+            ),
             "Stored results": "<br>".join(map(_artifact, self.record["artifacts"])) or "none",
             "Commit": html.escape(self.record["commit"]),
             "Device": html.escape(self.record["device"]),
@@ -76,6 +78,7 @@ def stamp(
         "parameters": parameters,
         "data": adata.uns["dataset"]["content_hash"] if adata is not None else None,
         "n_cells": adata.n_obs if adata is not None else None,
+        "scores": "kept" if paths.reads_kept_scores() else "computed",
         "artifacts": [
             {"key": artifact.key} | {name: artifact.provenance[name] for name in costs}
             for artifact in artifacts
@@ -88,7 +91,8 @@ def stamp(
 def command(notebook: str, parameters: dict[str, Any]) -> str:
     """The shell command that executes a page again, by itself."""
     given = [f"-p {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in parameters.items()]
-    return " ".join([f"zeroshot notebook {notebook}", *given, f"--output {notebook}-again.ipynb"])
+    setting = ["ZEROSHOT_SCORES=kept"] if paths.reads_kept_scores() else []
+    return " ".join([*setting, f"zeroshot notebook {notebook}", *given, f"--output {notebook}-again.ipynb"])
 
 
 def read(executed: Path) -> dict[str, Any]:

@@ -5,27 +5,37 @@ on: notebook, cards, library modules, package versions. It changes only when one
 Snakemake re-runs a page when its plan has changed.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeroshot import catalog, data, dependencies, models, notebooks, paths, pipeline, store
+from zeroshot import (
+    catalog,
+    data,
+    dependencies,
+    kept,
+    lock,
+    models,
+    notebooks,
+    paths,
+    pipeline,
+    published,
+    results,
+    store,
+)
 
 # Files of the project that chapters show through a module.
 _READ_BY = {
     "zeroshot.published": "data/published.yml",
     "zeroshot.cross_check": "data/references/scib.json",
 }
+# Chapters that read the cells of some runs only, and which of a study's those are.
+_READS_CELLS_OF = {"published": published.reconstructed_runs}
 
 
 class StudyError(RuntimeError):
@@ -81,20 +91,52 @@ def chapters(card: catalog.StudyCard) -> list[Page]:
     return [_chapter(card, name) for name in card.chapters]
 
 
+def pages(card: catalog.StudyCard) -> list[Page]:
+    """The pages that a build executes: run pages first, then chapters.
+
+    From kept scores (``ZEROSHOT_SCORES=kept``) they are the chapters that need nothing else.
+    """
+    if paths.reads_kept_scores():
+        return [page for page in chapters(card) if not needs_cells(card, page)]
+    return run_pages(card) + chapters(card)
+
+
+def needs_cells(card: catalog.StudyCard, chapter: Page) -> bool:
+    """Whether a chapter reads cells or embeddings, so that the scores of a study are not enough for it."""
+    if chapter.notebook in _READS_CELLS_OF:
+        return bool(_READS_CELLS_OF[chapter.notebook](results.load(card.name)))
+    needed = dependencies.modules_of_notebook(paths.notebooks() / f"{chapter.notebook}.ipynb")
+    return "zeroshot.data" in needed
+
+
+def left_out(card: catalog.StudyCard) -> list[Page]:
+    """Chapters of a study that this build does not have."""
+    built = {page.path for page in pages(card)}
+    return [page for page in chapters(card) if page.path not in built]
+
+
+def score_files(study: str) -> list[str]:
+    """Files with the scores that chapters read, relative to the project."""
+    if paths.reads_kept_scores():
+        files = [kept.path(study, name) for name in kept.TABLES]
+    else:
+        files = [paths.study(study) / f"{name}.csv" for name in results.TABLES]
+    return [str(file.relative_to(paths.home())) for file in files]
+
+
 def plan(study: str) -> list[Page]:
-    """Write the plan file of every page of a study; unchanged files keep their time.
+    """Write the plan file of every page of a build; unchanged files keep their time.
 
     Returns
     -------
     list of Page
-        Run pages first, then chapters.
+        As :func:`pages` returns them.
     """
-    card = catalog.study(study)
-    pages = run_pages(card) + chapters(card)
-    for page in pages:
+    planned = pages(catalog.study(study))
+    for page in planned:
         content = {"notebook": page.notebook, "parameters": page.parameters, "inputs": page.inputs}
         store.write_text(plan_file(study, page.path), json.dumps(content, indent=1, sort_keys=True) + "\n")
-    return pages
+    return planned
 
 
 def plan_file(study: str, page: str) -> Path:
@@ -145,6 +187,7 @@ def run(
     policy: store.Policy = "reuse",
     profile: Path | None = None,
     dry_run: bool = False,
+    from_kept: bool = False,
 ) -> None:
     """Execute what is missing or outdated in a study.
 
@@ -162,13 +205,24 @@ def run(
         Snakemake profile, for example ``profiles/slurm``.
     dry_run
         Print what would be executed and stop.
+    from_kept
+        Compute nothing: execute the chapters that need only scores, with those in ``data/scores``. Their
+        pages lie apart from those of computed scores, see :func:`zeroshot.paths.study`.
 
     Raises
     ------
+    zeroshot.kept.KeptError
+        If scores are to be read that were not kept, or are not of this study.
+    zeroshot.lock.LockedError
+        If another run of the project is going on.
     StudyError
-        If another run of the project is going on, or a page failed.
+        If a page failed.
     """
-    _fetch_weights(catalog.study(study))
+    card = catalog.study(study)
+    if from_kept:
+        kept.require(study)
+    else:
+        _fetch_weights(card)
     store.remove_leftovers()
     command = [
         sys.executable, "-m", "snakemake",
@@ -177,7 +231,7 @@ def run(
         "--config", f"study={study}",
         "--rerun-triggers", "mtime",  # plan files carry every other reason to re-run
         "--rerun-incomplete",
-        "--nolock",  # _only_run holds the lock: it tells a live owner from a dead one
+        "--nolock",  # lock.only_run holds the lock: it tells a live owner from a dead one
         "--keep-going",
         "--quiet", "host", "reason",
     ]  # fmt: skip
@@ -186,10 +240,14 @@ def run(
         command.append("--forceall")
     if dry_run:
         command.append("--dry-run")
-    environment = os.environ | {"ZEROSHOT_POLICY": policy, "ZEROSHOT_HOME": str(paths.home())}
-    with _only_run() as lock:
-        for stage in ("computed", target):
-            code = _snakemake([*command, "--", stage], environment, lock)
+    environment = os.environ | {
+        "ZEROSHOT_POLICY": policy,
+        "ZEROSHOT_HOME": str(paths.home()),
+        "ZEROSHOT_SCORES": "kept" if from_kept else "",
+    }
+    with lock.only_run() as handle:
+        for stage in (target,) if from_kept else ("computed", target):
+            code = _snakemake([*command, "--", stage], environment, handle)
             if code != 0:
                 break
     if code != 0:
@@ -211,88 +269,15 @@ def _fetch_weights(study: catalog.StudyCard) -> None:
             print(f"{reference} is left out: {error}", file=sys.stderr)
 
 
-def _snakemake(command: list[str], environment: dict[str, str], lock: int) -> int:
+def _snakemake(command: list[str], environment: dict[str, str], handle: int) -> int:
     """Run Snakemake in a process group of its own, so that it can be stopped with all its jobs."""
-    process = subprocess.Popen(command, env=environment, pass_fds=[lock], start_new_session=True)
-    _record_owner(lock, process.pid)
+    process = subprocess.Popen(command, env=environment, pass_fds=[handle], start_new_session=True)
+    lock.record_owner(handle, process.pid)
     try:
         return process.wait()
     except BaseException:
-        _stop_group(process.pid)
+        lock.stop_group(process.pid)
         raise
-
-
-@contextlib.contextmanager
-def _only_run() -> Iterator[int]:
-    """Hold the project's run lock.
-
-    The lock is a kernel lock on an open file that Snakemake inherits, so it is free as soon as both
-    are gone, however they died. Where the command was killed but Snakemake lives on, its process group
-    is stopped, jobs included: what they had not finished is run again.
-    """
-    path = paths.build() / "run.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        if not _try_lock(handle):
-            owner, group = _read_owner(handle)
-            if owner is None or _alive(owner):
-                raise StudyError(
-                    f"another run is going on here (process {owner}). Wait for it or stop it: kill {owner}"
-                )
-            _stop_group(group)
-            if not _try_lock(handle):
-                raise StudyError(f"jobs of an interrupted run are still alive (process group {group})")
-        _record_owner(handle, None)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _record_owner(handle: int, group: int | None) -> None:
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps({"owner": os.getpid(), "group": group}).encode(), 0)
-
-
-def _read_owner(handle: int) -> tuple[int | None, int | None]:
-    try:
-        record = json.loads(os.pread(handle, 1000, 0))
-    except json.JSONDecodeError:
-        return None, None
-    return record["owner"], record["group"]
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _stop_group(group: int | None, patience: float = 10) -> None:
-    """End a process group and wait until its lock is free."""
-    if group is None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except (ProcessLookupError, PermissionError):
-            return
-        time.sleep(0.05)
 
 
 def _run_page(study: catalog.StudyCard, dataset: str, reference: str) -> Page:
@@ -362,7 +347,12 @@ def _hash_of(card: catalog.Card) -> str:
 
 
 def _reason_against(dataset: str, reference: str) -> str | None:
-    """Why a model cannot embed a data set, None if it can."""
+    """Why a model cannot embed a data set here, None if it can."""
+    return misfit(dataset, reference) or models.unavailable(*catalog.split_reference(reference))
+
+
+def misfit(dataset: str, reference: str) -> str | None:
+    """Why a model (``name`` or ``name@recipe``) cannot embed a data set on any machine, None if it can."""
     card, recipe = catalog.split_reference(reference)
     cells = catalog.dataset(dataset)
     if cells.batches is not None and cells.batches < card.min_batches:
@@ -370,7 +360,7 @@ def _reason_against(dataset: str, reference: str) -> str | None:
     own_vocabulary = card.recipes[recipe].parameters.get("vocabulary") == "data-set"
     if card.gene_ids == "symbol" and cells.gene_names != "symbol" and not own_vocabulary:
         return f"reads gene symbols, the data set names its genes by {cells.gene_names} id"
-    return models.unavailable(card, recipe)
+    return None
 
 
 def main(arguments: list[str]) -> int:

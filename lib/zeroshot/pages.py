@@ -1,0 +1,291 @@
+"""Pages of the book that are generated: glossary, models, all runs, status, benchmarks."""
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zeroshot import catalog, kept, metrics, paths, stamp, study
+
+
+def executed(name: str, page: study.Page) -> Path:
+    """Where the executed notebook of a page is."""
+    return paths.study(name) / "executed" / f"{page.path}.ipynb"
+
+
+def run_title(page: study.Page) -> str:
+    """For example "PCA on PBMC 68k"; a recipe other than the default is named."""
+    method = catalog.model(page.parameters["model"]).method(page.parameters["recipe"])
+    return f"{method} on {catalog.dataset(page.parameters['dataset']).title}"
+
+
+def chapter_title(page: study.Page) -> str:
+    """The first heading of its notebook."""
+    first = json.loads((paths.notebooks() / f"{page.notebook}.ipynb").read_text())["cells"][0]
+    return "".join(first["source"]).splitlines()[0].removeprefix("# ")
+
+
+def glossary() -> str:
+    """A page with one section per registered metric, from its docstring."""
+    sections = [
+        "# Glossary of metrics",
+        "Every score of this book, as the function that computes it documents it.",
+    ]
+    for metric in metrics.METRICS.values():
+        entry = metric.glossary()
+        sections += [
+            f"({metric.name})=\n## {entry['label']}",
+            f"`{metric.name}`, {entry['group']}. {_prose(entry['summary'])}",
+            f"$$\n{entry['formula']}\n$$",
+            f"Range\n: {_prose(entry['range'])}; {entry['direction']}.",
+            f"Known failure\n: {_prose(entry['known_failure'])}",
+            f"Source\n: {_prose(entry['source'])}",
+        ]
+        if entry["differs"]:
+            sections.append(f"How ours differs\n: {_prose(entry['differs'])}")
+    return "\n\n".join(sections) + "\n"
+
+
+def runs_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame) -> str:
+    """Method by data set: the AvgBIO of each run and, where this build has one, a link to its page."""
+    linked = {page.path for page in pages if page.notebook == "run"}
+    chosen = scores[scores["metric"] == "avg_bio"]
+    values = chosen.set_index(["dataset", "model", "recipe"])["value"]
+    titles = [_escape(catalog.dataset(dataset).title) for dataset in card.datasets]
+    rows = ["| method | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
+    for reference in card.models:
+        model, recipe = catalog.split_reference(reference)
+        cells = [_escape(model.method(recipe))]
+        for dataset in card.datasets:
+            run, path = (dataset, model.name, recipe), study.run_path(dataset, reference)
+            value = values.get(run, float("nan"))
+            shown = "not scored" if pd.isna(value) else f"{value:.2f}"
+            if path in linked:
+                cells.append(f"[{shown}](../{path}.ipynb)")
+            else:
+                cells.append(shown if run in values.index else "–")
+        rows.append("| " + " | ".join(cells) + " |")
+    each = "One page per method and data set" if linked else "Every method on every data set"
+    return "\n".join(
+        [
+            "# All runs",
+            "",
+            f"{each}. The number is the AvgBIO of the run "
+            "(0 to 1, higher is better); the [status page](status.md) says why a pair was left out (–)"
+            f"{'' if linked else ', and why the runs have no pages here'}.",
+            "",
+            *rows,
+            "",
+        ]
+    )
+
+
+def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame) -> str:
+    """Every page's stamp in one table, where kept scores come from, and what was left out."""
+    stamps = {page.path: stamp.read(executed(card.name, page)) for page in pages}
+    devices = sorted({made["device"] for made in stamps.values()})
+    rows = [_status_row(page, stamps[page.path]) for page in pages]
+    about = (
+        "*Embedding* and *scores* are the time and the peak memory of computing what it shows, which may "
+        "have been earlier; memory is that of the whole process, libraries included, and the first in a "
+        "process also pays for imports and compilation. *Data* is the beginning of the content hash. "
+    )
+    notice, rest = [], _left_out_pairs(card)
+    if paths.reads_kept_scores():
+        about, notice, rest = "", _kept_notice(card), _kept_runs(card, scores)
+        rows = [{column: row[column] for column in ("page", "page (s)", "commit", "UTC")} for row in rows]
+    return "\n\n".join(
+        [
+            "# Status of this build",
+            f"Study **{_escape(card.name)}**: {_escape(card.description)}",
+            *notice,
+            f"Executed on {_escape(' and '.join(devices))}. *Page* is the time of the whole page when it was "
+            f"last executed. {about}Each page ends with its full stamp.",
+            _table(rows),
+            *rest,
+            "",
+        ]
+    )
+
+
+def _left_out_pairs(card: catalog.StudyCard) -> list[str]:
+    pairs = [
+        f"- {_escape(pair.model)} on {_escape(pair.dataset)}: {_escape(pair.reason)}"
+        for pair in study.skipped(card)
+    ]
+    return ["## Left out", "\n".join(pairs) or "Nothing: every pair of the grid was run."]
+
+
+def _kept_notice(card: catalog.StudyCard) -> list[str]:
+    files = ", ".join(f"`{file}`" for file in study.score_files(card.name))
+    return [
+        ":::{important}\n"
+        f"No score in this book was computed by this build. They were read from {files}, which "
+        f"`zeroshot keep {card.name}` wrote after a run of the study. Of which stored results they are is "
+        "told [below](#runs-whose-scores-were-kept). Pages that read cells are [left out](#left-out).\n"
+        ":::"
+    ]
+
+
+def _kept_runs(card: catalog.StudyCard, scores: pd.DataFrame) -> list[str]:
+    """What the kept scores are of, and what a build from them does not have."""
+    rows = [
+        {
+            "run": _escape(f"{run.method} on {catalog.dataset(run.dataset).title}"),
+            "cells": f"{run.n_cells:,}",
+            "seed": f"{run.seed}",
+            "scores": run.artifact,
+        }
+        for run in scores.drop_duplicates(["dataset", "model", "recipe"]).itertuples()
+    ]
+    absent = [
+        f"- {_escape(reference)} on {_escape(dataset)}: "
+        f"{_escape(study.misfit(dataset, reference) or 'no scores were kept')}"
+        for dataset, reference in kept.missing(card.name)
+    ]
+    chapters = [f"- {chapter_title(page)}" for page in study.left_out(card)]
+    return [
+        "## Runs whose scores were kept",
+        "*Scores* is the name of the stored result, a hash of everything it depends on: data, weights, "
+        "parameters and code. Where a run of the study has another name for it, something of that changed.",
+        _table(rows),
+        "## Left out",
+        f"The page of each run, and the chapters that read cells. `zeroshot book {card.name}` computes the "
+        "study and builds them:",
+        "\n".join(chapters) or "- none",
+        "Pairs of the study's grid without a score:",
+        "\n".join(absent) or "- none",
+    ]
+
+
+def _status_row(page: study.Page, made: dict[str, Any]) -> dict[str, str]:
+    cost = {artifact["stage"]: artifact for artifact in made["artifacts"]} if page.notebook == "run" else {}
+    embedded, scored = cost.get("embedding"), cost.get("scores")
+    title = run_title(page) if page.notebook == "run" else page.notebook
+    return {
+        "page": f"[{_escape(title)}](../{page.path}.ipynb)",
+        "page (s)": f"{made['seconds']:.0f}",
+        "embedding (s)": f"{embedded['seconds']:.1f}" if embedded else "–",
+        "embedding (MB)": f"{embedded['peak_memory_mb']:.0f}" if embedded else "–",
+        "scores (s)": f"{scored['seconds']:.1f}" if scored else "–",
+        "data": _escape((made["data"] or "–")[:8]),
+        "commit": _escape(made["commit"]),
+        "UTC": _escape(made["finished"][:16].replace("T", " ")),
+    }
+
+
+def models_page() -> str:
+    """The cards of all models: what the pretrained ones are and were trained on, and every recipe."""
+    cards = catalog.models().values()
+    pretrained = [card for card in cards if card.weights]
+    shapes = [
+        {
+            "model": f"{_escape(card.title)} {_cite(card)}",
+            "layers": f"{card.layers}",
+            "width": f"{card.dim}",
+            "parameters": f"{card.parameter_count:,}" if card.parameter_count else "–",
+            "most tokens": f"{card.max_tokens:,}",
+            "genes by": card.gene_ids,
+            "licence of code": _escape(card.licence),
+            "licence of weights": _escape(card.weights_licence),
+        }
+        for card in pretrained
+    ]
+    corpora = [
+        {
+            "model": _escape(card.title),
+            "trained on": _escape("; ".join(card.pretrained_on.corpora)),
+            "data sets here in it": _escape(", ".join(_known_of(card.pretrained_on))),
+            "source": _escape(card.pretrained_on.source),
+            "what was run": _escape(" ".join(card.verified.split())),
+        }
+        for card in pretrained
+    ]
+    recipes: dict[tuple[str, str, str], list[str]] = {}
+    for card in cards:
+        for name, recipe in card.recipes.items():
+            shown = ", ".join(f"{key} {value}" for key, value in recipe.parameters.items()) or "–"
+            recipes.setdefault((name, recipe.source, shown), []).append(card.title)
+    conventions = [
+        {
+            "recipe": f"`{name}`",
+            "of": _escape(", ".join(titles)),
+            "parameters": _escape(shown),
+            "source": _escape(source),
+        }
+        for (name, source, shown), titles in recipes.items()
+    ]
+    return (
+        "\n\n".join(
+            [
+                "# Models",
+                "Every model that a study can name, from its entry in `data/models.yml`. Which took part in "
+                "this build is on the [status page](status.md).",
+                "## Pretrained networks",
+                _table(shapes),
+                "## What they were trained on",
+                "A data set that a model has seen in training is no test of it.",
+                _table(corpora),
+                "## Recipes",
+                "The same weights are used in several ways in several places. Each way is a recipe with its "
+                "source; a study names it as `model@recipe`.",
+                _table(conventions),
+            ]
+        )
+        + "\n"
+    )
+
+
+def benchmarks_page() -> str:
+    """Measurements that were kept of ``make bench``, each with the machine and the commit it was made on."""
+    sections = [
+        "# Benchmarks",
+        "Measured once and kept; `make bench` measures anew. Speed and memory stand beside the reference "
+        "implementations, as ratios within one run: absolute times say more about a machine than about code.",
+    ]
+    for file in measurements():
+        kept = json.loads(file.read_text())
+        sections += [
+            f"## {_escape(kept['title'])}",
+            _escape(kept["about"]),
+            _table([{name: _escape(text) for name, text in row.items()} for row in kept["table"]]),
+            f"{kept['repeats']} repeats; {_escape(kept['device'])}; "
+            f"torch {_escape(kept['packages']['torch'])}; commit {_escape(kept['commit'])}; "
+            f"{_escape(kept['finished'][:10])}.",
+            *([f"**What bounds it.** {_prose(_escape(kept['bounds']))}"] if kept["bounds"] else []),
+        ]
+    return "\n\n".join(sections) + "\n"
+
+
+def measurements() -> list[Path]:
+    """Files of the measurements that were kept."""
+    return sorted((paths.home() / "benchmarks" / "measured").glob("*.json"))
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    """Markdown table of rows with the same columns, texts already escaped."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows])
+
+
+def _cite(card: catalog.ModelCard) -> str:
+    return f"{{cite:p}}`{card.citation}`" if card.citation else ""
+
+
+def _prose(docstring: str) -> str:
+    """Docstring text as Markdown: its code is marked the reStructuredText way."""
+    return docstring.replace("``", "`")
+
+
+def _known_of(pretraining: catalog.Pretraining) -> list[str]:
+    """What is known of each data set's part in a model's training data, in words."""
+    known = [f"{name} ({seen})" for name, seen in pretraining.datasets.items()]
+    return [*known, f"{'others' if known else 'all'} {pretraining.other_datasets}"]
+
+
+def _escape(text: str) -> str:
+    """Text for a Markdown table: no HTML, no column separators."""
+    return html.escape(text).replace("|", "\\|")
