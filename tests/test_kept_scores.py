@@ -90,7 +90,8 @@ def made_up() -> dict[str, pd.DataFrame]:
             value = np.nan if metric == "ilisi" else draw.random()
             score = {"metric": metric, "group": metrics.METRICS[metric].group, "value": value}
             score |= {"low": value - 0.1, "high": value + 0.1, "note": note, "subset": "500", "n_cells": 500}
-            score |= {"seed": 0, "seen_in_pretraining": "unseen", "artifact": f"{len(scores):020x}"}
+            seeds = {"seeds": 3, "seed_sd": 0.25} if model == "random" else {"seeds": 1, "seed_sd": np.nan}
+            score |= {"seed": 0, **seeds, "seen_in_pretraining": "unseen", "artifact": f"{len(scores):020x}"}
             scores.append({"study": "smoke", **run, **score})
         for part in range(3):
             for row in scores[-3:]:
