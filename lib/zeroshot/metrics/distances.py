@@ -45,21 +45,19 @@ class Pairs:
 
         left, right = self.left[rows], self.right[:, columns]
         block = buffer[: len(left) * right.shape[1]].view(len(left), right.shape[1])
-        return torch.mm(left, right, out=block).round_().clamp_(min=0)
+        return torch.mm(left, right, out=block).round_()
 
 
 def squared_euclidean(embedding: np.ndarray) -> Pairs:
     """Squared euclidean distances of (cells, dim) finite rows, 0 to 2**40 units."""
-    import torch
-
-    points = to_device(embedding)
-    points = points - points.mean(dim=0)  # distances do not change, rounding errors shrink
-    norms = (points * points).sum(dim=1, keepdim=True)
+    points = np.asarray(embedding, dtype=np.float64)
+    points = points - points.mean(axis=0)  # distances do not change, rounding errors shrink
+    norms = (points * points).sum(axis=1, keepdims=True)
     # No squared distance exceeds (2 max |x|)^2. Identical cells only: any unit will do.
     unit = 4 * float(norms.max()) / 2**GRID_BITS or 1.0
-    norms, ones = norms / unit, torch.ones_like(norms)
-    left = torch.cat([points * (-2 / unit), norms, ones], dim=1)
-    return Pairs(left, torch.cat([points, ones, norms], dim=1).T.contiguous(), unit)
+    norms, ones = norms / unit, np.ones_like(norms)
+    left = to_device(np.hstack([points * (-2 / unit), norms, ones]))
+    return Pairs(left, to_device(np.vstack([points.T, ones.T, norms.T])), unit)
 
 
 def cosine(embedding: np.ndarray) -> Pairs:
@@ -67,12 +65,11 @@ def cosine(embedding: np.ndarray) -> Pairs:
 
     A row of zeros has no direction; it is at distance 1 from every row, itself included.
     """
-    import torch
-
-    points = torch.nn.functional.normalize(to_device(embedding), dim=1)
-    ones = torch.ones_like(points[:, :1])
-    left = torch.cat([-points, ones], dim=1) * 2**GRID_BITS
-    return Pairs(left, torch.cat([points, ones], dim=1).T.contiguous(), 2**-GRID_BITS)
+    points = np.asarray(embedding, dtype=np.float64)
+    points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+    ones = np.ones_like(points[:, :1])
+    left = to_device(np.hstack([-points, ones]) * 2.0**GRID_BITS)
+    return Pairs(left, to_device(np.vstack([points.T, ones.T])), 2.0**-GRID_BITS)
 
 
 def by_worker(work: Callable[[int, int], T], blocks: int, pairs: Pairs) -> list[T]:
@@ -83,10 +80,10 @@ def by_worker(work: Callable[[int, int], T], blocks: int, pairs: Pairs) -> list[
     """
     import torch
 
-    threads = torch.get_num_threads()
-    workers = min(threads, blocks) if pairs.left.device.type == "cpu" else 1
-    if workers == 1:
+    if pairs.left.device.type != "cpu":
         return [work(0, 1)]
+    threads = torch.get_num_threads()
+    workers = min(threads, blocks)
     try:
         with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
             return list(pool.map(partial(work, workers=workers), range(workers)))
