@@ -45,6 +45,7 @@ class Pairs:
 
         left, right = self.left[rows], self.right[:, columns]
         block = buffer[: len(left) * right.shape[1]].view(len(left), right.shape[1])
+        # Rounding errors are far smaller than a step: none is left below 0.
         return torch.mm(left, right, out=block).round_()
 
 
