@@ -22,7 +22,7 @@ OUTPUT = paths.home() / "data" / "references" / "scib.json"
 
 def main() -> None:
     """Install scib where it is not, score, and write the reference."""
-    python = _environment()
+    python = environment()
     sets = [card.name for card in catalog.datasets().values() if card.source != "files"]
     rows = []
     for name in sets:
@@ -45,7 +45,8 @@ def main() -> None:
     print(OUTPUT)
 
 
-def _environment() -> Path:
+def environment() -> Path:
+    """Python of the environment that scib is in, installed at the first call."""
     folder = paths.build() / "benchmarks" / "scib"
     python = folder / "bin" / "python"
     if not python.is_file():

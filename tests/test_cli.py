@@ -343,7 +343,7 @@ def test_evaluate_writes_every_metric(project, embedded, zeroshot):
     assert (missing["note"] == "not applicable: no embedding before integration was given").all()
     assert set(table["file"]) == {"embedded.h5ad"} and set(table["embedding"]) == {"X_good"}
     adata = anndata.read_h5ad(embedded)
-    asw = metrics.asw_label(adata.obsm["X_good"], adata.obs["cell_type"])
+    asw = metrics.asw_label(metrics.label_widths(adata.obsm["X_good"], adata.obs["cell_type"]))
     assert table.set_index("metric")["value"]["asw_label"] == pytest.approx(asw) and asw > 0.7
     assert all(name in out for name in metrics.METRICS)
     known = table.dropna(subset=["value", "low"])

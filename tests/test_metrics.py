@@ -1,6 +1,7 @@
 """Metrics: contracts every registered metric keeps, and parity with the references."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -177,11 +178,12 @@ def test_one_label_is_not_applicable_by_name(name, mixed, batches):
         "embedding": mixed[:20],
         "labels": np.zeros(20, dtype=int),
         "batches": np.arange(20) % 2,
+        "label_widths": np.zeros(20),
         "neighbors_16": metrics.nearest_neighbors(mixed[:20], 16),
         "neighbors_90": metrics.nearest_neighbors(mixed[:20], 20),
     }
     arguments = METRICS[name].arguments
-    if set(arguments) <= set(given):  # the others compare two labelings, or average
+    if "labels" in arguments and set(arguments) <= set(given):  # the others compare labelings, or average
         with pytest.raises(NotApplicable, match="one label"):
             METRICS[name].function(**{argument: given[argument] for argument in arguments})
 
@@ -326,23 +328,91 @@ def test_silhouettes_agree_with_sklearn(dim):
 def test_silhouette_blocks_do_not_show(monkeypatch, mixed, labels):
     whole = metrics.silhouette_widths(mixed, labels[None])
     near = metrics.nearest_neighbors(mixed, 20)
-    monkeypatch.setattr("zeroshot.metrics.distances.BLOCK_ELEMENTS", {"cpu": 7 * CELLS, "cuda": 7 * CELLS})
+    monkeypatch.setattr("zeroshot.metrics.neighbors.BLOCK_ELEMENTS", {"cpu": 7 * CELLS, "cuda": 7 * CELLS})
+    monkeypatch.setattr("zeroshot.metrics.silhouette.BLOCK", {"cpu": 7, "cuda": 7})
     np.testing.assert_allclose(metrics.silhouette_widths(mixed, labels[None]), whole, atol=1e-9)
     np.testing.assert_array_equal(metrics.nearest_neighbors(mixed, 20).indices, near.indices)
+
+
+def test_threads_of_torch_stay_as_they_were(monkeypatch, mixed, labels):
+    import torch
+
+    monkeypatch.setattr("zeroshot.metrics.silhouette.BLOCK", {"cpu": 50, "cuda": 50})
+    before = torch.get_num_threads()
+    metrics.label_widths(mixed, labels)
+    assert torch.get_num_threads() == before
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4, -1e6])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_silhouettes_of_awkward_cells_agree_with_sklearn(monkeypatch, offset, dtype):
+    monkeypatch.setattr("zeroshot.metrics.silhouette.BLOCK", {"cpu": 16, "cuda": 16})
+    rng = np.random.default_rng(3)
+    embedding = rng.normal(size=(80, 6))
+    embedding[:30] = embedding[0]  # equal rows, more than a block of them
+    embedding[40:50] *= 1e-3  # a tight label
+    embedding = (embedding + offset).astype(dtype)
+    labeling = rng.integers(0, 3, 80)
+    labeling[:20], labeling[40:50], labeling[79] = 0, 3, 4  # the last is a label of one cell
+    widths = metrics.silhouette_widths(embedding, labeling[None])[0]
+    # From the differences themselves: sklearn's own distances lose the tight label this far from the origin.
+    differences = embedding.astype("f8")[:, None] - embedding.astype("f8")
+    distances = np.sqrt((differences**2).sum(axis=2))
+    expected = reference.silhouette_samples(distances, labeling, metric="precomputed")
+    np.testing.assert_allclose(widths, expected, atol=1e-6)
+    assert widths[79] == 0
+
+
+def test_silhouettes_by_cosine_agree_with_sklearn(monkeypatch, mixed, labels):
+    monkeypatch.setattr("zeroshot.metrics.silhouette.BLOCK", {"cpu": 64, "cuda": 64})
+    embedding = mixed.copy()
+    embedding[:3], embedding[3:6], embedding[6] = 2 * embedding[9], embedding[9], 0
+    ours = metrics.silhouette_widths(embedding, labels[None], distance="cosine")[0]
+    expected = reference.silhouette_samples(embedding.astype("f8"), labels, metric="cosine")
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_label_widths_are_computed_once_for_all_that_need_them(monkeypatch, mixed, labels, batches):
+    calls = []
+
+    def counted(embedding, labels):
+        calls.append(len(labels))
+        return metrics.label_widths(embedding, labels)
+
+    monkeypatch.setattr("zeroshot.metrics.scoring.label_widths", counted)
+    found = values(mixed, labels, batches, names=["asw_label", "isolated_labels"])
+    assert calls == [CELLS]
+    widths = metrics.label_widths(mixed, labels)
+    assert found["asw_label"] == pytest.approx(metrics.asw_label(widths), abs=1e-12)
+    isolated = metrics.isolated_labels(widths, labels, batches)
+    assert found["isolated_labels"] == pytest.approx(isolated, abs=1e-12)
+
+
+def test_the_clusters_of_nmi_need_no_silhouettes(monkeypatch, mixed, labels):
+    monkeypatch.setattr("zeroshot.metrics.scoring.choose", None)  # raises when called
+    found = values(mixed, labels, names=["nmi", "ari"])
+    monkeypatch.undo()
+    sweep = cluster_sweep(mixed, labels)
+    clusters = sweep.clusters[sweep.by_label]
+    assert found["nmi"] == pytest.approx(metrics.nmi(labels, clusters))
+    assert found["ari"] == pytest.approx(metrics.ari(labels, clusters))
 
 
 def test_silhouette_by_hand():
     widths = metrics.silhouette_widths(np.array([[0.0], [1.0], [4.0], [6.0]]), np.array([[0, 0, 1, 1]]))
     # First cell: a = 1, b = (4 + 6) / 2 = 5. Third: a = 2, b = (4 + 3) / 2 = 3.5.
     np.testing.assert_allclose(widths[0], [4 / 5, 3 / 4, 1.5 / 3.5, 3.5 / 5.5], atol=1e-6)
-    assert metrics.asw_label(np.zeros((4, 2)), np.array([0, 0, 1, 1])) == 0.5  # identical cells: widths 0
+    identical = metrics.label_widths(np.zeros((4, 2)), np.array([0, 0, 1, 1]))
+    assert (identical == 0).all() and metrics.asw_label(identical) == 0.5
 
 
 def test_silhouette_refuses_one_label(mixed):
     with pytest.raises(ValueError, match="at least 2 labels"):
         metrics.silhouette_widths(mixed, np.zeros((1, CELLS)))
     with pytest.raises(NotApplicable, match="one label"):
-        metrics.asw_label(mixed, np.zeros(CELLS))
+        metrics.label_widths(mixed, np.zeros(CELLS))
 
 
 def test_silhouette_metrics_agree_with_scib_metrics(mixed, separated, labels, batches):
@@ -350,7 +420,7 @@ def test_silhouette_metrics_agree_with_scib_metrics(mixed, separated, labels, ba
 
     # Padded to one shape: every shape costs scib-metrics a compilation.
     for embedding in (np.pad(mixed, ((0, 0), (0, BATCHES))), separated):
-        assert metrics.asw_label(embedding, labels) == pytest.approx(
+        assert metrics.asw_label(metrics.label_widths(embedding, labels)) == pytest.approx(
             scib_metrics.silhouette_label(embedding, labels), abs=1e-5
         )
         assert metrics.batch_integration_score(embedding, labels, batches) == pytest.approx(
@@ -372,12 +442,13 @@ def test_batch_score_by_hand():
 def test_isolated_labels_by_hand():
     embedding = np.array([[0.0], [1.0], [4.0], [6.0]])
     labels, batches = np.array(list("aabb")), np.array([0, 0, 0, 1])
+    widths = metrics.label_widths(embedding, labels)
     # Label a is in one batch, b in two; the widths are those of test_silhouette_by_hand.
-    assert metrics.isolated_labels(embedding, labels, batches) == pytest.approx((1 + (4 / 5 + 3 / 4) / 2) / 2)
+    assert metrics.isolated_labels(widths, labels, batches) == pytest.approx((1 + (4 / 5 + 3 / 4) / 2) / 2)
     # With both labels in both batches, both count.
     batches = np.array([0, 1, 0, 1])
     both = (1 + np.mean([4 / 5, 3 / 4, 1.5 / 3.5, 3.5 / 5.5])) / 2
-    assert metrics.isolated_labels(embedding, labels, batches) == pytest.approx(both)
+    assert metrics.isolated_labels(widths, labels, batches) == pytest.approx(both)
 
 
 def test_isolated_labels_agree_with_scib_metrics(mixed, separated, labels, batches):
@@ -388,7 +459,8 @@ def test_isolated_labels_agree_with_scib_metrics(mixed, separated, labels, batch
     for embedding in (np.pad(mixed, ((0, 0), (0, BATCHES))), separated):
         for named in (labels, fewer):
             expected = scib_metrics.isolated_labels(embedding, named, batches)
-            assert metrics.isolated_labels(embedding, named, batches) == pytest.approx(expected, abs=1e-4)
+            ours = metrics.isolated_labels(metrics.label_widths(embedding, named), named, batches)
+            assert ours == pytest.approx(expected, abs=1e-4)
 
 
 def test_bras_of_depth_alone_is_1(labels, batches):
@@ -407,6 +479,19 @@ def test_neighbours_agree_with_sklearn(mixed):
     np.testing.assert_array_equal(ours.indices[:, 0], np.arange(CELLS))
     np.testing.assert_array_equal(ours.indices[:, 1:], indices[:, :29])
     np.testing.assert_allclose(ours.distances[:, 1:], distances[:, :29], rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 7, 40])
+def test_neighbours_are_the_smallest_pairs_of_distance_and_place_after_the_cell(monkeypatch, k):
+    monkeypatch.setattr("zeroshot.metrics.neighbors.BLOCK_ELEMENTS", {"cpu": 700, "cuda": 700})
+    embedding = np.random.default_rng(0).integers(0, 3, size=(90, 2)).astype("f4")  # nine points, many ties
+    near = metrics.nearest_neighbors(embedding, k)
+    place = (np.arange(90) - np.arange(90)[:, None]) % 90
+    squared = ((embedding[:, None] - embedding) ** 2).sum(axis=2)
+    squared[np.diag_indices(90)] = -1
+    np.testing.assert_array_equal(near.indices, np.lexsort([place, squared])[:, :k])
+    expected = np.sqrt(np.maximum(np.sort(squared, axis=1)[:, :k], 0))
+    np.testing.assert_allclose(near.distances, expected, atol=1e-9)
 
 
 def test_duplicates_keep_themselves_first_and_do_not_share_hubs():
@@ -630,7 +715,7 @@ def test_sweep_states_its_choices(mixed, labels):
 
 def test_one_cluster_everywhere_falls_back_to_resolution_1(monkeypatch, mixed, labels):
     one = np.zeros((len(metrics.RESOLUTIONS), CELLS), dtype=int)
-    monkeypatch.setattr("zeroshot.metrics.clustering.louvain", lambda graph, seed: one)
+    monkeypatch.setattr("zeroshot.metrics.scoring.louvain", lambda graph, seed: one)
     sweep = cluster_sweep(mixed, labels)
     assert sweep.resolutions[sweep.label_free] == 1.0
     assert np.isnan(sweep.silhouette).all()

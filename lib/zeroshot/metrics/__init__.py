@@ -34,7 +34,7 @@ from .integration import (
 from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
-from .silhouette import silhouette_widths
+from .silhouette import label_widths, silhouette_widths
 from .uncertainty import half_width, intervals, score_subsamples, score_with_intervals, stratified_subsamples
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "knn_accuracy",
     "knn_macro_f1",
     "label_oracle",
+    "label_widths",
     "leiden",
     "linear_probe",
     "louvain",

@@ -4,11 +4,10 @@ import numpy as np
 
 from .neighbors import Neighbors, as_scib
 from .registry import metric, require_two
-from .silhouette import silhouette_widths
 
 
 @metric(group="annotation", label="ASW", chance=0.5)
-def asw_label(embedding: np.ndarray, labels: np.ndarray) -> float:
+def asw_label(label_widths: np.ndarray) -> float:
     r"""Average silhouette width of the labels, scaled to 0..1.
 
     .. math::
@@ -19,20 +18,14 @@ def asw_label(embedding: np.ndarray, labels: np.ndarray) -> float:
 
     Parameters
     ----------
-    embedding
-        (cells, dim), all dimensions, euclidean distance.
-    labels
-        (cells,), at least 2 distinct values.
+    label_widths
+        (cells,) silhouette widths of the labels, over all dimensions, euclidean distance; of the function of
+        this name.
 
     Returns
     -------
     float
         Range 0 to 1, higher is better; shuffled labels give about 0.5.
-
-    Raises
-    ------
-    NotApplicable
-        If there is one label.
 
     Known failure
     -------------
@@ -43,8 +36,7 @@ def asw_label(embedding: np.ndarray, labels: np.ndarray) -> float:
     ------
     Kedzierska et al. 2025; theislab/scib, scib/metrics/silhouette.py, `silhouette` with scale=True.
     """
-    require_two(labels, "label")
-    return (1 + silhouette_widths(embedding, np.asarray(labels)[None])[0].mean()) / 2
+    return (1 + np.mean(label_widths)) / 2
 
 
 @metric(group="annotation", label="NMI", chance=0.0)
@@ -382,7 +374,7 @@ def clisi(neighbors_90: Neighbors, labels: np.ndarray) -> float:
 
 
 @metric(group="annotation", label="Isolated labels", chance=0.5)
-def isolated_labels(embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
+def isolated_labels(label_widths: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
     r"""Average silhouette width of the labels found in the fewest batches, scaled to 0..1.
 
     .. math::
@@ -394,8 +386,8 @@ def isolated_labels(embedding: np.ndarray, labels: np.ndarray, batches: np.ndarr
 
     Parameters
     ----------
-    embedding
-        (cells, dim), all dimensions, euclidean distance.
+    label_widths
+        (cells,) silhouette widths of the labels, as for `asw_label`.
     labels
         (cells,), at least 2 distinct values.
     batches
@@ -430,6 +422,5 @@ def isolated_labels(embedding: np.ndarray, labels: np.ndarray, batches: np.ndarr
     codes = np.unique(labels, return_inverse=True)[1]
     held = np.unique(np.column_stack([codes, np.unique(batches, return_inverse=True)[1]]), axis=0)
     in_batches = np.bincount(held[:, 0])
-    widths = silhouette_widths(embedding, codes[None])[0]
     isolated = np.flatnonzero(in_batches == in_batches.min())
-    return np.mean([(1 + widths[codes == label].mean()) / 2 for label in isolated])
+    return np.mean([(1 + label_widths[codes == label].mean()) / 2 for label in isolated])

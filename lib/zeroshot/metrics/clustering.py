@@ -177,7 +177,21 @@ def sweep_resolutions(
         Seed of Louvain.
     """
     clusters = louvain(graph, seed=seed)
-    nmi = agreement(clusters, labels)
+    return choose(embedding, clusters, agreement(clusters, labels))
+
+
+def choose(embedding: np.ndarray, clusters: np.ndarray, nmi: np.ndarray) -> Sweep:
+    """Choose one of the clusterings at all resolutions by its agreement and one by its silhouette.
+
+    Parameters
+    ----------
+    embedding
+        (cells, dim).
+    clusters
+        (resolutions, cells), as `louvain` returns them.
+    nmi
+        (resolutions,), see `agreement`.
+    """
     silhouette = np.full(len(clusters), np.nan)
     several = np.array([len(np.unique(row)) > 1 for row in clusters])
     if several.any():

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from .distances import squared_euclidean_blocks
+from .distances import by_worker, slices, squared_euclidean
 from .registry import NotApplicable
 
 if TYPE_CHECKING:
+    import torch
     from scib_metrics.nearest_neighbors import NeighborsResults
 
+# Distances per block: whole rows, of which on the CPU each thread holds 16 MB, CUDA 1 GB.
+BLOCK_ELEMENTS = {"cpu": 2**21, "cuda": 2**27}
 # With fewer cells a weighted neighbourhood (LISI: an effective third) is a cell or two.
 MIN_CELLS_FOR_NEIGHBORHOODS = 10
 
@@ -61,26 +64,48 @@ def nearest_neighbors(embedding: np.ndarray, k: int) -> Neighbors:
     scanpy and scib-metrics use approximate neighbours (pynndescent), which depend on a seed, may miss the
     cell itself among duplicates, and compile for seconds in every fresh process.
     """
-    import torch
-
     cells = len(embedding)
     if not 1 <= k <= cells:
         raise ValueError(f"k must be between 1 and the number of cells ({cells}), got {k}.")
     indices = np.empty((cells, k), dtype=np.int64)
     distances = np.empty((cells, k), dtype=np.float64)
-    for start, steps, unit in squared_euclidean_blocks(embedding):
-        stop = start + len(steps)
-        rows = torch.arange(start, stop, device=steps.device)[:, None]
-        columns = torch.arange(cells, device=steps.device)[None, :]
-        # One integer per pair: distance in the high digits, place in the tie order in the low ones. No two
-        # keys of a row are equal, so the smallest k are unique. 2**40 steps leave room for 4 million cells.
-        keys = steps.long().mul_(cells).add_((columns - rows) % cells)
-        keys[torch.arange(stop - start, device=steps.device), rows[:, 0]] = -cells  # self before duplicates
-        keys = torch.topk(keys, k, dim=1, largest=False, sorted=True).values
-        indices[start:stop] = ((keys + rows) % cells).cpu().numpy()
-        squared = torch.div(keys, cells, rounding_mode="floor").clamp_(min=0).double() * unit
-        distances[start:stop] = squared.sqrt_().cpu().numpy()
+    pairs = squared_euclidean(embedding)
+    blocks = slices(cells, max(1, BLOCK_ELEMENTS[pairs.left.device.type] // cells))
+
+    def work(worker: int, workers: int) -> None:
+        buffer = pairs.buffer(blocks[0].stop, cells)
+        for block in blocks[worker::workers]:
+            steps = pairs.block(block, slice(None), buffer)
+            steps[:, block].fill_diagonal_(-1)  # the cell itself before its duplicates
+            found, squared = _nearest(steps, block.start, k)
+            indices[block] = found.cpu().numpy()
+            distances[block] = (squared * pairs.unit).sqrt_().cpu().numpy()
+
+    by_worker(work, len(blocks), pairs)
     return Neighbors(indices, distances)
+
+
+def _nearest(steps: "torch.Tensor", start: int, k: int) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Columns of the k smallest of each row and their steps; the first row is the cell `start`."""
+    import torch
+
+    rows, cells = steps.shape
+    # k groups of columns have a step each that is no larger than the k-th smallest of the groups' minima.
+    # With 8 k groups hardly more than k steps are that small, and only they have to be sorted.
+    size = max(1, cells // (8 * k))
+    minima = steps[:, : cells // size * size].unflatten(1, (size, -1)).amin(dim=1)
+    bound = torch.topk(minima, k, dim=1, largest=False, sorted=False).values.amax(dim=1, keepdim=True)
+    row, column = torch.nonzero(steps <= bound, as_tuple=True)
+    # One integer per candidate: distance in the high digits, place in the tie order in the low ones. No two
+    # keys of a row are equal, so the smallest k are unique. 2**40 steps leave room for 4 million cells.
+    keys = steps[row, column].long() * cells + (column - row - start) % cells
+    candidates = torch.bincount(row, minlength=rows)
+    place = torch.arange(len(row), device=row.device) - (candidates.cumsum(0) - candidates)[row]
+    table = torch.full((rows, int(candidates.max())), torch.iinfo(torch.int64).max, device=row.device)
+    table[row, place] = keys
+    keys = torch.topk(table, k, dim=1, largest=False, sorted=True).values
+    columns = (keys + torch.arange(start, start + rows, device=row.device)[:, None]) % cells
+    return columns, torch.div(keys, cells, rounding_mode="floor").clamp_(min=0).double()
 
 
 def neighbor_graph(neighbors: Neighbors) -> sparse.csr_matrix:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .clustering import RESOLUTIONS, Sweep, agreement, leiden, sweep_resolutions
+from .clustering import RESOLUTIONS, Sweep, agreement, choose, leiden, louvain
 from .neighbors import nearest_neighbors, neighbor_graph
 from .registry import METRICS, NotApplicable
+from .silhouette import label_widths
 
 # Benchmarker of scib-metrics 0.5.10: 15 neighbours for graphs, 50 for kBET, 90 for LISI, itself included.
 # Label transfer takes 16: the cell itself and 15 others.
@@ -175,29 +176,22 @@ def _graph(shared: _Shared) -> Any:
     return neighbor_graph(shared["neighbors"].first(15))
 
 
-def _sweep(shared: _Shared) -> Sweep:
-    return sweep_resolutions(shared["embedding"], shared["labels"], shared["graph"], seed=shared.seed)
-
-
 def _clusters(shared: _Shared) -> np.ndarray:
-    return _picked(shared, "clusters", shared["sweep"].by_label)
+    return _picked(shared, "clusters", "louvain", int(np.argmax(shared["agreement"])))
 
 
 def _clusters_label_free(shared: _Shared) -> np.ndarray:
-    return _picked(shared, "clusters_label_free", shared["sweep"].label_free)
-
-
-def _picked(shared: _Shared, name: str, position: int) -> np.ndarray:
-    sweep = shared["sweep"]
-    shared.note(name, f"resolution {sweep.resolutions[position]}")
-    return sweep.clusters[position]
+    return _picked(shared, "clusters_label_free", "louvain", shared["sweep"].label_free)
 
 
 def _clusters_leiden(shared: _Shared) -> np.ndarray:
-    clusters = leiden(shared["graph"], seed=shared.seed)
-    position = int(np.argmax(agreement(clusters, shared["labels"])))
-    shared.note("clusters_leiden", f"resolution {RESOLUTIONS[position]}")
-    return clusters[position]
+    best = int(np.argmax(agreement(shared["leiden"], shared["labels"])))
+    return _picked(shared, "clusters_leiden", "leiden", best)
+
+
+def _picked(shared: _Shared, name: str, clusterings: str, position: int) -> np.ndarray:
+    shared.note(name, f"resolution {RESOLUTIONS[position]}")
+    return shared[clusterings][position]
 
 
 def _pcr_before(shared: _Shared) -> float:
@@ -214,7 +208,12 @@ INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "neighbors_50": _neighbors(50),
     "neighbors_90": _neighbors(90),
     "graph": _graph,
-    "sweep": _sweep,
+    "label_widths": lambda shared: label_widths(shared["embedding"], shared["labels"]),
+    "louvain": lambda shared: louvain(shared["graph"], seed=shared.seed),
+    "leiden": lambda shared: leiden(shared["graph"], seed=shared.seed),
+    "agreement": lambda shared: agreement(shared["louvain"], shared["labels"]),
+    # Silhouettes of twenty clusterings take long, and only the label-free choice needs them.
+    "sweep": lambda shared: choose(shared["embedding"], shared["louvain"], shared["agreement"]),
     "clusters": _clusters,
     "clusters_label_free": _clusters_label_free,
     "clusters_leiden": _clusters_leiden,

@@ -1,10 +1,30 @@
 """Exact silhouette widths for several labelings at once, in memory linear in the cells."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .distances import cosine_blocks, euclidean_blocks, to_device
+from .distances import Pairs, by_worker, cosine, slices, squared_euclidean, to_device
+from .registry import require_two
+
+if TYPE_CHECKING:
+    import torch
+
+# Cells on each side of a block of distances. On the CPU a block of 2 MB stays in the cache until it has been
+# summed; CUDA takes 512 MB to be busy.
+BLOCK = {"cpu": 512, "cuda": 8192}
+
+
+def label_widths(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Silhouette width of every cell among the labels, (cells,) float64; see `silhouette_widths`.
+
+    Raises
+    ------
+    NotApplicable
+        If there is one label.
+    """
+    require_two(labels, "label")
+    return silhouette_widths(embedding, np.asarray(labels)[None])[0]
 
 
 def silhouette_widths(
@@ -59,22 +79,45 @@ def silhouette_widths(
         raise ValueError("A silhouette needs at least 2 labels.")
 
     starts = np.cumsum([0, *map(len, sizes)])
-    members = np.zeros((len(embedding), starts[-1]))
+    members = np.zeros((starts[-1], len(embedding)))
     for first, code in zip(starts, codes, strict=False):
-        members[np.arange(len(code)), first + code] = 1
-    members = to_device(members)
+        members[first + code, np.arange(len(code))] = 1
+    # The unit in which distances are cancels in a width.
+    pairs = squared_euclidean(embedding) if distance == "euclidean" else cosine(embedding)
+    sums = _sums(pairs, to_device(members), root=distance == "euclidean").cpu().numpy()
+    return np.stack(
+        [
+            _widths(sums[first : first + len(size)].T, code, size, between)
+            for first, code, size in zip(starts, codes, sizes, strict=False)
+        ]
+    )
 
-    widths = np.empty(labelings.shape, dtype=np.float64)
-    blocks = euclidean_blocks(embedding) if distance == "euclidean" else cosine_blocks(embedding)
-    for start, distances in blocks:
-        stop = start + len(distances)
-        # A cell is no neighbour of itself; cosine leaves rounding noise (and 1 for zeros) on the diagonal.
-        distances[:, start:stop].fill_diagonal_(0)
-        sums = (distances @ members).cpu().numpy()
-        for i, (code, size) in enumerate(zip(codes, sizes, strict=True)):
-            to_label = sums[:, starts[i] : starts[i + 1]]
-            widths[i, start:stop] = _widths(to_label, code[start:stop], size, between)
-    return widths
+
+def _sums(pairs: Pairs, members: "torch.Tensor", *, root: bool) -> "torch.Tensor":
+    """Summed distances, or roots of them, of every cell to the cells of each row of members.
+
+    Each block is computed once and serves the cells on both of its sides.
+    """
+    import torch
+
+    cells = slices(members.shape[1], BLOCK[members.device.type])
+
+    def work(worker: int, workers: int) -> torch.Tensor:
+        sums = torch.zeros_like(members)
+        buffer = pairs.buffer(cells[0].stop, cells[0].stop)
+        for i in range(worker, len(cells), workers):
+            for columns in cells[i:]:
+                rows, distances = cells[i], pairs.block(cells[i], columns, buffer)
+                if root:
+                    distances.sqrt_()
+                if columns == rows:
+                    distances.fill_diagonal_(0)  # rows of zeros are at a cosine distance from themselves
+                else:
+                    sums[:, columns] += members[:, rows] @ distances
+                sums[:, rows] += members[:, columns] @ distances.T
+        return sums
+
+    return sum(by_worker(work, len(cells), pairs))
 
 
 def _widths(to_label: np.ndarray, code: np.ndarray, size: np.ndarray, between: str) -> np.ndarray:
