@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def embed(
     *,
     seed: int = 0,
     precision: embedding.Precision = "float32",
+    parameters: Mapping[str, Any] | None = None,
 ) -> store.Artifact:
     """Embed the cells, or take the stored embedding of the same data, model, weights, recipe and seed.
 
@@ -37,6 +38,8 @@ def embed(
         As :func:`zeroshot.data.load` returns it.
     model, recipe, seed, precision
         As for :func:`zeroshot.embedding.embed`; "label-oracle" is made from the labels.
+    parameters
+        Put over those of the recipe; None for the recipe as it is.
 
     Returns
     -------
@@ -47,13 +50,16 @@ def embed(
     """
     card = catalog.model(model)
     inputs = _what_decides(adata, card, recipe, seed, precision, "zeroshot.embedding")
+    inputs["parameters"] |= parameters or {}
 
     def compute() -> dict[str, np.ndarray | pd.DataFrame | dict]:
         if "label" in card.uses:
             oracle = metrics.label_oracle(adata.obs["cell_type"].to_numpy(), seed=seed)
             return _contents(embedding.Embedded(oracle))
         settings = embedding.Settings(precision=precision)
-        return _contents(embedding.run(adata, model, recipe, seed=seed, settings=settings))
+        return _contents(
+            embedding.run(adata, model, recipe, seed=seed, settings=settings, parameters=parameters)
+        )
 
     return store.load_or_compute("embedding", inputs, compute, policy())
 
@@ -124,8 +130,17 @@ def _contents(embedded: embedding.Embedded) -> dict[str, np.ndarray | pd.DataFra
     return {name: value for name, value in contents.items() if value is not None}
 
 
-def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.Artifact:
-    """Pass an embedding through the integrity gate and score it with every metric.
+def score(
+    adata: AnnData,
+    embedded: store.Artifact,
+    *,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    fraction: float | None = None,
+) -> store.Artifact:
+    """Pass an embedding through the integrity gate and score it with every metric, or those named.
+
+    ``fraction`` is the share of the cells in the subsamples that intervals come from, if not the usual.
 
     Returns
     -------
@@ -149,21 +164,24 @@ def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.A
         "code": dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"}),
         "packages": _packages(),
     }
+    chosen = {} if names is None else {"names": list(names)}
+    chosen |= {} if fraction is None else {"fraction": fraction}
 
     def compute() -> dict[str, pd.DataFrame]:
         checks = integrity.check(values, adata.n_obs, probed)
         try:
             integrity.require(checks)
         except integrity.IntegrityError as error:
-            rows = [(metric.name, metric.group, np.nan, str(error)) for metric in metrics.METRICS.values()]
+            wanted = metrics.METRICS if names is None else names
+            rows = [(name, metrics.METRICS[name].group, np.nan, str(error)) for name in wanted]
             scores = pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
             return {"checks": checks, "scores": scores.assign(low=np.nan, high=np.nan)}
         scores, subsamples = metrics.score_with_intervals(
-            values, adata.obs["cell_type"].to_numpy(), batches, baseline=baseline, seed=seed
+            values, adata.obs["cell_type"].to_numpy(), batches, baseline=baseline, seed=seed, **chosen
         )
         return {"checks": checks, "scores": scores, "subsamples": subsamples}
 
-    return store.load_or_compute("scores", inputs, compute, policy())
+    return store.load_or_compute("scores", inputs | chosen, compute, policy())
 
 
 def project(embedded: store.Artifact, *, seed: int = 0) -> np.ndarray:

@@ -25,6 +25,7 @@ from zeroshot import catalog, data, dependencies, models, notebooks, paths, pipe
 _READ_BY = {
     "zeroshot.published": "data/published.yml",
     "zeroshot.cross_check": "data/references/scib.json",
+    "zeroshot.variants": "data/models.yml",  # an untrained twin is used as its trained model is
 }
 
 

@@ -7,18 +7,22 @@ that it reads the same on a light and a dark page.
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .reconstruction import draw_bins, draw_joint, draw_rank_correlations, draw_reconstruction_errors
 from .scores import draw_differences, draw_places, draw_published, draw_scores_by_method
+from .variants import draw_curves, draw_effects, draw_similarity
 
 __all__ = [
     "draw_bins",
     "draw_composition",
+    "draw_curves",
     "draw_depth",
     "draw_differences",
+    "draw_effects",
     "draw_joint",
     "draw_places",
     "draw_published",
     "draw_rank_correlations",
     "draw_reconstruction_errors",
     "draw_scores_by_method",
+    "draw_similarity",
     "draw_umap",
     "draw_umaps",
 ]
