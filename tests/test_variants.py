@@ -78,6 +78,9 @@ def test_tokens_are_limited_where_more_are_allowed():
     assert variants.limit_tokens("cellama", "upstream", 100) == {"max_tokens": 100}
     assert variants.limit_tokens("cellama", "upstream", 999) == {"max_tokens": 256}
     assert variants.limit_tokens("cellama", "upstream", None) == {}
+    limit = {"max_tokens": 100, "n_genes": None, "selection": None}
+    assert variants.limit_tokens("scgpt-untrained", "short", 100) == limit, "instead of a choice of genes"
+    assert variants.limit_tokens("scgpt-untrained", "short", None) == {}
     assert variants.limit_tokens("pca", "standard", 100) == {}
 
 

@@ -177,9 +177,16 @@ def readouts(model: str, recipe: str | None = None) -> dict[str, dict[str, Any]]
     return dict(sorted(found.items(), key=lambda item: not item[1].items() <= own.items()))
 
 
-def limit_tokens(model: str, recipe: str, max_tokens: int | None) -> dict[str, int]:
-    """Parameters that keep every cell within ``max_tokens``; none for None, or a model without tokens."""
-    return _limit(catalog.model(model), recipe, max_tokens)
+def limit_tokens(model: str, recipe: str, max_tokens: int | None) -> dict[str, Any]:
+    """Parameters that keep every cell within ``max_tokens``; none for None, or a model without tokens.
+
+    They also take the place of a choice of variable genes, for which few cells, or thinned ones, have too
+    few counts for: of all expressed genes of a cell a sample is read.
+    """
+    card = catalog.model(model)
+    limit = _limit(card, recipe, max_tokens)
+    all_genes = {"n_genes": None, "selection": None} if "selection" in _defaults(card) else {}
+    return limit and limit | all_genes
 
 
 def compare(
