@@ -73,6 +73,37 @@ def differences():
     )
 
 
+def effects():
+    """Of one model a variant that is better, then worse, and one that is tied; of another a tie."""
+    rows = [
+        ("one", "pca", "few genes", 0.2, "better"), ("two", "pca", "few genes", -0.1, "worse"),
+        ("one", "pca", "many genes", 0.01, "tie"), ("one", "hvg", "few genes", 0.02, "tie"),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["dataset", "model", "method", "difference", "verdict"])
+    table = table.assign(low=table["difference"] - 0.05, high=table["difference"] + 0.05)
+    return pd.concat([table.assign(metric=name) for name in METRICS], ignore_index=True)
+
+
+def similarities():
+    rows = [
+        ("one", "pca", "a", "b", 0.9, 0.5), ("two", "pca", "a", "b", 0.7, 0.3),
+        ("one", "pca", "a", "c", 0.4, 0.2), ("one", "pca", "b", "c", 0.1, 0.0),
+        ("one", "hvg", "x", "y", 1.0, 1.0),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["dataset", "model", "first", "second", "cka", "overlap"])
+
+
+def curves():
+    rows = [
+        (dataset, line, step, value)
+        for dataset in ("one", "two")
+        for line, values in {"PCA": (0.8, 0.7, 0.5), "HVG": (0.6, 0.6, np.nan)}.items()
+        for step, value in zip(("100 %", "50 %", "10 %"), values, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["dataset", "line", "step", "value"])
+    return table.assign(low=table["value"] - 0.05, high=table["value"] + 0.1)
+
+
 def umap(table):
     return figures.draw_umap(np.random.default_rng(1).normal(size=(len(table), 2)), table, "PCA on toy")
 
@@ -125,6 +156,9 @@ DRAWN = {
     "draw_reconstruction_errors": lambda: figures.draw_reconstruction_errors(errors(), "MSE"),
     "draw_rank_correlations": lambda: figures.draw_rank_correlations(correlations()),
     "draw_joint": joint,
+    "draw_effects": lambda: figures.draw_effects(effects(), METRICS),
+    "draw_similarity": lambda: figures.draw_similarity(similarities()),
+    "draw_curves": lambda: figures.draw_curves(curves(), "counts kept", "AvgBIO"),
     "draw_bins": lambda: figures.draw_bins(
         np.array([1, 1, 3]), np.array([1, 1, 40]), np.array([39, 39, 50]), "c"
     ),
@@ -377,3 +411,67 @@ def test_published_numbers_are_drawn_in_tolerances():
     points = {line.get_label(): line.get_xydata().tolist() for line in axis.lines[1:]}
     assert points == {"agrees": [[0.5, 0]], "differs": [[-200.0, 1]]}
     assert axis.get_xlim()[0] < -200
+
+
+# -- variants
+
+
+def test_effects_have_a_panel_per_metric_and_a_row_per_variant_under_its_model():
+    figure = figures.draw_effects(effects(), METRICS)
+    assert [axis.get_title() for axis in figure.axes] == list(METRICS.values())
+    for axis in figure.axes:
+        assert [tick.get_text() for tick in axis.get_yticklabels()] == [
+            "",
+            "few genes",
+            "many genes",
+            "",
+            "few genes",
+        ]
+        headers = {text.get_position()[1]: text.get_text() for text in axis.texts}
+        assert headers == {0: "PCA", 3: "HVG"}
+
+
+def test_effects_are_drawn_in_the_row_of_their_variant_ties_hollow():
+    axis = figures.draw_effects(effects(), METRICS).axes[0]
+    drawn = {
+        (line.get_xdata()[0], round(line.get_ydata()[0])): (line.get_color(), line.get_markerfacecolor())
+        for line in axis.lines
+        if line.get_marker() in "oX"
+    }
+    better, worse, tie = (figures.variants.VERDICT_COLOURS[name] for name in ("better", "worse", "tie"))
+    assert drawn == {
+        (0.2, 1): (better, better), (-0.1, 1): (worse, worse),
+        (0.01, 2): (tie, "white"), (0.02, 4): (tie, "white"),
+    }  # fmt: skip
+    bars = sorted(tuple(line.get_xdata()) for line in axis.lines if len(line.get_xdata()) == 2)
+    assert (pytest.approx(0.15), pytest.approx(0.25)) in bars
+
+
+def test_similarity_has_cka_below_and_overlap_above_the_diagonal():
+    figure = figures.draw_similarity(similarities())
+    assert [axis.get_title() for axis in figure.axes] == ["PCA", "HVG"]
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    # Rows a, b, c: medians of the two sets for (a, b), nothing on the diagonal.
+    assert texts == ["0.40", "0.20", "0.80", "0.00", "0.40", "0.10"]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_curves_have_a_panel_per_data_set_and_steps_in_order():
+    figure = figures.draw_curves(curves(), "counts kept", "AvgBIO")
+    assert [axis.get_title() for axis in figure.axes] == ["one", "two"]
+    assert {axis.get_ylabel() for axis in figure.axes} == {"AvgBIO"}
+    last = figure.axes[-1]
+    assert last.get_xlabel() == "counts kept"
+    assert [tick.get_text() for tick in last.get_xticklabels()] == ["100 %", "50 %", "10 %"]
+    pca, hvg = (container.lines[0] for container in last.containers)
+    assert pca.get_ydata() == pytest.approx([0.8, 0.7, 0.5])
+    assert pd.isna(hvg.get_ydata()).tolist() == [False, False, True]
+    assert [round(place) for place in pca.get_xdata()] == [0, 1, 2]
+    assert (hvg.get_xdata() - pca.get_xdata() > 0).all(), "side by side"
+
+
+def test_curves_without_an_interval_are_drawn():
+    bare = curves().assign(low=np.nan, high=np.nan)
+    axis = figures.draw_curves(bare, "counts kept", "overlap").axes[0]
+    segments = axis.containers[0].lines[2][0].get_segments()
+    assert all(low[1] == high[1] for low, high in segments)

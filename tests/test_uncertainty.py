@@ -127,6 +127,17 @@ def test_more_cells_make_narrower_intervals():
     assert width[2700] < 0.6 * width[300]
 
 
+def test_subsamples_of_another_share():
+    embedding, labels, batches = cells()
+    options = {"seed": 1, "names": ["asw_label"]}
+    scores, halves = metrics.score_with_intervals(embedding, labels, batches, fraction=0.5, **options)
+    rows = metrics.stratified_subsamples(labels, fraction=0.5, seed=1)
+    expected = metrics.score_subsamples(embedding, labels, batches, rows, **options)
+    pd.testing.assert_frame_equal(halves, expected)
+    half = metrics.half_width(halves["value"].to_numpy(), rows.shape[1], len(labels))
+    assert scores["high"].item() - scores["value"].item() == pytest.approx(half)
+
+
 def test_what_does_not_apply_has_no_interval():
     embedding, labels, _ = cells()
     scores, _ = metrics.score_with_intervals(embedding, labels, names=["asw_label", "ilisi"])

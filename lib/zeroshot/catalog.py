@@ -216,6 +216,8 @@ class StudyCard(Card):
     seeds: int = Field(default=3, ge=1)  # under how many a model is scored whose embedding depends on it
     subset: int | None = Field(default=None, gt=1)
     reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
+    variant_cells: int = Field(default=200, ge=20)  # of each data set, where variants of a model are compared
+    variant_tokens: int | None = Field(default=None, ge=16)  # most of a cell there; None for the model's own
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     @field_validator("datasets", "models", "chapters")

@@ -1,9 +1,9 @@
 """Embed cells with a model by name: tokens in chunks through a network, results in input order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -137,17 +137,18 @@ def run(
     seed: int = 0,
     weights: Path | None = None,
     settings: Settings | None = None,
+    parameters: Mapping[str, Any] | None = None,
     probe: bool = True,
 ) -> Embedded:
     """Embed the cells as :func:`embed` does, and report on it.
 
-    ``probe`` embeds a few cells again in another order, in other chunks and alone, for the
-    integrity gate.
+    ``parameters`` are put over those of the recipe. ``probe`` embeds a few cells again in another
+    order, in other chunks and alone, for the integrity gate.
     """
     card = catalog.model(model)
     uses_batch = "batch" in card.uses and adata.obs["batch"].nunique() > 1
     cells = Cells.of(adata, with_batches=uses_batch)
-    embedder = models.load(model, recipe, weights=weights)
+    embedder = models.load(model, recipe, weights=weights, parameters=parameters)
     if isinstance(embedder, TokenEmbedder):
         runner = Runner(embedder, cells, seed, settings or Settings())
         embedded = runner.report(probe=probe)

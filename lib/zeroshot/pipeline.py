@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ def embed(
     *,
     seed: int = 0,
     precision: embedding.Precision = "float32",
+    parameters: Mapping[str, Any] | None = None,
 ) -> store.Artifact:
     """Embed the cells, or take the stored embedding of the same data, model, weights, recipe and seed.
 
@@ -40,6 +41,8 @@ def embed(
         As :func:`zeroshot.data.load` returns it.
     model, recipe, seed, precision
         As for :func:`zeroshot.embedding.embed`; "label-oracle" is made from the labels.
+    parameters
+        Put over those of the recipe; None for the recipe as it is.
 
     Returns
     -------
@@ -50,13 +53,16 @@ def embed(
     """
     card = catalog.model(model)
     inputs = _what_decides(adata, card, recipe, seed, precision, "zeroshot.embedding")
+    inputs["parameters"] |= parameters or {}
 
     def compute() -> dict[str, np.ndarray | pd.DataFrame | dict]:
         if "label" in card.uses:
             oracle = metrics.label_oracle(adata.obs["cell_type"].to_numpy(), seed=seed)
             return _contents(embedding.Embedded(oracle))
         settings = embedding.Settings(precision=precision)
-        return _contents(embedding.run(adata, model, recipe, seed=seed, settings=settings))
+        return _contents(
+            embedding.run(adata, model, recipe, seed=seed, settings=settings, parameters=parameters)
+        )
 
     return store.load_or_compute("embedding", inputs, compute, policy())
 
@@ -127,8 +133,17 @@ def _contents(embedded: embedding.Embedded) -> dict[str, np.ndarray | pd.DataFra
     return {name: value for name, value in contents.items() if value is not None}
 
 
-def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.Artifact:
-    """Pass an embedding through the integrity gate and score it with every metric.
+def score(
+    adata: AnnData,
+    embedded: store.Artifact,
+    *,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    fraction: float | None = None,
+) -> store.Artifact:
+    """Pass an embedding through the integrity gate and score it with every metric, or those named.
+
+    ``fraction`` is the share of the cells in the subsamples that intervals come from, if not the usual.
 
     Returns
     -------
@@ -144,16 +159,20 @@ def score(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.A
         "embedding": _content(embedded.load("embedding")),
         "probed": embedded.load("checks").to_dict("list"),
     }
+    chosen = {} if names is None else {"names": list(names)}
+    chosen |= {} if fraction is None else {"fraction": fraction}
 
     def compute() -> dict[str, pd.DataFrame]:
         checks, reason = _gate(embedded, adata.n_obs)
         if reason is not None:
-            scores = _no_scores(reason).assign(low=np.nan, high=np.nan, seeds=1, seed_sd=np.nan)
+            scores = _no_scores(reason, names or metrics.METRICS)
+            scores = scores.assign(low=np.nan, high=np.nan, seeds=1, seed_sd=np.nan)
             return {"checks": checks, "scores": scores}
-        scores, subsamples = metrics.score_with_intervals(embedded.load("embedding"), **cells, seed=seed)
+        values = embedded.load("embedding")
+        scores, subsamples = metrics.score_with_intervals(values, **cells, seed=seed, **chosen)
         return {"checks": checks, "scores": scores, "subsamples": subsamples}
 
-    return store.load_or_compute("scores", inputs, compute, policy())
+    return store.load_or_compute("scores", inputs | chosen, compute, policy())
 
 
 def score_other_seeds(
@@ -204,7 +223,10 @@ def score_other_seeds(
         for other, embedded in others.items():
             _, reason = _gate(embedded, adata.n_obs)
             values = embedded.load("embedding")
-            scores = metrics.score(values, **cells, seed=seed) if reason is None else _no_scores(reason)
+            if reason is None:
+                scores = metrics.score(values, **cells, seed=seed)
+            else:
+                scores = _no_scores(reason, metrics.METRICS)
             tables.append(scores.assign(seed=other))
         found = pd.concat(tables, ignore_index=True)[["seed", "metric", "value"]]
         first, parts = scored.load("scores"), scored.load("subsamples")
@@ -244,8 +266,8 @@ def _gate(embedded: store.Artifact, n_cells: int) -> tuple[pd.DataFrame, str | N
     return checks, None
 
 
-def _no_scores(reason: str) -> pd.DataFrame:
-    rows = [(metric.name, metric.group, np.nan, reason) for metric in metrics.METRICS.values()]
+def _no_scores(reason: str, names: Iterable[str]) -> pd.DataFrame:
+    rows = [(name, metrics.METRICS[name].group, np.nan, reason) for name in names]
     return pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
 
 

@@ -33,6 +33,7 @@ from zeroshot import (
 _READ_BY = {
     "zeroshot.published": "data/published.yml",
     "zeroshot.cross_check": "data/references/scib.json",
+    "zeroshot.variants": "data/models.yml",  # an untrained twin is used as its trained model is
 }
 # Chapters that read the cells of some runs only, and which of a study's those are.
 _READS_CELLS_OF = {"published": published.reconstructed_runs}

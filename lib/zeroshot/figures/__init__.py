@@ -13,12 +13,15 @@ from .scores import (
     draw_scores_by_method,
     draw_scores_on_umap,
 )
+from .variants import draw_curves, draw_effects, draw_similarity
 
 __all__ = [
     "draw_bins",
     "draw_composition",
+    "draw_curves",
     "draw_depth",
     "draw_differences",
+    "draw_effects",
     "draw_joint",
     "draw_places",
     "draw_published",
@@ -26,6 +29,7 @@ __all__ = [
     "draw_reconstruction_errors",
     "draw_scores_by_method",
     "draw_scores_on_umap",
+    "draw_similarity",
     "draw_umap",
     "draw_umaps",
 ]

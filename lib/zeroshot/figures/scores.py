@@ -8,11 +8,9 @@ from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
-from .style import set_style
+from .style import TIE_COLOUR, dataset_marker, set_style
 
 KIND_COLOURS = {"baseline": "#0173b2", "control": "#949494", "foundation": "#de8f05"}
-DATASET_MARKERS = "oXsDPv^<>*"
-TIE_COLOUR = "#949494"
 # Controls that bound an axis, and how the line at their median is drawn.
 CONTROL_LINES = {"random": ":", "label-oracle": "--"}
 
@@ -223,7 +221,7 @@ def _draw_points(
         axis.plot(
             point[column],
             height,
-            marker=_marker(datasets, point["dataset"]),
+            marker=dataset_marker(datasets, point["dataset"]),
             color=colour,
             markerfacecolor="white" if empty else colour,
             markersize=6,
@@ -238,7 +236,7 @@ def _draw_legend(
     figure: Figure, table: pd.DataFrame, order: list[str], datasets: list[str], others: list[plt.Line2D]
 ) -> None:
     handles = [
-        plt.Line2D([], [], marker=_marker(datasets, name), linestyle="", color="#444444", label=name)
+        plt.Line2D([], [], marker=dataset_marker(datasets, name), linestyle="", color="#444444", label=name)
         for name in datasets
     ]
     models = dict(zip(table["method"], table["model"], strict=True))
@@ -256,7 +254,3 @@ def _seen(scores: pd.DataFrame) -> pd.Series:
 def _colours_of_methods(table: pd.DataFrame) -> dict[str, str]:
     models = dict(zip(table["method"], table["model"], strict=True))
     return {method: KIND_COLOURS[catalog.model(model).kind] for method, model in models.items()}
-
-
-def _marker(datasets: list[str], name: str) -> str:
-    return DATASET_MARKERS[datasets.index(name) % len(DATASET_MARKERS)]

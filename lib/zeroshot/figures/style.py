@@ -2,6 +2,14 @@
 
 import seaborn as sns
 
+DATASET_MARKERS = "oXsDPv^<>*"
+TIE_COLOUR = "#949494"
+
+
+def dataset_marker(datasets: list[str], name: str) -> str:
+    """Marker of a data set among those of a figure."""
+    return DATASET_MARKERS[datasets.index(name) % len(DATASET_MARKERS)]
+
 
 def group_colours(n_colours: int) -> list:
     """Colours for groups: colour-blind-safe for up to ten, evenly spaced hues for more."""

@@ -25,6 +25,7 @@ def score_with_intervals(
     baseline: np.ndarray | None = None,
     seed: int = 0,
     names: Iterable[str] | None = None,
+    fraction: float = FRACTION,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score an embedding with the registered metrics and say how sure each score is.
 
@@ -32,6 +33,9 @@ def score_with_intervals(
     ----------
     embedding, labels, batches, baseline, seed, names
         As for :func:`zeroshot.metrics.score`; the seed also draws the subsamples.
+    fraction
+        Share of the cells in each subsample. Few cells need a larger one: in a tenth of two hundred there
+        is nothing left to cluster, and a score that is always the same looks sure.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def score_with_intervals(
     batches = None if batches is None else np.asarray(batches)
     options = {"seed": seed, "names": None if names is None else list(names)}
     scores = score(embedding, labels, batches, baseline=baseline, **options)
-    rows = stratified_subsamples(labels, seed=seed)
+    rows = stratified_subsamples(labels, fraction=fraction, seed=seed)
     subsamples = score_subsamples(embedding, labels, batches, rows, baseline=baseline, **options)
     return intervals(scores, subsamples, len(labels)), subsamples
 

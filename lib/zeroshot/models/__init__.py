@@ -6,6 +6,7 @@ says ``uses: [batch]``.
 """
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -123,7 +124,13 @@ class TokenEmbedder(Protocol):
         ...
 
 
-def load(name: str, recipe: str | None = None, *, weights: Path | None = None) -> Embedder | TokenEmbedder:
+def load(
+    name: str,
+    recipe: str | None = None,
+    *,
+    weights: Path | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Embedder | TokenEmbedder:
     """Build the model of a card with the parameters of one of its recipes.
 
     Parameters
@@ -135,6 +142,8 @@ def load(name: str, recipe: str | None = None, *, weights: Path | None = None) -
     weights
         Folder with the weights as released; None to look for them, and to download them if need be,
         as :func:`zeroshot.weights.find` does.
+    parameters
+        Put over those of the recipe.
 
     Raises
     ------
@@ -149,7 +158,8 @@ def load(name: str, recipe: str | None = None, *, weights: Path | None = None) -
         raise catalog.CatalogError(f"{name} is made from labels: no model can be loaded for it")
     kind = implementation(card)
     known = {field.name for field in fields(kind)}
-    for parameter in chosen.parameters:
+    wanted = {**chosen.parameters, **(parameters or {})}
+    for parameter in wanted:
         catalog.find(dict.fromkeys(known), parameter, f"parameter of {name}")
     given: dict[str, Any] = {}
     if card.architecture is not None:
@@ -157,7 +167,7 @@ def load(name: str, recipe: str | None = None, *, weights: Path | None = None) -
     checkpoint = find_checkpoint(card, recipe, weights)
     if checkpoint is not None:
         given["checkpoint"] = checkpoint
-    return kind(**chosen.parameters, **given)
+    return kind(**wanted, **given)
 
 
 def implementation(card: catalog.ModelCard) -> type:
