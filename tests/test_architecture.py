@@ -13,9 +13,10 @@ PACKAGE = LIBRARY / "zeroshot"
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "paths", "catalog", "dependencies", "store", "data", "genes", "tokens", "tokenizers", "encoder",
-    "weights", "models", "integrity", "embedding", "metrics", "reconstruction", "figures", "pipeline",
-    "cross_check", "stamp", "results", "published", "notebooks", "study", "book", "cli", "__main__",
+    "paths", "catalog", "dependencies", "store", "literature", "data", "genes", "tokens", "tokenizers",
+    "encoder", "weights", "models", "integrity", "embedding", "metrics", "reconstruction", "figures",
+    "pipeline", "cross_check", "stamp", "results", "published", "notebooks", "study", "book", "cli",
+    "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (
