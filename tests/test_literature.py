@@ -14,7 +14,8 @@ from pybtex.richtext import Text
 
 from zeroshot import literature
 from zeroshot.catalog import CatalogError
-from zeroshot.literature import export, identifiers
+from zeroshot.literature import export
+from zeroshot.literature.records import Paper, identifiers
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SURVEY = CHECKOUT.parent / "shared" / "survey"
@@ -34,7 +35,7 @@ PAPER = {
 def listed(home):
     """Replace the list by entries, each PAPER with some fields changed, and read it."""
 
-    def write(**changes: dict) -> dict[str, literature.Paper]:
+    def write(**changes: dict) -> dict[str, Paper]:
         entries = {
             name.replace("_", "-"): {k: v for k, v in (PAPER | change).items() if v is not None}
             for name, change in changes.items()
@@ -350,5 +351,5 @@ def test_csv_and_json_are_read_back():
         assert row["tokenisation"].split("; ") == [*paper.tokenisation] or not paper.tokenisation
     for fields in json.loads(export.to_json(PAPERS.values())):
         name, link = fields.pop("id"), fields.pop("link")
-        assert literature.Paper.model_validate({"name": name, **fields}) == PAPERS[name]
+        assert Paper.model_validate({"name": name, **fields}) == PAPERS[name]
         assert link == PAPERS[name].link
