@@ -27,7 +27,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "data").mkdir(parents=True)
     for registry in (CHECKOUT / "data").glob("*.yml"):
         shutil.copy(registry, root / "data")
-    shutil.copytree(CHECKOUT / "data" / "references", root / "data" / "references")
+    for folder in ("references", "literature"):
+        shutil.copytree(CHECKOUT / "data" / folder, root / "data" / folder)
     for name in COPIED:
         source = CHECKOUT / name
         if source.is_dir():

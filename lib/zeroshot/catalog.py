@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -39,6 +39,7 @@ Parameters = Annotated[Mapping[str, Any], _read_only, _as_dict]
 class Card(BaseModel):
     """Base of every entry: immutable, no field beyond the declared ones."""
 
+    nested: ClassVar[Mapping[str, type[BaseModel]]] = {}  # fields whose values are records of their own
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
 
@@ -403,7 +404,8 @@ def _explain(error: ValidationError, kind: type[Card]) -> str:
         where = ".".join(str(part) for part in item["loc"]) or "entry"
         if item["type"] == "extra_forbidden":
             depth = len(item["loc"])
-            record = kind if depth == 1 else WeightsFile if depth == 4 else _NESTED[item["loc"][0]]
+            nested = _NESTED | dict(kind.nested)
+            record = kind if depth == 1 else WeightsFile if depth == 4 else nested[item["loc"][0]]
             lines.append(f"unknown field {where!r}.{_suggest(str(item['loc'][-1]), record.model_fields)}")
         else:
             lines.append(f"{where}: {item['msg']}")

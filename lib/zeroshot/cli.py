@@ -1,4 +1,4 @@
-"""``zeroshot …``: the library on the command line. Exit codes: 0 done, 2 bad usage or bad input."""
+"""``zeroshot …``: the library on the command line. Exit codes: 0 done, 1 dead links, 2 bad usage or input."""
 
 import json
 import os
@@ -20,6 +20,8 @@ app = typer.Typer(
     add_completion=False,
     help="Zero-shot evaluation of single-cell foundation models: data, embeddings, scores, studies, book.",
 )
+reading_list = typer.Typer(help="List, search and export the papers of the reading list, or check its links.")
+app.add_typer(reading_list, name="reading-list")
 errors = Console(stderr=True)
 ALL_CORES = os.cpu_count() or 1
 
@@ -176,6 +178,7 @@ def evaluate(
     integrity.require(integrity.check(values, len(labels)))
     with errors.status(f"scoring {embedding} of {len(labels)} cells"):
         scores, _ = metrics.score_with_intervals(values, labels, batches, baseline=baseline, seed=seed)
+    scores = scores.drop(columns=["seeds", "seed_sd"])  # of one embedding nothing is known about seeds
     store.write_text(output, scores.assign(file=source.name, embedding=embedding).to_csv(index=False))
     _show(scores.to_dict("records"), ["metric", "group", "value", "low", "high", "note"], as_json=False)
 
@@ -247,6 +250,50 @@ def notebook(
     with errors.status(f"executing {name}"):
         notebooks.execute(source, output, dict(_parse_parameter(text) for text in parameter or ()))
     print(output)
+
+
+@reading_list.callback(invoke_without_command=True)
+def list_papers(
+    context: typer.Context,
+    section: Annotated[
+        str | None, typer.Option(help="Name of a section, see data/literature/sections.yml.")
+    ] = None,
+    query: Annotated[
+        str, typer.Option(help="Words that title, venue, year, authors or tags must all hold.")
+    ] = "",
+    format_: Annotated[
+        str | None, typer.Option("--format", help="bibtex, ris, csv or json; a table if absent.")
+    ] = None,
+) -> None:
+    """Print the papers that fit; the command `check` asks only for the links of these."""
+    from zeroshot import literature
+    from zeroshot.literature import export
+
+    papers = context.obj = literature.search(query, section)
+    if context.invoked_subcommand:
+        return
+    if format_:
+        sys.stdout.write(catalog.find(export.FORMATS, format_, "format")(papers))
+        return
+    rows = [{"name": p.name, "year": p.year, "venue": p.venue, "title": p.title} for p in papers]
+    _show(rows, ["name", "year", "venue", "title"], as_json=False)
+    print(f"{len(papers)} papers", file=sys.stderr)
+
+
+@reading_list.command("check")
+def check_links(context: typer.Context) -> None:
+    """Ask every link, one after the other; an interrupted check goes on. Exit code 1: some are gone."""
+    from zeroshot.literature import links
+
+    def tell(finding: links.Finding) -> None:
+        print(f"{finding.outcome:<11} {finding.address}", file=sys.stderr)
+
+    findings = links.check(context.obj, tell=tell)
+    for outcome, meaning in links.OUTCOMES.items():
+        print(f"{sum(f.outcome == outcome for f in findings):>4} {outcome:<11} {meaning}")
+    print(paths.build() / "reading-list" / "links.csv")
+    if any(finding.outcome == "gone" for finding in findings):
+        raise typer.Exit(1)
 
 
 def _plain(value: Any) -> Any:

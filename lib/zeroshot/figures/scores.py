@@ -163,7 +163,7 @@ def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure
         axis.axline((0, 0), slope=1, color="#949494", linestyle="--", linewidth=1.2, zorder=0)
         points = scores[scores["metric"].eq(metric)].dropna(subset=["value", "on_umap"])
         for point in points.itertuples():
-            marker = _marker(datasets, point.dataset)
+            marker = dataset_marker(datasets, point.dataset)
             axis.plot(point.value, point.on_umap, marker=marker, linestyle="", color=colours[point.method])
         axis.set(title=label, xlabel="of the embedding", ylabel="of its UMAP", aspect="equal")
         axis.set(xlim=(0, 1), ylim=(0, 1))
