@@ -141,7 +141,7 @@ def test_hash_of_scores_changes_with_a_source_they_need(package, name):
         "book",
         "models/baselines",
         "embedding",
-        "results",
+        "results/comparisons",
         "data/load",
         "store",
     ],

@@ -23,6 +23,7 @@ from zeroshot import (
     store,
 )
 from zeroshot.data import content_hash, contract, simulate_atlas
+from zeroshot.results.__main__ import main as write_tables
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -374,7 +375,7 @@ def test_scores_survive_the_file(project, atlas, counted, tmp_path):
     paths.study("mine").mkdir(parents=True)
     files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca", subset=240)[0]]
     outputs = [str(paths.study("mine") / f"{name}.csv") for name in results.TABLES]
-    assert results.main(["mine", *outputs, *map(str, files)]) == 0
+    assert write_tables(["mine", *outputs, *map(str, files)]) == 0
     loaded, found = results.load("mine"), results.collect("mine", files)
     collected, parts = found.scores, found.subsamples
     costs = results.load_costs("mine")
@@ -392,7 +393,7 @@ def test_scores_survive_the_file(project, atlas, counted, tmp_path):
 def test_kept_scores_are_sorted_and_rounded(project, atlas, counted, tmp_path):
     files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca")[0]]
     outputs = [str(paths.study("mine") / f"{name}.csv") for name in results.TABLES]
-    results.main(["mine", *outputs, *map(str, files)])
+    write_tables(["mine", *outputs, *map(str, files)])
     kept, *_ = results.keep("mine")
     assert kept == project / "data" / "scores" / "mine.csv"
     table = pd.read_csv(kept)

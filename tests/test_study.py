@@ -212,7 +212,7 @@ def test_unchanged_study_executes_nothing(finished: Path) -> None:
         ("lib/zeroshot/models/controls.py", '"""Noise of the size', '"""Pure noise of the size',
          {"runs/tiny-atlas/random"}),
         ("lib/zeroshot/cli.py", '"""List the models', '"""Print the models', set()),
-        ("lib/zeroshot/results.py", '"""Gather the scores', '"""Collect the scores', CHAPTERS),
+        ("lib/zeroshot/results/study_tables.py", '"""Gather the scores', '"""Collect the scores', CHAPTERS),
         ("data/models.yml", "50 independent Gaussian values", "Fifty independent Gaussian values",
          {"runs/tiny-atlas/random"} | CHAPTERS),
         ("data/models.yml", "The 50 principal components, corrected", "50 principal components, corrected",
