@@ -80,7 +80,7 @@ class Compared:
         One row per data set, model and pair of variants (``first``, ``second``): ``cka`` and ``overlap``, see
         :mod:`zeroshot.similarity`.
     artifacts
-        The stored embeddings and scores.
+        The stored embeddings and scores, each once.
     """
 
     scores: pd.DataFrame
@@ -213,7 +213,8 @@ def compare(
         If two variants of a model on a data set have the same name, or there is nothing to compare.
     """
     tables: dict[str, list[pd.DataFrame]] = {"scores": [], "subsamples": []}
-    pairs, artifacts = [], []
+    pairs: list[dict[str, Any]] = []
+    artifacts: dict[str, store.Artifact] = {}
     for (dataset, model), members in groupby(variants, _run):
         run = {"dataset": dataset, "model": model}
         matrices: dict[str, np.ndarray] = {}
@@ -227,7 +228,7 @@ def compare(
             how = {"seed": seed, "precision": precision, "parameters": _settled(variant)}
             embedded = pipeline.embed(variant.adata, model, variant.recipe, **how)
             scored = pipeline.score(variant.adata, embedded, seed=seed, names=names, fraction=FRACTION)
-            artifacts += [embedded, scored]
+            artifacts |= {artifact.key: artifact for artifact in (embedded, scored)}
             matrix = embedded.load("embedding")
             earlier = first_with.setdefault(matrix.tobytes(), name)
             about = run | {"method": name}
@@ -243,7 +244,7 @@ def compare(
         )
     stacked = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     alike = pd.DataFrame(pairs, columns=SIMILARITY_COLUMNS)
-    return Compared(**stacked, similarity=alike, artifacts=tuple(artifacts))
+    return Compared(**stacked, similarity=alike, artifacts=tuple(artifacts.values()))
 
 
 def effects(compared: Compared) -> pd.DataFrame:
