@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from zeroshot import catalog, dependencies, kept, pages, paths, results, store, study
+from zeroshot import catalog, dependencies, kept, pages, paths, reading_list, results, store, study
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
@@ -38,6 +38,7 @@ def plan(name: str) -> str:
     home = paths.home()
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
     sources += pages.measurements()
+    sources += sorted((home / "data" / "literature").glob("*.yml"))
     sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
     hashes = {str(path): dependencies.file_hash(path) for path in sources}
     file = paths.build() / "site-plan.json"
@@ -77,6 +78,7 @@ def stage(name: str) -> Path:
         "status": pages.status_page(card, built, tables["scores"]),
         "models": pages.models_page(),
         "benchmarks": pages.benchmarks_page(),
+        **reading_list.pages(),
     }
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
@@ -112,6 +114,8 @@ def _stage_downloads(
 ) -> None:
     """Write the tables as they would be kept, and the line below each page that offers them."""
     folder = site / "extra" / "downloads"  # what is in `extra` is copied to the root of the book
+    for name, text in reading_list.downloads().items():
+        store.write_text(folder / name, text)
     links = []
     for name, text in kept.as_text(tables).items():
         file = kept.path(card.name, name).name

@@ -7,9 +7,10 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pandas as pd
+import pybtex.database
 import pytest
 from bs4 import BeautifulSoup
-from conftest import DESKTOP, PHONE, html_pages
+from conftest import DESKTOP, PHONE, book_folder, html_pages
 
 from zeroshot import stamp
 
@@ -196,6 +197,85 @@ def test_page_offers_its_data(html_page, book):
     executed = page.startswith(("notebooks/", "runs/"))
     assert (f"_sources/{page}.ipynb" in names) == executed
     assert (f"downloads/{page}.csv" in names) == page.startswith("runs/")
+
+
+@pytest.fixture
+def reading_list(book, new_tab):
+    """The table of the reading list in a tab that may use the clipboard."""
+    tab = new_tab(DESKTOP)
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.open("book/reading_list.html")
+    return tab
+
+
+def shown_papers(tab):
+    return tab.page.locator("#papers tbody tr:visible")
+
+
+def test_a_paper_is_searched_and_filtered(reading_list):
+    tab, papers = reading_list, pd.read_json(reading_list_file("json"))
+    assert shown_papers(tab).count() == len(papers)
+    tab.page.fill("form.filters input", "geneformer NATURE")
+    ids = {row.get_attribute("id") for row in shown_papers(tab).all()}
+    assert "paper-geneformer" in ids and len(ids) < 10
+    assert tab.page.inner_text("form.filters output") == f"{len(ids)} papers"
+    tab.page.fill("form.filters input", "")
+    tab.page.select_option("select[name=section]", "pathology")
+    tab.page.select_option("select[name=kind]", "model")
+    chosen = (papers["section"] == "pathology") & (papers["kind"] == "model")
+    assert shown_papers(tab).count() == chosen.sum() > 0
+    tab.page.fill("form.filters input", "no such words")
+    assert shown_papers(tab).count() == 0 and tab.problems == []
+
+
+def test_papers_are_sorted(reading_list):
+    head = reading_list.page.locator("#papers thead th", has_text="Year")
+    for order in ("ascending", "descending"):
+        head.locator("button").click()
+        years = [
+            int(cell)
+            for cell in reading_list.page.locator("#papers tbody td:nth-of-type(2)").all_inner_texts()
+        ]
+        assert (
+            years == sorted(years, reverse=order == "descending") and head.get_attribute("aria-sort") == order
+        )
+
+
+def test_a_link_leads_to_a_paper_that_filters_hide(reading_list):
+    reading_list.page.fill("form.filters input", "no such words")
+    reading_list.page.evaluate("location.hash = 'paper-geneformer'")
+    # Scrolling there is smooth, so it takes a moment.
+    reading_list.page.wait_for_function(
+        """() => {
+          const row = document.getElementById('paper-geneformer').getBoundingClientRect();
+          return row.height > 0 && row.top > 0 && row.top < innerHeight;
+        }"""
+    )
+    assert reading_list.problems == []
+
+
+def test_bibtex_is_copied(reading_list):
+    button = reading_list.page.locator("#paper-geneformer button.cite")
+    button.click()
+    reading_list.page.wait_for_function("b => b.textContent === 'copied'", arg=button.element_handle())
+    copied = pybtex.database.parse_string(
+        reading_list.page.evaluate("navigator.clipboard.readText()"), "bibtex"
+    )
+    assert list(copied.entries) == ["geneformer"]
+    assert copied.entries["geneformer"].fields["year"] == "2023"
+
+
+def test_the_reading_list_can_be_downloaded(book):
+    papers = pd.read_json(reading_list_file("json"))
+    assert len(pd.read_csv(reading_list_file("csv"))) == len(papers)
+    assert len(pybtex.database.parse_file(reading_list_file("bib"), "bibtex").entries) == len(papers)
+    assert reading_list_file("ris").read_text("utf-8").count("\nER  - ") == len(papers)
+    offered = {link["href"] for link in parsed(book / "book/reading_list.html").select("article a[download]")}
+    assert {f"../downloads/reading_list.{form}" for form in ("bib", "ris", "csv", "json")} <= offered
+
+
+def reading_list_file(suffix):
+    return book_folder() / "downloads" / f"reading_list.{suffix}"
 
 
 def test_run_page_carries_its_stamp(run_page, book):
