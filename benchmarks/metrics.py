@@ -5,8 +5,9 @@ batches. Each candidate computes them part by part in a fresh process of its own
 the first call of a part is cold, compilation included, the second is warm; the suite adds the parts up, cold
 with the imports. Processor time beside the clock: on a busy machine it is the steadier of the two, but it
 does not see that work is spread over cores. Neighbours: ours are exact, and 90, of which the suite needs 15;
-the others find 15, approximately. Clusters: ours are 20 resolutions of Louvain, the Leiden of scib-metrics
-10 resolutions, its k-means one clustering, that of scib 10 resolutions of Louvain.
+scib-metrics finds 15, approximately, scib 15 by scikit-learn. Clusters: ours are 20 resolutions of Louvain,
+the Leiden of scib-metrics 10 resolutions, its k-means one clustering, scib's 10 resolutions of Louvain. At
+100,000 cells there is one repeat, and no scib.
 """
 
 import json
@@ -22,7 +23,7 @@ from benchmarks import reference_scib, write
 from benchmarks.metrics_parts import BATCHES, DIM, LABELS
 
 CELLS = (16_000, 100_000)
-# Where one turn takes minutes, one repeat.
+# Of more, one repeat takes a quarter of an hour, and scib as long again.
 MOST_REPEATED_CELLS = 20_000
 PARTS = ("neighbours", "silhouette", "batch silhouette", "clusters", "graph connectivity", "PCR")
 BOUNDS = ""
@@ -32,13 +33,9 @@ def run(repeats: int, sizes: Sequence[int] = CELLS) -> None:
     """Time everything, print the table, write build/benchmarks/metrics.json."""
     rows = []
     for cells in sizes:
-        turns = [
-            {name: measure(cells, name, calls=2) for name in ("ours", "scib-metrics")}
-            for _ in range(repeats if cells <= MOST_REPEATED_CELLS else 1)
-        ]
-        # Its Louvain takes minutes for the fewest cells; nothing of it is compiled for their number.
-        if cells == min(sizes):
-            turns[0]["scib"] = measure(cells, "scib", calls=1)
+        few = cells <= MOST_REPEATED_CELLS
+        names = ("ours", "scib-metrics", "scib") if few else ("ours", "scib-metrics")
+        turns = [{name: measure(cells, name) for name in names} for _ in range(repeats if few else 1)]
         rows += compare(cells, turns)
         print(pd.DataFrame([shown(row) for row in rows if row["cells"] == cells]).to_string(index=False))
     table = [shown(row) for row in rows]
@@ -46,12 +43,12 @@ def run(repeats: int, sizes: Sequence[int] = CELLS) -> None:
     print(write("metrics", __doc__, BOUNDS, repeats, table, **given))
 
 
-def measure(cells: int, candidate: str, *, calls: int) -> dict:
+def measure(cells: int, candidate: str) -> dict:
     """What metrics_parts.py prints, run in the candidate's environment."""
     python = reference_scib.environment() if candidate == "scib" else Path(sys.executable)
     script = Path(__file__).with_name("metrics_parts.py")
     # -P: modules beside the script must not hide packages of the same name.
-    command = [python, "-P", script, str(cells), candidate, str(calls)]
+    command = [python, "-P", script, str(cells), candidate]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
@@ -62,13 +59,12 @@ def compare(cells: int, turns: list[dict[str, dict]]) -> list[dict]:
     rows = []
     for task in ("suite", *PARTS):
         for name in suites[0]:
-            found = [each[name][task] for each in suites if name in each and task in each[name]]
-            own = [each["ours"][task] for each in suites][: len(found)]
-            if not found:
+            if task not in suites[0][name]:
                 continue
+            found, own = ([each[of][task] for each in suites] for of in (name, "ours"))
             row = {"cells": cells, "task": task, "candidate": name, "turns": found}
             for kind in ("cold_s", "warm_s", "cold_cpu_s", "warm_cpu_s", "peak_mb"):
-                if all(kind in one for one in found):
+                if kind in found[0]:
                     row[kind] = statistics.median(one[kind] for one in found)
                     ratios = [other[kind] / mine[kind] for other, mine in zip(found, own, strict=True)]
                     row[f"{kind} / ours"] = [statistics.median(ratios), min(ratios), max(ratios)]
@@ -92,8 +88,7 @@ def suite(turn: dict[str, dict]) -> dict[str, dict[str, dict]]:
             three = [*tasks["silhouette"]["values"].values(), *tasks["clusters"]["values"].values()]
             whole |= {"values": {"AvgBIO": statistics.mean(three)}, "peak_mb": measured["peak_mb"]}
             for task in tasks.values():
-                if "warm_s" in task:
-                    task["share"] = task["warm_s"] / whole["warm_s"]
+                task["share"] = task["warm_s"] / whole["warm_s"]
             title = {"clusters": "Leiden", "k-means": "k-means"}[clusters]
             title = f"{name}, {title}" if name == "scib-metrics" else name
             # What k-means does not change is told once.
@@ -103,10 +98,10 @@ def suite(turn: dict[str, dict]) -> dict[str, dict[str, dict]]:
 
 
 def _times(part: dict) -> dict:
-    times = {"cold_s": part["wall_s"][0], "cold_cpu_s": part["cpu_s"][0], "values": part["values"]}
-    if len(part["wall_s"]) > 1:
-        times |= {"warm_s": part["wall_s"][1], "warm_cpu_s": part["cpu_s"][1]}
-    return times
+    """Of the first call, which is cold, and of the second."""
+    times = dict(zip(("cold_s", "warm_s"), part["wall_s"], strict=True))
+    times |= dict(zip(("cold_cpu_s", "warm_cpu_s"), part["cpu_s"], strict=True))
+    return times | {"values": part["values"]}
 
 
 def check(task: str, candidate: str, ours: dict[str, float], other: dict[str, float]) -> None:
@@ -116,8 +111,8 @@ def check(task: str, candidate: str, ours: dict[str, float], other: dict[str, fl
             assert abs(ours[name] - other[name]) < 1e-4, (task, candidate, name, ours, other)
     if "mean distance to the 15th" in other:  # no neighbours are nearer than the nearest
         assert ours["mean distance to the 15th"] <= other["mean distance to the 15th"] + 1e-4
-    for name in ("NMI", "ARI"):  # other clusterings of much the same graph
-        assert name not in other or abs(ours[name] - other[name]) < 0.1, (candidate, ours, other)
+    for name in ("NMI", "ARI"):  # other clusterings of much the same cells
+        assert name not in other or abs(ours[name] - other[name]) < 0.2, (candidate, ours, other)
 
 
 def shown(row: dict) -> dict[str, str]:
