@@ -328,7 +328,7 @@ def test_silhouettes_agree_with_sklearn(dim):
 def test_silhouette_blocks_do_not_show(monkeypatch, mixed, labels):
     whole = metrics.silhouette_widths(mixed, labels[None])
     near = metrics.nearest_neighbors(mixed, 20)
-    monkeypatch.setattr("zeroshot.metrics.neighbors.BLOCK_ELEMENTS", {"cpu": 7 * CELLS, "cuda": 7 * CELLS})
+    monkeypatch.setattr("zeroshot.metrics.neighbors.ROWS", {"cpu": 7, "cuda": 7})
     monkeypatch.setattr("zeroshot.metrics.silhouette.BLOCK", {"cpu": 7, "cuda": 7})
     np.testing.assert_allclose(metrics.silhouette_widths(mixed, labels[None]), whole, atol=1e-9)
     np.testing.assert_array_equal(metrics.nearest_neighbors(mixed, 20).indices, near.indices)
@@ -483,7 +483,7 @@ def test_neighbours_agree_with_sklearn(mixed):
 
 @pytest.mark.parametrize("k", [1, 7, 40])
 def test_neighbours_are_the_smallest_pairs_of_distance_and_place_after_the_cell(monkeypatch, k):
-    monkeypatch.setattr("zeroshot.metrics.neighbors.BLOCK_ELEMENTS", {"cpu": 700, "cuda": 700})
+    monkeypatch.setattr("zeroshot.metrics.neighbors.ROWS", {"cpu": 8, "cuda": 8})
     embedding = np.random.default_rng(0).integers(0, 3, size=(90, 2)).astype("f4")  # nine points, many ties
     near = metrics.nearest_neighbors(embedding, k)
     place = (np.arange(90) - np.arange(90)[:, None]) % 90

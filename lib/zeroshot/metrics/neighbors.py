@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import torch
     from scib_metrics.nearest_neighbors import NeighborsResults
 
-# Distances per block: whole rows, of which on the CPU each thread holds 16 MB, CUDA 1 GB.
-BLOCK_ELEMENTS = {"cpu": 2**21, "cuda": 2**27}
+# Rows in a block of distances to all cells; with fewer, the matrix product is slow where cells are many.
+# Each thread holds one, 100 MB for 100,000 cells; CUDA 800 MB.
+ROWS = {"cpu": 128, "cuda": 1024}
 # With fewer cells a weighted neighbourhood (LISI: an effective third) is a cell or two.
 MIN_CELLS_FOR_NEIGHBORHOODS = 10
 
@@ -70,7 +71,7 @@ def nearest_neighbors(embedding: np.ndarray, k: int) -> Neighbors:
     indices = np.empty((cells, k), dtype=np.int64)
     distances = np.empty((cells, k), dtype=np.float64)
     pairs = squared_euclidean(embedding)
-    blocks = slices(cells, max(1, BLOCK_ELEMENTS[pairs.left.device.type] // cells))
+    blocks = slices(cells, ROWS[pairs.left.device.type])
 
     def work(worker: int, workers: int) -> None:
         buffer = pairs.buffer(blocks[0].stop, cells)
