@@ -55,13 +55,17 @@ def test_the_tree_has_the_same_facts_as_the_tables():
     assert {(leaf.level3, leaf.model) for leaf in TAXONOMY if leaf.level1 == "tasks"} == marked
 
 
-def test_cards_and_studies_of_a_model():
+def test_what_this_book_has_of_a_model():
     assert {card.name for card in survey.cards(MODELS["CELLama"])} == {"cellama"}
-    assert survey.cards(MODELS["UCE"]) == [] and survey.studies_with(MODELS["UCE"], untrained=False) == []
-    assert "real" in survey.studies_with(MODELS["CELLama"], untrained=False)
-    assert "paper" in survey.studies_with(MODELS["scGPT"], untrained=False)
-    assert "real" not in survey.studies_with(MODELS["scGPT"], untrained=False)
-    assert "real" in survey.studies_with(MODELS["scGPT"], untrained=True)
+    assert survey.cards(MODELS["UCE"]) == []
+    rows = {row["model"]: row for row in survey.in_this_book()}
+    assert set(rows) == {"Geneformer", "scGPT", "CELLama"}
+    trained, twin = "trained weights in studies", "untrained twin in studies"
+    assert rows["CELLama"][trained] == "default; real; paper" and rows["CELLama"][twin] == ""
+    assert rows["scGPT"][trained] == "paper" and "real" in rows["scGPT"][twin].split("; ")
+    assert rows["CELLama"]["licence of weights"] == "Apache-2.0"
+    assert "scGPT human" in rows["scGPT"]["checkpoints"] and "untrained" not in rows["scGPT"]["checkpoints"]
+    assert rows["scGPT"]["recipes"].split("; ").count("paper") == 1
 
 
 # -- the survey ------------------------------------------------------------------------------------

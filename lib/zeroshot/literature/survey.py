@@ -139,13 +139,34 @@ def cards(model: SurveyModel) -> list[ModelCard]:
     return [card for card in catalog.models().values() if model.card and card.family == model.card]
 
 
-def studies_with(model: SurveyModel, *, untrained: bool) -> list[str]:
-    """Studies whose grid names a model of the family: with its trained weights, or only its architecture."""
-    of_family = {card.name for card in cards(model) if bool(card.twin_of) == untrained}
+def in_this_book() -> list[dict[str, str]]:
+    """What this project has of the survey's models, a row per family: checkpoints, recipes, licence, studies.
+
+    A study is named where its grid has trained weights of the family, and apart where it has an untrained
+    twin; a study names more than every machine can run.
+    """
+    return [_in_this_book(model) for model in models().values() if model.card]
+
+
+def _in_this_book(model: SurveyModel) -> dict[str, str]:
+    trained = [card for card in cards(model) if card.weights]
+    twins = [card for card in cards(model) if card.twin_of]
+    told = {
+        "checkpoints": [card.title for card in trained],
+        "recipes": [recipe for card in trained for recipe in card.recipes],
+        "licence of weights": [card.weights_licence for card in trained],
+        "trained weights in studies": _studies_with(trained),
+        "untrained twin in studies": _studies_with(twins),
+    }
+    return {"model": model.name} | {column: "; ".join(dict.fromkeys(words)) for column, words in told.items()}
+
+
+def _studies_with(of_family: list[ModelCard]) -> list[str]:
+    names = {card.name for card in of_family}
     return [
         name
         for name, study in catalog.studies().items()
-        if of_family & {reference.partition("@")[0] for reference in study.models}
+        if names & {reference.partition("@")[0] for reference in study.models}
     ]
 
 
