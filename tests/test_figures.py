@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
 
 from zeroshot import catalog, figures
 
@@ -150,7 +151,54 @@ def places():
     return figures.draw_places(scores(), dict.fromkeys(METRICS, won), METRICS)
 
 
+def papers():
+    rows = [
+        (2021, "arXiv", "Models"),
+        (2023, "arXiv", "Models"),
+        (2023, "Cell", "Surveys"),
+        (2023, None, "Surveys"),
+    ]
+    return pd.DataFrame(rows, columns=["year", "venue", "section"])
+
+
+def surveyed():
+    """Three models pretrained on cells, two of the same size, and one that reads text."""
+    rows = [
+        ("a", 2022, ("binning",), "PLM", "masked", 1.0, "cells"),
+        ("b", 2024, ("binning", "metadata"), "PLM", "next token", 50.0, "cells"),
+        ("c", 2024, ("binning",), "PLM", "next token", 50.0, "transcriptomes"),
+        ("d", 2024, (), "LLM", "tuning-free", np.nan, None),
+    ]
+    columns = ["name", "year", "tokens", "model_type", "paradigm", "size_millions", "size_unit"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def marks():
+    rows = [
+        ("a", "annotation", "cell", "not compared"), ("b", "annotation", "cell", "supported"),
+        ("a", "networks", "gene", "text only"), ("b", "networks", "gene", "contradicted"),
+        ("b", "discovery", "cell", "table only"),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["model", "task", "level", "verdict"])
+
+
+def tree():
+    rows = [
+        ("models", "tokens", "binning", "a"),
+        ("models", "tokens", "binning", "b"),
+        ("tasks", "cells", "x", "a"),
+    ]
+    return pd.DataFrame(rows, columns=["level1", "level2", "level3", "model"])
+
+
 DRAWN = {
+    "draw_papers_by_year": lambda: figures.draw_papers_by_year(papers()),
+    "draw_papers_by_venue": lambda: figures.draw_papers_by_venue(papers(), 5),
+    "draw_workflow": figures.draw_workflow,
+    "draw_taxonomy": lambda: figures.draw_taxonomy(tree()),
+    "draw_flows": lambda: figures.draw_flows(surveyed()),
+    "draw_task_matrix": lambda: figures.draw_task_matrix(marks(), ["a", "b", "c"]),
+    "draw_pretraining_sizes": lambda: figures.draw_pretraining_sizes(surveyed().dropna()),
     "draw_published": lambda: figures.draw_published(compared()),
     "draw_umaps": lambda: figures.draw_umaps({"PCA": np.eye(60, 2), "scVI": np.ones((60, 2))}, obs(), "toy"),
     "draw_reconstruction_errors": lambda: figures.draw_reconstruction_errors(errors(), "MSE"),
@@ -475,3 +523,69 @@ def test_curves_without_an_interval_are_drawn():
     axis = figures.draw_curves(bare, "counts kept", "overlap").axes[0]
     segments = axis.containers[0].lines[2][0].get_segments()
     assert all(low[1] == high[1] for low, high in segments)
+
+
+# -- the field
+
+
+def test_papers_are_stacked_in_years_without_a_gap():
+    axis = DRAWN["draw_papers_by_year"]().axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["2023", "2022", "2021"]
+    heights = [[bar.get_height() for bar in container] for container in axis.containers]
+    assert heights == [[1, 0, 1], [0, 0, 2]]
+    assert [text.get_text() for text in axis.texts] == ["1", "3"]
+    old = pd.concat([papers(), papers().assign(year=1990)])
+    assert len(figures.draw_papers_by_year(old).axes[0].get_xticklabels()) <= 10
+
+
+def test_venues_with_most_papers_are_on_top():
+    axis = DRAWN["draw_papers_by_venue"]().axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["Cell", "arXiv"]
+    axis = figures.draw_papers_by_venue(papers(), 1).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["arXiv"]
+
+
+def test_tree_has_each_branch_once_with_its_models():
+    axis = DRAWN["draw_taxonomy"]().axes[0]
+    assert [text.get_text() for text in axis.texts] == [
+        "models", "tokens", "binning", "a, b", "tasks", "cells", "x", "a",
+    ]  # fmt: skip
+    heights = [text.get_position()[1] for text in axis.texts]
+    assert heights == sorted(heights)
+
+
+def test_flows_have_a_band_per_model_and_step():
+    axis = DRAWN["draw_flows"]().axes[0]
+    assert sum(isinstance(patch, PathPatch) for patch in axis.patches) == 2 * len(surveyed())
+    shown = {text.get_text() for text in axis.texts}
+    assert {
+        "binning (2)",
+        "binning, metadata (1)",
+        "none (1)",
+        "PLM (3)",
+        "LLM (1)",
+        "next token (2)",
+    } <= shown
+
+
+def test_marks_stand_in_their_cells_disagreements_apart():
+    axis = DRAWN["draw_task_matrix"]().axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "c"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["annotation", "discovery", "networks"]
+    drawn = {line.get_label(): (line.get_marker(), line.get_xydata().tolist()) for line in axis.lines}
+    assert drawn == {
+        "in the table": ("o", [[0, 0], [0, 1]]),
+        "table only": ("o", [[1, 1]]),
+        "text only": ("^", [[2, 0]]),
+        "contradicted": ("X", [[2, 1]]),
+    }
+
+
+def test_sizes_are_labelled_apart():
+    axis = DRAWN["draw_pretraining_sizes"]().axes[0]
+    assert axis.get_yscale() == "log"
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["2022", "2023", "2024"]
+    heights = {text.get_text(): text.get_position()[1] for text in axis.texts}
+    assert set(heights) == {"a 1", "b 50", "c 50"}
+    assert np.log10(heights["c 50"] / heights["b 50"]) == pytest.approx(0.085)
+    assert len({point.get_xdata()[0] for point in points(axis)}) == 3

@@ -31,9 +31,17 @@ from zeroshot import (
 
 # Files of the project that chapters show through a module.
 _READ_BY = {
-    "zeroshot.published": "data/published.yml",
-    "zeroshot.cross_check": "data/references/scib.json",
-    "zeroshot.variants": "data/models.yml",  # an untrained twin is used as its trained model is
+    "zeroshot.published": ("data/published.yml",),
+    "zeroshot.cross_check": ("data/references/scib.json",),
+    "zeroshot.variants": ("data/models.yml",),  # an untrained twin is used as its trained model is
+    "zeroshot.literature": ("data/literature/reading_list.yml", "data/literature/sections.yml"),
+    "zeroshot.literature.survey": (
+        "data/literature/survey_models.csv",
+        "data/literature/survey_tasks.csv",
+        "data/literature/taxonomy.csv",
+        "data/models.yml",  # which models are here, and which studies run them
+        "data/studies.yml",
+    ),
 }
 # Chapters that read the cells of some runs only, and which of a study's those are.
 _READS_CELLS_OF = {"published": published.reconstructed_runs}
@@ -320,8 +328,9 @@ def _chapter(study: catalog.StudyCard, name: str) -> Page:
         | ({"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]} if takes_study else {})
         | {
             file: dependencies.file_hash(paths.home() / file)
-            for module, file in _READ_BY.items()
+            for module, files in _READ_BY.items()
             if module in modules
+            for file in files
         },
         reads_scores="zeroshot.results" in modules,
     )

@@ -5,6 +5,15 @@ that it reads the same on a light and a dark page.
 """
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
+from .literature import (
+    draw_flows,
+    draw_papers_by_venue,
+    draw_papers_by_year,
+    draw_pretraining_sizes,
+    draw_task_matrix,
+    draw_taxonomy,
+    draw_workflow,
+)
 from .reconstruction import draw_bins, draw_joint, draw_rank_correlations, draw_reconstruction_errors
 from .scores import (
     draw_differences,
@@ -22,14 +31,21 @@ __all__ = [
     "draw_depth",
     "draw_differences",
     "draw_effects",
+    "draw_flows",
     "draw_joint",
+    "draw_papers_by_venue",
+    "draw_papers_by_year",
     "draw_places",
+    "draw_pretraining_sizes",
     "draw_published",
     "draw_rank_correlations",
     "draw_reconstruction_errors",
     "draw_scores_by_method",
     "draw_scores_on_umap",
     "draw_similarity",
+    "draw_task_matrix",
+    "draw_taxonomy",
     "draw_umap",
     "draw_umaps",
+    "draw_workflow",
 ]

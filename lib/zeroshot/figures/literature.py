@@ -1,0 +1,307 @@
+"""The field: papers counted, and what a survey says of models, as a tree, as flows and as a matrix."""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
+
+from .style import group_colours, set_style
+
+INK, LINE = "#222222", "#8c8c8c"
+# What the survey's text says of a mark in its table: how it is drawn, and what the legend says.
+MARKS = {
+    "in the table": {"marker": "o", "color": "#0173b2"},
+    "table only": {"marker": "o", "color": "#de8f05", "markerfacecolor": "white"},
+    "text only": {"marker": "^", "color": "#de8f05", "markerfacecolor": "white"},
+    "contradicted": {"marker": "X", "color": "#d55e00"},
+}
+SIZE_MARKERS = "osD^vPX"
+
+
+def draw_papers_by_year(papers: pd.DataFrame) -> Figure:
+    """Papers of each year, stacked by section; a year without a paper has its place.
+
+    Parameters
+    ----------
+    papers
+        A row per paper, columns ``year`` and ``section``.
+    """
+    counts = pd.crosstab(papers["year"], papers["section"])
+    counts = counts.reindex(range(papers["year"].min(), papers["year"].max() + 1), fill_value=0)
+    return _draw_stacks(counts[list(dict.fromkeys(papers["section"]))], "bar")
+
+
+def draw_papers_by_venue(papers: pd.DataFrame, n_venues: int) -> Figure:
+    """Papers of the venues that have most, stacked by section, the largest on top.
+
+    Parameters
+    ----------
+    papers
+        A row per paper, columns ``venue`` and ``section``; papers without venue are left out.
+    n_venues
+        Venues shown; of venues with as many papers, those that come first in the alphabet.
+    """
+    counts = pd.crosstab(papers["venue"], papers["section"])
+    largest = counts.sum(axis="columns").sort_values(ascending=False, kind="stable").index[:n_venues]
+    sections = [name for name in dict.fromkeys(papers["section"]) if name in counts]
+    return _draw_stacks(counts.loc[largest[::-1], sections], "barh")
+
+
+def draw_workflow() -> Figure:
+    """From counts to tasks in five steps: two ways to read a cell, two ways to use what was learnt."""
+    set_style()
+    steps = [
+        ["Counts of cells and genes"],
+        [
+            "Tokens: genes ranked, binned\nor embedded, with metadata",
+            "Text: a sentence of gene names,\nor what is written of genes",
+        ],
+        [
+            "Pretraining on cells:\nmasked, next token, several tasks",
+            "A language model, tuned\nor taken as it is",
+        ],
+        [
+            "Zero-shot: embeddings as they come\n(what this book measures)",
+            "Fine-tuning on labels\nor instructions",
+        ],
+        ["Tasks: cells, genes, drugs, space"],
+    ]
+    figure, axis = plt.subplots(figsize=(7.2, 5.4), layout="constrained")
+    axis.set(xlim=(0, 2), ylim=(len(steps) - 0.5, -0.5))
+    axis.axis("off")
+    places = [[1.0] if len(boxes) == 1 else [0.5, 1.5] for boxes in steps]
+    for row, (boxes, centres) in enumerate(zip(steps, places, strict=True)):
+        for centre, text in zip(centres, boxes, strict=True):
+            face, edge, width = ("#eef3f8", "#0173b2", 1)
+            if text.startswith("Zero-shot"):
+                face, edge, width = ("#fdf0d9", "#de8f05", 2)
+            corner = (centre - 0.46, row - 0.3)
+            axis.add_patch(Rectangle(corner, 0.92, 0.6, facecolor=face, edgecolor=edge, linewidth=width))
+            axis.text(centre, row, text, ha="center", va="center", fontsize=9.5, color=INK)
+            # What was pretrained is used in both ways; until then the two columns stay apart.
+            for target in places[row + 1] if row + 1 < len(steps) else []:
+                if row != 1 or target == centre:
+                    axis.annotate(
+                        "", (target, row + 0.69), (centre, row + 0.31),
+                        arrowprops={"arrowstyle": "-|>", "color": LINE, "shrinkA": 0, "shrinkB": 0},
+                    )  # fmt: skip
+    return figure
+
+
+def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
+    """A tree read from left to right: branches, their parts, and the models at each part.
+
+    Parameters
+    ----------
+    taxonomy
+        Columns ``level1`` (a heading), ``level2``, ``level3`` and ``model``, a row per leaf, in order.
+    """
+    set_style()
+    places = taxonomy.groupby(["level1", "level2", "level3"], sort=False)["model"].agg(", ".join)
+    at, line = (0.0, 0.2, 0.5), 0.0  # columns as shares of the width; lines of text from the top
+    texts, elbows, branches = [], [], {}
+    for (first, second, third), models in places.items():
+        if first not in branches:
+            line += 1.0 if branches else 0.0
+            branches[first] = {}
+            texts.append((at[0], line, first, {"fontweight": "bold", "fontsize": 10.5}))
+            line += 1.5
+        part, named = textwrap.wrap(third, 25), textwrap.wrap(models, 56)
+        if second not in branches[first]:
+            branches[first][second] = line
+            line += 0.35
+            texts.append((at[0], line, "\n".join(textwrap.wrap(second, 18)), {"fontweight": "bold"}))
+        texts += [(at[1] + 0.02, line, "\n".join(part), {}), (at[2], line, "\n".join(named), {"color": INK})]
+        elbows.append((branches[first][second], line + 0.4))
+        line += 0.85 * max(len(part), len(named)) + 0.5
+    figure, axis = plt.subplots(figsize=(7.2, 0.165 * line + 0.2), layout="constrained")
+    for x, y, text, style in texts:
+        axis.text(x, y, text, va="top", linespacing=1.15, **{"fontsize": 8.5} | style)
+    for top, y in elbows:
+        axis.plot([at[1] - 0.01, at[1] - 0.01, at[1] + 0.012], [top, y, y], color=LINE, linewidth=1)
+    axis.set(xlim=(0, 1), ylim=(line, -0.3))
+    axis.axis("off")
+    return figure
+
+
+def draw_flows(models: pd.DataFrame) -> Figure:
+    """A band per model from its tokens over its type to its paradigm, which gives the colour.
+
+    Parameters
+    ----------
+    models
+        Columns ``tokens`` (a tuple of words), ``model_type`` and ``paradigm``, a row per model.
+    """
+    set_style()
+    paradigms = list(dict.fromkeys(models["paradigm"]))
+    bands = pd.DataFrame(
+        {
+            "tokens": [", ".join(words) or "none" for words in models["tokens"]],
+            "type": models["model_type"].to_list(),
+            "paradigm": models["paradigm"].to_list(),
+        }
+    )
+    rank = bands["paradigm"].map(paradigms.index)
+    bands = bands.assign(rank=rank, first=rank.groupby(bands["tokens"]).transform("min"))
+    height = len(bands) + 0.7 * (bands["tokens"].nunique() - 1)
+    orders = {
+        "tokens": ["first", "tokens", "rank"],
+        "type": ["rank", "first", "tokens"],
+        "paradigm": ["rank", "first", "tokens"],
+    }
+    figure, axis = plt.subplots(figsize=(7.2, 0.19 * height + 0.7), layout="constrained")
+    columns = {"tokens": 0.0, "type": 1.0, "paradigm": 2.0}
+    for column, by in orders.items():
+        ordered = bands.sort_values(by, kind="stable")
+        new = ordered[column].ne(ordered[column].shift()).cumsum() - 1
+        gap = 0.7 if column == "tokens" else 1.5
+        y = pd.Series(np.arange(len(ordered)) + gap * new, index=ordered.index)
+        bands[f"y_{column}"] = y + (height - y.max() - 1) / 2
+        for name, top in bands.groupby(column)[f"y_{column}"]:
+            axis.add_patch(Rectangle((columns[column] - 0.03, top.min()), 0.06, len(top), color=INK))
+            side = {"tokens": "right", "type": "center", "paradigm": "left"}[column]
+            x = columns[column] + {"right": -0.05, "center": 0, "left": 0.05}[side]
+            frame = {"facecolor": "white", "edgecolor": INK, "pad": 2} if side == "center" else None
+            label = f"{name} ({len(top)})"
+            axis.text(x, top.min() + len(top) / 2, label, ha=side, va="center", fontsize=9, bbox=frame)
+    for start, end in (("tokens", "type"), ("type", "paradigm")):
+        for band in bands.to_dict("records"):
+            colour = group_colours(len(paradigms))[band["rank"]]
+            x, y = ((columns[start] + 0.03, columns[end] - 0.03), (band[f"y_{start}"], band[f"y_{end}"]))
+            axis.add_patch(_band(x, y, colour))
+    axis.set(xlim=(-0.95, 2.85), ylim=(height + 0.2, -1.4))
+    for column, title in {"tokens": "tokens or text", "type": "type", "paradigm": "paradigm"}.items():
+        axis.text(columns[column], -0.8, title, ha="center", fontsize=9.5, fontweight="bold")
+    axis.axis("off")
+    return figure
+
+
+def draw_task_matrix(marks: pd.DataFrame, models: list[str]) -> Figure:
+    """Models and tasks: a point where the table has a mark, other symbols where table and text disagree.
+
+    Parameters
+    ----------
+    marks
+        Columns ``model``, ``task``, ``level`` and ``verdict``, a row per pair that is named. Tasks of a level
+        stand together, those with most marks first.
+    models
+        Rows from top to bottom; one without a mark keeps its row.
+    """
+    set_style()
+    levels = marks["level"].map(list(dict.fromkeys(marks["level"])).index)
+    counts = marks.assign(place=levels).groupby(["place", "task"]).size().reset_index(name="n")
+    tasks = list(counts.sort_values(["place", "n", "task"], ascending=[True, False, True])["task"])
+    figure, axis = plt.subplots(
+        figsize=(0.48 * len(tasks) + 2.4, 0.29 * len(models) + 2.2), layout="constrained"
+    )
+    shown = marks["verdict"].where(marks["verdict"].isin(list(MARKS)), "in the table")
+    for kind, style in MARKS.items():
+        of_kind = marks[shown == kind]
+        axis.plot(
+            of_kind["task"].map(tasks.index), of_kind["model"].map(models.index), linestyle="",
+            markersize=8, markeredgewidth=1.6, label=kind, **style,
+        )  # fmt: skip
+    axis.set(xlim=(-0.6, len(tasks) - 0.4), ylim=(len(models) - 0.4, -0.6))
+    axis.set_xticks(range(len(tasks)), tasks, rotation=40, ha="left", rotation_mode="anchor")
+    axis.set_yticks(range(len(models)), models)
+    axis.tick_params(top=False, labeltop=True, labelbottom=False, labelsize=9)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
+    """Millions of cells that each model was pretrained on, by year; the axis is logarithmic.
+
+    Parameters
+    ----------
+    models
+        Columns ``name``, ``year``, ``size_millions`` and ``size_unit``, a row per model.
+    """
+    set_style()
+    figure, axis = plt.subplots(figsize=(7.2, 5.2), layout="constrained")
+    units = list(dict.fromkeys(models["size_unit"]))
+    colours = dict(zip(units, group_colours(len(units)), strict=True))
+    markers = {unit: SIZE_MARKERS[place % len(SIZE_MARKERS)] for place, unit in enumerate(units)}
+    for year, of_year in models.sort_values("size_millions").groupby("year"):
+        heights = _spread(np.log10(of_year["size_millions"].to_numpy()), 0.085)
+        for place, (model, height) in enumerate(zip(of_year.to_dict("records"), heights, strict=True)):
+            x, size, unit = year + 0.05 * (place % 2), model["size_millions"], model["size_unit"]
+            label = f"{model['name']} {size:g}"
+            axis.plot([x, year + 0.18], [size, 10**height], color=LINE, linewidth=0.7, zorder=1)
+            axis.plot(x, size, markers[unit], color=colours[unit], markersize=7)
+            axis.text(year + 0.2, 10**height, label, va="center", fontsize=8.5, color=INK)
+    years = range(models["year"].min(), models["year"].max() + 1)
+    axis.set(yscale="log", ylabel="pretraining data (millions)", xlim=(years[0] - 0.15, years[-1] + 0.85))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set_xticks(years, [str(year) for year in years])
+    axis.xaxis.grid(False)
+    handles = [
+        plt.Line2D([], [], linestyle="", marker=markers[unit], color=colours[unit], label=unit)
+        for unit in units
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_stacks(counts: pd.DataFrame, kind: str) -> Figure:
+    """Bars of counts, a part per column, with the sum at the end of each."""
+    set_style()
+    height = 4.4 if kind == "bar" else 0.3 * len(counts) + 1.9
+    figure, axis = plt.subplots(figsize=(7.2, height), layout="constrained")
+    colours = group_colours(counts.shape[1])
+    counts.plot(kind=kind, stacked=True, ax=axis, color=colours, width=0.8, legend=False, linewidth=0.4)
+    for place, total in enumerate(counts.sum(axis="columns")):
+        if total == 0:
+            continue
+        x, y = (place, total) if kind == "bar" else (total, place)
+        offset, align = ((0, 3), "center") if kind == "bar" else ((4, -3), "left")
+        axis.annotate(f"{total}", (x, y), offset, textcoords="offset points", ha=align, fontsize=9, color=INK)
+    _label_counts(axis, kind)
+    figure.legend(
+        *axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8,
+        handlelength=1.2, columnspacing=1.2,
+    )  # fmt: skip
+    return figure
+
+
+def _label_counts(axis: Axes, kind: str) -> None:
+    if kind == "bar":
+        axis.set(xlabel="", ylabel="papers")
+        years = [label.get_text() for label in axis.get_xticklabels()]
+        step = -(-len(years) // 10)  # counted from the newest, so that ten at most have room
+        shown = range(len(years) - 1, -1, -step)
+        axis.set_xticks(shown, [years[place] for place in shown], rotation=0)
+        axis.xaxis.grid(False)
+    else:
+        axis.set(xlabel="papers", ylabel="")
+        axis.yaxis.grid(False)
+        axis.tick_params(axis="y", labelsize=9)
+    axis.margins(**{"y" if kind == "bar" else "x": 0.08})
+
+
+def _band(x: tuple[float, float], y: tuple[float, float], colour: tuple) -> PathPatch:
+    """A band one unit thick between two heights, bent like an S."""
+    (left, right), middle, (start, end) = x, sum(x) / 2, y
+    gap = 0.06  # between bands that touch
+    start, end, thick = start + gap, end + gap, 1 - 2 * gap
+    upper = [(left, start), (middle, start), (middle, end), (right, end)]
+    lower = [(right, end + thick), (middle, end + thick), (middle, start + thick), (left, start + thick)]
+    codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
+    return PathPatch(Path([*upper, *lower, (left, start)], codes), facecolor=colour, alpha=0.75, linewidth=0)
+
+
+def _spread(heights: np.ndarray, least: float) -> np.ndarray:
+    """Sorted heights pushed apart to a least distance, around where they were."""
+    placed = heights.astype(float).copy()
+    for _ in range(200):
+        for place in range(1, len(placed)):
+            lack = least - (placed[place] - placed[place - 1])
+            if lack > 1e-9:
+                placed[place - 1] -= lack / 2
+                placed[place] += lack / 2
+    return placed

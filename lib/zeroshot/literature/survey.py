@@ -1,0 +1,199 @@
+"""What a survey says of 22 models: how they read cells, how they were trained, what they were evaluated on.
+
+Three tables under ``data/literature``: ``survey_models.csv``, ``survey_tasks.csv`` and ``taxonomy.csv``.
+They are checked when they are read: closed lists of words, and every model, paper and card they name exists.
+
+Source
+------
+"A survey on foundation language models for single-cell biology", the entry :data:`PAPER` of the reading
+list: its tables 1 to 4, the tree of its figure 1, and what its text says of the marks of table 3.
+"""
+
+import csv
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from zeroshot import catalog, literature, paths
+from zeroshot.catalog import CatalogError, ModelCard
+from zeroshot.literature.records import Text, Tokenisation, Year
+
+PAPER = "foundation-language-model-survey"
+
+Paradigm = Literal[
+    "masked language modelling", "next token prediction", "multi-task",
+    "instruction tuning", "embedding-based", "tuning-free",
+]  # fmt: skip
+Unit = Literal["cells", "scRNA-seq profiles", "transcriptomes", "pairs of cell and text"]
+# A mark stands in the table (`in_table`) or not; the verdict is what the survey's text says of it.
+Verdict = Literal["not compared", "supported", "text only", "table only", "contradicted"]
+DISAGREE = ("text only", "table only", "contradicted")
+
+
+def _split(cell: str | None) -> list[str]:
+    return cell.split("; ") if cell else []
+
+
+class SurveyModel(BaseModel):
+    """One row of ``survey_models.csv``: a model as the survey describes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Text
+    model_type: Literal["PLM", "LLM"]  # pretrained on cells, or a language model that reads cells as text
+    year: Year  # the survey's: of the first version, often a preprint
+    tokens: Annotated[tuple[Tokenisation, ...], BeforeValidator(_split)] = ()
+    paradigm: Paradigm  # of pretraining for a PLM, of tuning for an LLM
+    size_millions: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # pretraining data
+    size_unit: Unit | None = None
+    base_model: Text | None = None
+    paper: str | None = None  # entry of the reading list
+    card: str | None = None  # family in the catalog of models
+
+    @model_validator(mode="after")
+    def _facts_fit_the_type(self) -> "SurveyModel":
+        pretrained = (self.size_millions is not None, self.size_unit is not None, self.base_model is None)
+        if set(pretrained) != {self.model_type == "PLM"}:
+            raise ValueError("a PLM has `size_millions` and `size_unit`, an LLM has `base_model` instead")
+        return self
+
+
+class Mark(BaseModel):
+    """One row of ``survey_tasks.csv``: a model and a task that the survey's tables or its text connect."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str
+    task: Text
+    level: Literal["cell", "gene", "drug", "spatial", "other"]
+    table: Literal["3", "4"]
+    in_table: bool
+    verdict: Verdict = "not compared"
+    note: Text | None = None  # what the text says, where it was compared
+
+    @model_validator(mode="after")
+    def _verdict_fits_the_mark(self) -> "Mark":
+        if self.in_table == (self.verdict == "text only"):
+            raise ValueError("`text only` is the verdict where `in_table` is no, and nowhere else")
+        if (self.note is None) != (self.verdict == "not compared"):
+            raise ValueError("`verdict` and `note` go together")
+        return self
+
+
+class Leaf(BaseModel):
+    """One row of ``taxonomy.csv``: a place in the survey's tree and a model that stands there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    level1: Text
+    level2: Text
+    level3: Text
+    model: str
+
+
+AnyRow = TypeVar("AnyRow", SurveyModel, Mark, Leaf)
+
+
+def models() -> dict[str, SurveyModel]:
+    """Models by name, in the order of the survey's tables 1 and 2.
+
+    Raises
+    ------
+    zeroshot.catalog.CatalogError
+        If the file is not valid, with file, line and field in the message.
+    """
+    papers = literature.load()
+    families = {card.family: card for card in catalog.models().values() if card.family}
+    found: dict[str, SurveyModel] = {}
+    for where, row in _read("survey_models", SurveyModel):
+        _require_new(where, found, row.name)
+        if row.paper:
+            _find(where, papers, row.paper, "paper")
+        if row.card:
+            _find(where, families, row.card, "family of models")
+        found[row.name] = row
+    return found
+
+
+def tasks() -> list[Mark]:
+    """Marks of the survey's tables 3 and 4, and pairs that only its text names; errors as :func:`models`."""
+    known, found, levels = models(), {}, {}
+    for where, row in _read("survey_tasks", Mark):
+        _find(where, known, row.model, "model of the survey")
+        _require_new(where, found, (row.model, row.task))
+        if levels.setdefault(row.task, (row.level, row.table)) != (row.level, row.table):
+            raise CatalogError(f"{where}: {row.task} has another level or table in a row above")
+        found[row.model, row.task] = row
+    return list(found.values())
+
+
+def taxonomy() -> list[Leaf]:
+    """Leaves of the survey's tree, in its order; errors as :func:`models`."""
+    known, found = models(), {}
+    for where, row in _read("taxonomy", Leaf):
+        _find(where, known, row.model, "model of the survey")
+        _require_new(where, found, tuple(dict(row).values()))
+        found[tuple(dict(row).values())] = row
+    return list(found.values())
+
+
+def cards(model: SurveyModel) -> list[ModelCard]:
+    """Cards of this project's models of the same family, untrained twins included; empty if it has none."""
+    return [card for card in catalog.models().values() if model.card and card.family == model.card]
+
+
+def in_this_book() -> list[dict[str, str]]:
+    """What this project has of the survey's models, a row per family: checkpoints, recipes, licence, studies.
+
+    A study is named where its grid has trained weights of the family, and apart where it has an untrained
+    twin; a study names more than every machine can run.
+    """
+    return [_in_this_book(model) for model in models().values() if model.card]
+
+
+def _in_this_book(model: SurveyModel) -> dict[str, str]:
+    trained = [card for card in cards(model) if card.weights]
+    twins = [card for card in cards(model) if card.twin_of]
+    told = {
+        "checkpoints": [card.title for card in trained],
+        "recipes": [recipe for card in trained for recipe in card.recipes],
+        "licence of weights": [card.weights_licence for card in trained],
+        "trained weights in studies": _studies_with(trained),
+        "untrained twin in studies": _studies_with(twins),
+    }
+    return {"model": model.name} | {column: "; ".join(dict.fromkeys(words)) for column, words in told.items()}
+
+
+def _studies_with(of_family: list[ModelCard]) -> list[str]:
+    names = {card.name for card in of_family}
+    return [
+        name
+        for name, study in catalog.studies().items()
+        if names & {reference.partition("@")[0] for reference in study.models}
+    ]
+
+
+def _read(name: str, kind: type[AnyRow]) -> list[tuple[str, AnyRow]]:
+    """Rows of a table, each after the words that say where it stands; an empty cell is not given."""
+    path = paths.catalog(f"literature/{name}").with_suffix(".csv")
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = csv.DictReader(file, restkey="beyond the last column")
+        for cells in lines:
+            where = f"{path}, line {lines.line_num}"
+            try:
+                row = kind.model_validate({column: cell for column, cell in cells.items() if cell})
+            except ValidationError as error:
+                problems = (f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
+                raise CatalogError(f"{where}: {'; '.join(problems)}") from None
+            rows.append((where, row))
+    return rows
+
+
+def _find(where: str, known: dict, name: str, kind: str) -> None:
+    try:
+        catalog.find(known, name, kind)
+    except CatalogError as error:
+        raise CatalogError(f"{where}: {error}") from None
+
+
+def _require_new(where: str, found: dict, key: object) -> None:
+    if key in found:
+        raise CatalogError(f"{where}: {key} is there twice")
