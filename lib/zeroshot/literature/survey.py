@@ -40,7 +40,7 @@ class SurveyModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Text
     model_type: Literal["PLM", "LLM"]  # pretrained on cells, or a language model that reads cells as text
-    year: Year  # the survey's: of the first version, often a preprint
+    year: Year  # of the version that the survey cites, often a preprint
     tokens: Annotated[tuple[Tokenisation, ...], BeforeValidator(_split)] = ()
     paradigm: Paradigm  # of pretraining for a PLM, of tuning for an LLM
     size_millions: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # pretraining data
