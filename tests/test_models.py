@@ -62,13 +62,13 @@ def released_folders(tmp_path_factory):
 def _small_and_quick(monkeypatch, released_folders):
     """Networks are small ones in the released layout; a model that is trained sees every cell once only."""
 
-    def load(name, recipe=None, *, weights=None):
+    def load(name, recipe=None, *, weights=None, parameters=None):
         card = catalog.model(name)
         if card.weights or card.twin_of:
             released = card if card.weights else catalog.model(card.twin_of)
             folder = released_folders[card.family, special_tokens(card)]
             monkeypatch.setattr(models, "find_checkpoint", lambda *_: find_weights(released, folder))
-        model = load_at_full_length(name, recipe)
+        model = load_at_full_length(name, recipe, parameters=parameters)
         known = {field.name for field in fields(model)}
         if "epochs" in known:
             model = replace(model, epochs=1)
