@@ -66,3 +66,20 @@ def script(tmp_path: Path) -> Callable[[str], list[str]]:
         return [sys.executable, str(file)]
 
     return write
+
+
+@pytest.fixture
+def zeroshot(monkeypatch, capsys):
+    """Call the command line as the shell does; returns exit code, stdout and stderr."""
+
+    from zeroshot import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["zeroshot", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        out, err = capsys.readouterr()
+        return done.value.code or 0, out, " ".join(err.split())
+
+    return call

@@ -45,21 +45,6 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def zeroshot(monkeypatch, capsys):
-    """Call the command line as the shell does; returns exit code, stdout and stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["zeroshot", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, " ".join(err.split())
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def users_file(tmp_path_factory):
     """Counts in layers/counts under scaled X, two batches named donor, and other things a user keeps."""

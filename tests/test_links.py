@@ -18,7 +18,7 @@ import pytest
 import yaml
 from pybtex.database import parse_string
 
-from zeroshot import cli, literature
+from zeroshot import literature
 from zeroshot.literature import links
 from zeroshot.literature.records import Paper
 
@@ -106,18 +106,9 @@ def listed(home, server):
 
 
 @pytest.fixture
-def zeroshot(monkeypatch, capsys):
-    """Call the command line as the shell does; returns exit code, stdout and stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["zeroshot", "reading-list", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        out, err = capsys.readouterr()
-        return done.value.code or 0, out, " ".join(err.split())
-
-    return call
+def reading_list(zeroshot):
+    """Call `zeroshot reading-list` as the shell does."""
+    return partial(zeroshot, "reading-list")
 
 
 def report(home):
@@ -202,10 +193,10 @@ def test_one_host_is_asked_with_pauses_and_others_in_between(listed, server, tmp
     assert time.monotonic() - started < 6 * 0.3  # one host after the other would take 7 pauses
 
 
-def test_never_in_ci(listed, server, home, monkeypatch, zeroshot):
+def test_never_in_ci(listed, server, home, monkeypatch, reading_list):
     listed("page")
     monkeypatch.setenv("CI", "true")
-    code, _, err = zeroshot("check")
+    code, _, err = reading_list("check")
     assert code == 2 and "not checked in CI" in err
     assert server.requests == [] and not (home / "build").exists()
 
@@ -264,29 +255,29 @@ def test_old_answers_of_an_interrupted_check_are_asked_for_again(listed, server,
 # -- the command line ------------------------------------------------------------------------------
 
 
-def test_check_ends_with_1_only_if_links_are_gone(listed, home, monkeypatch, zeroshot):
+def test_check_ends_with_1_only_if_links_are_gone(listed, home, monkeypatch, reading_list):
     monkeypatch.setattr(links, "check", partial(links.check, pause=0, timeout=0.4))
     listed("page", "301/page", "403/x", "503/x", "slow")
-    code, out, err = zeroshot("check")
+    code, out, err = reading_list("check")
     assert code == 0 and "   1 moved" in out and "   2 unreachable" in out and "links.csv" in out
     assert "refused" in err
     listed("page", "404/x")
-    code, out, _ = zeroshot("check")
+    code, out, _ = reading_list("check")
     assert code == 1 and "   1 gone" in out
-    assert zeroshot("--query", "no.0", "check")[0] == 0  # only the links of what was searched
+    assert reading_list("--query", "no.0", "check")[0] == 0  # only the links of what was searched
     assert [row["papers"] for row in report(home)] == ["paper-00"]
 
 
-def test_papers_are_listed_searched_and_exported(home, zeroshot):
-    code, out, err = zeroshot("--query", "conch pathology")
+def test_papers_are_listed_searched_and_exported(home, reading_list):
+    code, out, err = reading_list("--query", "conch pathology")
     assert code == 0 and "conch" in out and "Nature Medicine" in out and err == "1 papers"
-    code, out, _ = zeroshot("--section", "pathology", "--format", "bibtex")
+    code, out, _ = reading_list("--section", "pathology", "--format", "bibtex")
     names = ["biomedparse", "conch", "prov-gigapath", "uni", "plip"]
     assert code == 0 and list(parse_string(out, "bibtex").entries) == names
     assert [
-        paper["id"] for paper in json.loads(zeroshot("--section", "pathology", "--format", "json")[1])
+        paper["id"] for paper in json.loads(reading_list("--section", "pathology", "--format", "json")[1])
     ] == names
-    assert zeroshot("--query", "no such paper", "--format", "json")[1] == "[]\n"
+    assert reading_list("--query", "no such paper", "--format", "json")[1] == "[]\n"
     for wrong in (("--section", "patology"), ("--format", "bibtx")):
-        code, _, err = zeroshot(*wrong)
+        code, _, err = reading_list(*wrong)
         assert code == 2 and "Did you mean" in err

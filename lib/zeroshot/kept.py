@@ -58,8 +58,9 @@ TABLES = {
     "subsamples": Table("scores on subsamples", (*_RUN, "metric", "cells"), across="subsample"),
     "costs": Table("costs", _RUN, ("n_cells", "seconds", "peak_memory_mb", "device"), digits=3),
 }
+# Columns of texts, some of which may be digits only; in all others an empty cell is a missing number.
 _TEXTS = {
-    "study", *_RUN, "metric", "subset", "note", "seen_in_pretraining", "artifact", "device",
+    "study", *_RUN, "metric", "group", "subset", "note", "seen_in_pretraining", "artifact", "device",
 }  # fmt: skip
 
 
@@ -134,18 +135,23 @@ def _read(study: str, name: str) -> pd.DataFrame:
             f"{file} does not exist: no {layout.title} of the study {study} were kept. Where the study has "
             f"been run (`zeroshot run {study}`), `zeroshot keep {study}` writes the file."
         )
+    table = read_csv(file)
+    if layout.across is None:
+        return table
+    long = table.melt(list(layout.key), var_name=layout.across, value_name="value")
+    return long.astype({layout.across: int})
+
+
+def read_csv(file: Path) -> pd.DataFrame:
+    """A table of a study, kept or computed, with every digit and every text as it was written."""
     header = pd.read_csv(file, nrows=0).columns
-    table = pd.read_csv(
+    return pd.read_csv(
         file,
         keep_default_na=False,
         na_values={column: [""] for column in header if column not in _TEXTS},
         dtype={column: str for column in header if column in _TEXTS},
         float_precision="round_trip",
     )
-    if layout.across is None:
-        return table
-    long = table.melt(list(layout.key), var_name=layout.across, value_name="value")
-    return long.astype({layout.across: int})
 
 
 def missing(study: str) -> list[tuple[str, str]]:

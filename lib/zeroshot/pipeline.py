@@ -154,21 +154,21 @@ def score(
         check failed, no metric is computed, each row's note says why, and there are no subsamples.
     """
     cells = _cells_to_score(adata, seed)
+    values, probed = embedded.load("embedding"), embedded.load("checks")
     # By content, so that a recomputed embedding with other bytes is scored again.
     inputs = _what_decides_scores(adata, cells, seed) | {
-        "embedding": _content(embedded.load("embedding")),
-        "probed": embedded.load("checks").to_dict("list"),
+        "embedding": _content(values),
+        "probed": probed.to_dict("list"),
     }
     chosen = {} if names is None else {"names": list(names)}
     chosen |= {} if fraction is None else {"fraction": fraction}
 
     def compute() -> dict[str, pd.DataFrame]:
-        checks, reason = _gate(embedded, adata.n_obs)
+        checks, reason = _gate(values, adata.n_obs, probed)
         if reason is not None:
             scores = _no_scores(reason, names or metrics.METRICS)
             scores = scores.assign(low=np.nan, high=np.nan, seeds=1, seed_sd=np.nan)
             return {"checks": checks, "scores": scores}
-        values = embedded.load("embedding")
         scores, subsamples = metrics.score_with_intervals(values, **cells, seed=seed, **chosen)
         return {"checks": checks, "scores": scores, "subsamples": subsamples}
 
@@ -221,8 +221,8 @@ def score_other_seeds(
     def compute() -> dict[str, pd.DataFrame]:
         tables = []
         for other, embedded in others.items():
-            _, reason = _gate(embedded, adata.n_obs)
             values = embedded.load("embedding")
+            _, reason = _gate(values, adata.n_obs, embedded.load("checks"))
             if reason is None:
                 scores = metrics.score(values, **cells, seed=seed)
             else:
@@ -256,9 +256,9 @@ def _what_decides_scores(adata: AnnData, cells: dict[str, np.ndarray | None], se
     }
 
 
-def _gate(embedded: store.Artifact, n_cells: int) -> tuple[pd.DataFrame, str | None]:
+def _gate(values: np.ndarray, n_cells: int, probed: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
     """The integrity checks of an embedding, and why it must not be scored; None if it may."""
-    checks = integrity.check(embedded.load("embedding"), n_cells, embedded.load("checks"))
+    checks = integrity.check(values, n_cells, probed)
     try:
         integrity.require(checks)
     except integrity.IntegrityError as error:

@@ -103,15 +103,14 @@ def _row(paper: Paper, section: str) -> str:
 
 
 def _section_page(name: str) -> str:
-    section = literature.sections()[name]
+    section, shown_here = literature.sections()[name], literature.search(section=name)
     parts = []
-    for of_section, subsection, papers in literature.by_place(literature.search(section=name)):
+    for of_section, subsection, papers in literature.by_place(shown_here):
         if of_section.name == name:
             items = "\n".join(f"<li>{_entry(paper)}</li>" for paper in papers)
             heading = [f"## {subsection}"] if subsection else []
             parts += [*heading, _html(f'<ul class="papers">\n{items}\n</ul>')]
-    count = len(literature.search(section=name))
-    about = f"{count} papers of the [reading list](../reading_list.md), newest first."
+    about = f"{len(shown_here)} papers of the [reading list](../reading_list.md), newest first."
     return "\n\n".join([f"# {section.title}", about, *parts]) + "\n"
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
-from .style import TIE_COLOUR, dataset_marker, set_style
+from .style import TIE_COLOUR, dataset_handles, dataset_marker, place_point, set_style
 
 KIND_COLOURS = {"baseline": "#0173b2", "control": "#949494", "foundation": "#de8f05"}
 # Controls that bound an axis, and how the line at their median is drawn.
@@ -214,19 +214,8 @@ def _draw_points(
 ) -> None:
     """A row per method; in it a point per data set with its interval, each at a height of its own."""
     for point, empty in zip(table.to_dict("records"), hollow, strict=True):
-        shift = (datasets.index(point["dataset"]) + 0.5) / len(datasets) - 0.5
-        height = order.index(point["method"]) + 0.6 * shift
-        colour = colours[point["method"]]
-        axis.plot([point["low"], point["high"]], [height, height], color=colour, linewidth=1, alpha=0.7)
-        axis.plot(
-            point[column],
-            height,
-            marker=dataset_marker(datasets, point["dataset"]),
-            color=colour,
-            markerfacecolor="white" if empty else colour,
-            markersize=6,
-            linestyle="",
-        )
+        method = point["method"]
+        place_point(axis, point, column, order.index(method), datasets, colours[method], hollow=empty)
     axis.set(ylabel="", ylim=(len(order) - 0.5, -0.5))
     axis.set_yticks(range(len(order)), order)
     axis.xaxis.set_major_locator(plt.MaxNLocator(4))
@@ -235,10 +224,7 @@ def _draw_points(
 def _draw_legend(
     figure: Figure, table: pd.DataFrame, order: list[str], datasets: list[str], others: list[plt.Line2D]
 ) -> None:
-    handles = [
-        plt.Line2D([], [], marker=dataset_marker(datasets, name), linestyle="", color="#444444", label=name)
-        for name in datasets
-    ]
+    handles = dataset_handles(datasets)
     models = dict(zip(table["method"], table["model"], strict=True))
     kinds = dict.fromkeys(catalog.model(models[method]).kind for method in order)
     handles += [

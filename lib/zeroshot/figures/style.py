@@ -1,5 +1,8 @@
 """What all figures share: an opaque white ground and colour-blind-safe colours."""
 
+from typing import Any
+
+import matplotlib.pyplot as plt
 import seaborn as sns
 
 DATASET_MARKERS = "oXsDPv^<>*"
@@ -9,6 +12,39 @@ TIE_COLOUR = "#949494"
 def dataset_marker(datasets: list[str], name: str) -> str:
     """Marker of a data set among those of a figure."""
     return DATASET_MARKERS[datasets.index(name) % len(DATASET_MARKERS)]
+
+
+def dataset_handles(datasets: list[str]) -> list[plt.Line2D]:
+    """Entries of a legend that say which marker is which data set."""
+    return [
+        plt.Line2D([], [], marker=dataset_marker(datasets, name), linestyle="", color="#444444", label=name)
+        for name in datasets
+    ]
+
+
+def place_point(
+    axis: plt.Axes,
+    point: dict[str, Any],
+    column: str,
+    row: int,
+    datasets: list[str],
+    colour: str,
+    *,
+    hollow: bool,
+) -> None:
+    """A value of a data set with its interval, in a row of points, at a height of its own."""
+    shift = (datasets.index(point["dataset"]) + 0.5) / len(datasets) - 0.5
+    height = row + 0.6 * shift
+    axis.plot([point["low"], point["high"]], [height, height], color=colour, linewidth=1, alpha=0.7)
+    axis.plot(
+        point[column],
+        height,
+        marker=dataset_marker(datasets, point["dataset"]),
+        color=colour,
+        markerfacecolor="white" if hollow else colour,
+        markersize=6,
+        linestyle="",
+    )
 
 
 def group_colours(n_colours: int) -> list:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
-from .style import TIE_COLOUR, dataset_marker, group_colours, set_style
+from .style import TIE_COLOUR, dataset_handles, group_colours, place_point, set_style
 
 VERDICT_COLOURS = {"better": "#0173b2", "worse": "#de8f05", "tie": TIE_COLOUR}
 LINE_MARKERS = "osD^vPX*<>"
@@ -42,18 +42,9 @@ def draw_effects(effects: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     for axis, (metric, label) in zip(axes[:, 0], metrics.items(), strict=True):
         axis.axvline(0, color="#444444", linewidth=1.2, zorder=0)
         for point in effects[effects["metric"] == metric].to_dict("records"):
-            shift = 0.6 * ((datasets.index(point["dataset"]) + 0.5) / len(datasets) - 0.5)
-            height = rows.index((point["model"], point["method"])) + shift
-            colour = VERDICT_COLOURS[point["verdict"]]
-            axis.plot([point["low"], point["high"]], [height, height], color=colour, linewidth=1, alpha=0.7)
-            axis.plot(
-                point["difference"],
-                height,
-                marker=dataset_marker(datasets, point["dataset"]),
-                color=colour,
-                markerfacecolor="white" if point["verdict"] == "tie" else colour,
-                markersize=6,
-            )
+            row, verdict = rows.index((point["model"], point["method"])), point["verdict"]
+            colour = VERDICT_COLOURS[verdict]
+            place_point(axis, point, "difference", row, datasets, colour, hollow=verdict == "tie")
         for height, (model, method) in enumerate(rows):
             if not method:
                 axis.text(
@@ -64,10 +55,7 @@ def draw_effects(effects: pd.DataFrame, metrics: dict[str, str]) -> Figure:
         axis.set_yticks(range(len(rows)), [method for _, method in rows])
         axis.margins(x=0.08)
         axis.xaxis.set_major_locator(plt.MaxNLocator(5))
-    handles = [
-        plt.Line2D([], [], marker=dataset_marker(datasets, name), linestyle="", color="#444444", label=name)
-        for name in datasets
-    ]
+    handles = dataset_handles(datasets)
     for verdict, colour in VERDICT_COLOURS.items():
         face = "white" if verdict == "tie" else colour
         handles.append(

@@ -166,7 +166,7 @@ def _studies_with(of_family: list[ModelCard]) -> list[str]:
     return [
         name
         for name, study in catalog.studies().items()
-        if names & {reference.partition("@")[0] for reference in study.models}
+        if names & {catalog.split_reference(reference)[0].name for reference in study.models}
     ]
 
 

@@ -79,7 +79,7 @@ def load(study: str) -> pd.DataFrame:
     FileNotFoundError
         If the study has not been run.
     """
-    return _read(study, "scores.csv", {})[[*COLUMNS, "method"]]
+    return _read(study, "scores")[[*COLUMNS, "method"]]
 
 
 def load_subsamples(study: str) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def load_subsamples(study: str) -> pd.DataFrame:
     FileNotFoundError
         If the study has not been run.
     """
-    return _read(study, "subsamples.csv", {})[[*SUBSAMPLE_COLUMNS, "method"]]
+    return _read(study, "subsamples")[[*SUBSAMPLE_COLUMNS, "method"]]
 
 
 def load_costs(study: str) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def load_costs(study: str) -> pd.DataFrame:
     FileNotFoundError
         If the study has not been run.
     """
-    return _read(study, "costs.csv", {})[[*COST_COLUMNS, "method"]]
+    return _read(study, "costs")[[*COST_COLUMNS, "method"]]
 
 
 def tables(study: str) -> dict[str, pd.DataFrame]:
@@ -123,7 +123,7 @@ def tables(study: str) -> dict[str, pd.DataFrame]:
     FileNotFoundError
         If the study has not been run.
     """
-    return {name: _read(study, f"{name}.csv", {}) for name in TABLES}
+    return {name: _read(study, name) for name in TABLES}
 
 
 def keep(study: str) -> list[Path]:
@@ -188,23 +188,14 @@ def _stored(page: Path, artifact: dict[str, Any]) -> store.Artifact:
     return stored
 
 
-def _read(study: str, name: str, types: dict[str, type]) -> pd.DataFrame:
+def _read(study: str, name: str) -> pd.DataFrame:
     if paths.reads_kept_scores():
-        table = kept.read(study, Path(name).stem)
+        table = kept.read(study, name)
     else:
-        table = _read_computed(paths.study(study) / name, study, types)
+        path = paths.study(study) / f"{name}.csv"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist. Run the study first: `zeroshot run {study}`.")
+        table = kept.read_csv(path)
     runs = list(zip(table["model"], table["recipe"], strict=True))
     titles = {run: catalog.model(run[0]).method(run[1]) for run in set(runs)}  # a look-up takes a millisecond
     return table.assign(method=[titles[run] for run in runs])
-
-
-def _read_computed(path: Path, study: str, types: dict[str, type]) -> pd.DataFrame:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist. Run the study first: `zeroshot run {study}`.")
-    return pd.read_csv(
-        path,
-        keep_default_na=False,
-        na_values={column: [""] for column in ("value", "low", "high", "seed_sd")},
-        dtype={"subset": str, "artifact": str} | types,  # which may be digits only
-        float_precision="round_trip",
-    )
