@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from zeroshot import catalog, dependencies, kept, pages, paths, reading_list, results, store, study
+from zeroshot import catalog, dependencies, kept, pages, paths, reading_list, results, run_grid, store, study
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
@@ -74,7 +74,7 @@ def stage(name: str) -> Path:
             _set_title(target, pages.run_title(page))
     generated = {
         "glossary": pages.glossary(),
-        "runs": pages.runs_page(card, built, tables["scores"]),
+        "runs": run_grid.page(card, built, tables["scores"]),
         "status": pages.status_page(card, built, tables["scores"]),
         "models": pages.models_page(),
         "benchmarks": pages.benchmarks_page(),
