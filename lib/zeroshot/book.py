@@ -1,5 +1,6 @@
 """Stage the site of a study and render it with Jupyter Book."""
 
+import base64
 import html
 import json
 import posixpath
@@ -83,6 +84,7 @@ def stage(name: str) -> Path:
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
     _stage_downloads(site, card, built, tables)
+    _stage_figure(site)
     if paths.reads_kept_scores():
         _leave_out(site, {page.path for page in study.left_out(card)})
     return site
@@ -138,6 +140,17 @@ def _stage_downloads(
         f"Download of the study {html.escape(card.name)} (CSV): {', '.join(links)}.</p>"
     )
     store.write_text(site / "_templates" / "downloads.html", line + "\n")
+
+
+def _stage_figure(site: Path) -> None:
+    """Put the figure of the home page beside it: what a chapter's cell tagged ``home-page`` has drawn."""
+    for file in site.glob("notebooks/*.ipynb"):
+        for cell in json.loads(file.read_text())["cells"]:
+            if "home-page" in cell["metadata"].get("tags", ()):
+                (image,) = [
+                    o["data"]["image/png"] for o in cell["outputs"] if "image/png" in o.get("data", {})
+                ]
+                (site / "book" / "home-page.png").write_bytes(base64.b64decode(image))
 
 
 def _anchor(path: str, text: str) -> str:
