@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,20 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from zeroshot import catalog, dependencies, kept, pages, paths, reading_list, results, run_grid, store, study
+from zeroshot import (
+    catalog,
+    dependencies,
+    kept,
+    pages,
+    paths,
+    reading_list,
+    rendering,
+    repository,
+    results,
+    run_grid,
+    store,
+    study,
+)
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
@@ -85,6 +99,7 @@ def stage(name: str) -> Path:
         store.write_text(site / "book" / f"{title}.md", text)
     _stage_downloads(site, card, built, tables)
     _stage_figure(site)
+    _link_to_repository(site)
     if paths.reads_kept_scores():
         _leave_out(site, {page.path for page in study.left_out(card)})
     return site
@@ -99,12 +114,14 @@ def build(name: str) -> Path:
         On any warning: broken links and missing numbers must not be published.
     """
     site = stage(name)
+    started = time.perf_counter()
     start = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
     command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--quiet", str(site)]
     done = subprocess.run(command, capture_output=True, text=True)
     rendered = site / "_build" / "html"
     if done.returncode != 0 or not (rendered / "index.html").is_file():
         raise BookError(f"Jupyter Book refused the site:\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
+    rendering.tell(rendered, time.perf_counter() - started)
     published = paths.build() / "html"
     shutil.rmtree(published, ignore_errors=True)
     rendered.rename(published)
@@ -151,6 +168,17 @@ def _stage_figure(site: Path) -> None:
                     o["data"]["image/png"] for o in cell["outputs"] if "image/png" in o.get("data", {})
                 ]
                 (site / "book" / "home-page.png").write_bytes(base64.b64decode(image))
+
+
+def _link_to_repository(site: Path) -> None:
+    """Buttons to the repository and to services that open its notebooks, where its address is known."""
+    try:
+        found = repository.find()
+    except repository.NoRepositoryError:  # the status page says why
+        return
+    config = yaml.safe_load((site / "_config.yml").read_text())
+    repository.configure(config, found)
+    store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
 
 
 def _anchor(path: str, text: str) -> str:

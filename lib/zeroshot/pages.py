@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import catalog, kept, metrics, paths, stamp, study
+from zeroshot import catalog, kept, metrics, paths, rendering, repository, stamp, study
 
 
 def executed(name: str, page: study.Page) -> Path:
@@ -69,8 +69,11 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.Dat
             *notice,
             f"Executed on {_escape(' and '.join(devices))}. *Page* is the time of the whole page when it was "
             f"last executed. {about}Each page ends with its full stamp.",
+            _escape(repository.told()),
             _table(rows),
             *rest,
+            "## Rendering and weight",
+            f"```{{raw}} html\n{rendering.PLACEHOLDER}\n```",
             "",
         ]
     )
