@@ -126,8 +126,26 @@ def test_starts_with_a_title_and_ends_with_the_stamp(source):
 
 
 @every_notebook
-def test_says_what_to_change(source):
-    assert any(re.search(r"^## Change it$", cell["text"], re.MULTILINE) for cell in cells(source, "markdown"))
+def test_ends_with_what_was_learnt_and_what_to_change(source):
+    """Both headings once, in this order; the second names a parameter, a file or a command."""
+    prose = "\n".join(cell["text"] for cell in cells(source, "markdown"))
+    headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
+    last = ["Change it"] if source.stem == "run" else ["What we learnt", "Change it"]  # a run is no argument
+    assert headings[-len(last) :] == last and len(set(headings)) == len(headings)
+    assert "`" in prose.partition("\n## Change it\n")[2]
+
+
+def test_one_figure_is_that_of_the_home_page():
+    tagged = [
+        cell
+        for source in SOURCES
+        for cell in cells(source, "code")
+        if "home-page" in cell["metadata"].get("tags", [])
+    ]
+    (cell,) = tagged
+    assert "figures.draw_" in cell["text"]
+    alt = cell["metadata"]["mystnb"]["image"]["alt"]
+    assert f":alt: {alt}\n" in (SOURCES[0].parents[1] / "book" / "intro.md").read_text()
 
 
 @every_notebook

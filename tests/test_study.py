@@ -335,7 +335,7 @@ def test_kept_scores_make_a_build_of_their_own(finished: Path) -> None:
     offered = site / "extra" / "downloads" / "tiny.csv"
     assert offered.read_text() == (finished / "data" / "scores" / "tiny.csv").read_text()
     runs = (site / "book" / "runs.md").read_text()
-    assert "](../runs/" not in runs and "why the runs have no pages here" in runs
+    assert "../runs/" not in runs and "why the runs have no pages here" in runs
 
 
 def test_downloads_of_a_computed_study(finished: Path) -> None:

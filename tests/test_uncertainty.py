@@ -197,6 +197,12 @@ def test_verdicts(metric, ours, verdict):
     assert table["difference"].iloc[0] == pytest.approx(ours - 0.5)
 
 
+def test_verdicts_are_counted():
+    table = pd.DataFrame({"verdict": ["tie", "better", "tie"]})
+    assert results.tally(table) == {"pairs": 3, "better": 1, "ties": 2, "worse": 0}
+    assert results.tally(table[:0]) == {"pairs": 0, "better": 0, "ties": 0, "worse": 0}
+
+
 def test_differences_are_paired():
     table = results.differences(*compared("avg_bio", 0.6, 0.5), "avg_bio")
     alone = metrics.half_width(np.random.default_rng(0).normal(size=10), 100, 1000)

@@ -1,5 +1,6 @@
 """Stage the site of a study and render it with Jupyter Book."""
 
+import base64
 import html
 import json
 import posixpath
@@ -7,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,20 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from zeroshot import catalog, dependencies, kept, pages, paths, reading_list, results, store, study
+from zeroshot import (
+    catalog,
+    dependencies,
+    kept,
+    pages,
+    paths,
+    reading_list,
+    rendering,
+    repository,
+    results,
+    run_grid,
+    store,
+    study,
+)
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
@@ -74,7 +89,7 @@ def stage(name: str) -> Path:
             _set_title(target, pages.run_title(page))
     generated = {
         "glossary": pages.glossary(),
-        "runs": pages.runs_page(card, built, tables["scores"]),
+        "runs": run_grid.page(card, built, tables["scores"]),
         "status": pages.status_page(card, built, tables["scores"]),
         "models": pages.models_page(),
         "benchmarks": pages.benchmarks_page(),
@@ -83,6 +98,8 @@ def stage(name: str) -> Path:
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
     _stage_downloads(site, card, built, tables)
+    _stage_figure(site)
+    _link_to_repository(site)
     if paths.reads_kept_scores():
         _leave_out(site, {page.path for page in study.left_out(card)})
     return site
@@ -97,12 +114,14 @@ def build(name: str) -> Path:
         On any warning: broken links and missing numbers must not be published.
     """
     site = stage(name)
+    started = time.perf_counter()
     start = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
     command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--quiet", str(site)]
     done = subprocess.run(command, capture_output=True, text=True)
     rendered = site / "_build" / "html"
     if done.returncode != 0 or not (rendered / "index.html").is_file():
         raise BookError(f"Jupyter Book refused the site:\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
+    rendering.tell(rendered, time.perf_counter() - started)
     published = paths.build() / "html"
     shutil.rmtree(published, ignore_errors=True)
     rendered.rename(published)
@@ -138,6 +157,28 @@ def _stage_downloads(
         f"Download of the study {html.escape(card.name)} (CSV): {', '.join(links)}.</p>"
     )
     store.write_text(site / "_templates" / "downloads.html", line + "\n")
+
+
+def _stage_figure(site: Path) -> None:
+    """Put the figure of the home page beside it: what a chapter's cell tagged ``home-page`` has drawn."""
+    for file in site.glob("notebooks/*.ipynb"):
+        for cell in json.loads(file.read_text())["cells"]:
+            if "home-page" in cell["metadata"].get("tags", ()):
+                (image,) = [
+                    o["data"]["image/png"] for o in cell["outputs"] if "image/png" in o.get("data", {})
+                ]
+                (site / "book" / "home-page.png").write_bytes(base64.b64decode(image))
+
+
+def _link_to_repository(site: Path) -> None:
+    """Buttons to the repository and to services that open its notebooks, where its address is known."""
+    try:
+        found = repository.find()
+    except repository.NoRepositoryError:  # the status page says why
+        return
+    config = yaml.safe_load((site / "_config.yml").read_text())
+    repository.configure(config, found)
+    store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
 
 
 def _anchor(path: str, text: str) -> str:

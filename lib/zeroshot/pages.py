@@ -1,4 +1,4 @@
-"""Pages of the book that are generated: glossary, models, all runs, status, benchmarks."""
+"""Pages of the book that are generated: glossary, models, status, benchmarks."""
 
 import html
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import catalog, kept, metrics, paths, stamp, study
+from zeroshot import catalog, kept, metrics, paths, rendering, repository, stamp, study
 
 
 def executed(name: str, page: study.Page) -> Path:
@@ -48,40 +48,6 @@ def glossary() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def runs_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame) -> str:
-    """Method by data set: the AvgBIO of each run and, where this build has one, a link to its page."""
-    linked = {page.path for page in pages if page.notebook == "run"}
-    chosen = scores[scores["metric"] == "avg_bio"]
-    values = chosen.set_index(["dataset", "model", "recipe"])["value"]
-    titles = [_escape(catalog.dataset(dataset).title) for dataset in card.datasets]
-    rows = ["| method | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
-    for reference in card.models:
-        model, recipe = catalog.split_reference(reference)
-        cells = [_escape(model.method(recipe))]
-        for dataset in card.datasets:
-            run, path = (dataset, model.name, recipe), study.run_path(dataset, reference)
-            value = values.get(run, float("nan"))
-            shown = "not scored" if pd.isna(value) else f"{value:.2f}"
-            if path in linked:
-                cells.append(f"[{shown}](../{path}.ipynb)")
-            else:
-                cells.append(shown if run in values.index else "–")
-        rows.append("| " + " | ".join(cells) + " |")
-    each = "One page per method and data set" if linked else "Every method on every data set"
-    return "\n".join(
-        [
-            "# All runs",
-            "",
-            f"{each}. The number is the AvgBIO of the run "
-            "(0 to 1, higher is better); the [status page](status.md) says why a pair was left out (–)"
-            f"{'' if linked else ', and why the runs have no pages here'}.",
-            "",
-            *rows,
-            "",
-        ]
-    )
-
-
 def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame) -> str:
     """Every page's stamp in one table, where kept scores come from, and what was left out."""
     stamps = {page.path: stamp.read(executed(card.name, page)) for page in pages}
@@ -103,8 +69,11 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.Dat
             *notice,
             f"Executed on {_escape(' and '.join(devices))}. *Page* is the time of the whole page when it was "
             f"last executed. {about}Each page ends with its full stamp.",
+            _escape(repository.told()),
             _table(rows),
             *rest,
+            "## Rendering and weight",
+            f"```{{raw}} html\n{rendering.PLACEHOLDER}\n```",
             "",
         ]
     )

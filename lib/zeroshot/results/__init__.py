@@ -1,7 +1,7 @@
 """The tidy scores of a study, one row per data set, model, recipe and metric, and comparisons of methods."""
 
 from .benchmarker import BENCHMARKER_NAMES, from_benchmarker, to_benchmarker
-from .comparisons import differences, wide, winners
+from .comparisons import differences, tally, wide, winners
 from .study_tables import (
     COLUMNS,
     COST_COLUMNS,
@@ -31,6 +31,7 @@ __all__ = [
     "load_costs",
     "load_subsamples",
     "tables",
+    "tally",
     "to_benchmarker",
     "wide",
     "winners",

@@ -74,6 +74,24 @@ def differences(
     return pd.DataFrame(rows, columns=columns)
 
 
+def tally(compared: pd.DataFrame) -> dict[str, int]:
+    """How many pairs of methods were compared, and how many of them are better, ties and worse.
+
+    Parameters
+    ----------
+    compared
+        Rows with a verdict, as :func:`differences` or :func:`zeroshot.variants.effects` returns them.
+
+    Returns
+    -------
+    dict
+        Keys pairs, better, ties and worse.
+    """
+    counts = compared["verdict"].value_counts()
+    verdicts = {"better": "better", "ties": "tie", "worse": "worse"}
+    return {"pairs": len(compared)} | {name: int(counts.get(said, 0)) for name, said in verdicts.items()}
+
+
 def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The best method on each data set, and those that cannot be told from it; controls are left out.
 

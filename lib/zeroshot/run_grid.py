@@ -1,0 +1,224 @@
+"""The page of all runs: a grid of methods and data sets, each cell a score and a link to the run's page.
+
+The grid shows AvgBIO. A script (``book/_static/run_grid.js``) shows another metric from the data in the page:
+what each cell says and its colour are decided here, for every metric.
+"""
+
+import html
+import json
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+from matplotlib import colormaps
+
+from zeroshot import catalog, study
+from zeroshot.metrics import METRICS, Metric
+
+Run = tuple[str, str, str]  # data set, model, recipe
+
+SHOWN_FIRST = "avg_bio"
+NOT_SCORED, LEFT_OUT = "not scored", "–"
+_GROUPS = {"annotation": "Cell types", "integration": "Batches"}
+# What a model may have seen of a data set in pretraining, where a reader must know it.
+_MARKS = {
+    "seen": ("†", "The model was trained on these cells, wholly or in part: no zero-shot score."),
+    "partly": ("†", "The model was trained on these cells, wholly or in part: no zero-shot score."),
+    "unknown": ("?", "Nobody knows whether the model was trained on these cells."),
+}
+_STEPS = 64  # colours of the scale; neighbouring ones cannot be told apart
+
+
+def page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame) -> str:
+    """The page as Markdown.
+
+    Parameters
+    ----------
+    card
+        The study.
+    pages
+        What this build executes: a run among them is linked to, others have no page.
+    scores
+        As :func:`zeroshot.results.load` returns them.
+    """
+    linked = {page.path for page in pages if page.notebook == "run"}
+    methods = [catalog.split_reference(reference) for reference in card.models]
+    grid = [(dataset, model.name, recipe) for model, recipe in methods for dataset in card.datasets]
+    metrics = {name: shown(grid, scores, metric) for name, metric in METRICS.items()}
+    each = (
+        "One page per method and data set: a score is a link to it"
+        if linked
+        else "The [status page](status.md) says why the runs have no pages here"
+    )
+    body = "\n".join(
+        [
+            _form(),
+            '<div class="pst-scrollable-table-container" tabindex="0">',
+            _table(card, linked, scores, metrics[SHOWN_FIRST]),
+            "</div>",
+            _legend(metrics[SHOWN_FIRST]),
+            f'<script type="application/json" id="run-scores">{_json(metrics)}</script>',
+            '<script src="../_static/run_grid.js"></script>',
+        ]
+    )
+    return (
+        f"# All runs\n\n{each}. The colour runs from the worst to the best value that a score can have; the "
+        "[glossary](glossary.md) says what each asks.\n\n"
+        f"```{{raw}} html\n{body}\n```\n\n{_explained(scores)}\n"
+    )
+
+
+def shown(grid: list[Run], scores: pd.DataFrame, metric: Metric) -> dict[str, Any]:
+    """What the grid shows of one metric.
+
+    Returns
+    -------
+    dict
+        ``label``; ``worst`` and ``best``, the ends of the scale as text; ``cells``, in the order of the grid,
+        each its text and the number of its colour in :func:`palette` or None; ``reasons``, why cells
+        that were run have no score.
+    """
+    runs, of_metric = set(_runs(scores)), scores[scores["metric"] == metric.name]
+    values, notes = (dict(zip(_runs(of_metric), of_metric[name], strict=True)) for name in ("value", "note"))
+    cells: list[tuple[str, int | None]] = []
+    reasons = set()
+    for run in grid:
+        value = values.get(run, float("nan"))
+        if run not in runs:
+            cells.append((LEFT_OUT, None))
+        elif pd.isna(value):
+            cells.append((NOT_SCORED, None))
+            reasons.add(notes.get(run) or "the embedding was refused")
+        else:
+            cells.append((f"{value:.2f}", colour_of(value, metric)))
+    return {
+        "label": metric.label,
+        "worst": _number(metric.worst),
+        "best": _number(metric.best),
+        "cells": cells,
+        "reasons": sorted(reasons),
+    }
+
+
+def _runs(table: pd.DataFrame) -> list[Run]:
+    return list(zip(table["dataset"], table["model"], table["recipe"], strict=True))
+
+
+def colour_of(value: float, metric: Metric) -> int:
+    """Number of the colour of a value: 0 for the metric's worst, the last for its best."""
+    share = (value - metric.worst) / (metric.best - metric.worst)
+    return round(min(max(share, 0.0), 1.0) * (_STEPS - 1))
+
+
+def palette() -> list[tuple[str, str]]:
+    """The colours, worst first, each with that of text on it: black or white, whichever is further from it.
+
+    The map is cividis: its lightness grows evenly, also for readers who see no red or no green.
+    """
+    colours = [tuple(colormaps["cividis"](step / (_STEPS - 1))[:3]) for step in range(_STEPS)]
+    return [(_hex(colour), "#000000" if _luminance(colour) > 0.179 else "#ffffff") for colour in colours]
+
+
+def _luminance(colour: tuple[float, ...]) -> float:
+    """Relative luminance as WCAG defines it; at 0.179 black and white have the same contrast."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def _hex(colour: tuple[float, ...]) -> str:
+    return "#" + "".join(f"{round(255 * c):02x}" for c in colour)
+
+
+def _form() -> str:
+    """The choice of the metric, hidden where no script can follow it."""
+    options = []
+    for group, title in _GROUPS.items():
+        of_group = [metric for metric in METRICS.values() if metric.group == group]
+        options += [f'<optgroup label="{title}">', *map(_option, of_group), "</optgroup>"]
+    return (
+        '<form class="filters" id="run-metric" hidden><label>Score shown '
+        f'<select name="metric" autocomplete="off">{"".join(options)}</select></label></form>'
+    )
+
+
+def _option(metric: Metric) -> str:
+    chosen = " selected" if metric.name == SHOWN_FIRST else ""
+    direction = "" if metric.higher_is_better else " (lower is better)"
+    return f'<option value="{metric.name}"{chosen}>{html.escape(metric.label + direction)}</option>'
+
+
+def _caption(metric: dict[str, Any]) -> str:
+    return f"{html.escape(metric['label'])}, from {metric['worst']} (worst) to {metric['best']} (best)"
+
+
+def _table(
+    card: catalog.StudyCard, linked: Collection[str], scores: pd.DataFrame, first: dict[str, Any]
+) -> str:
+    titles = [html.escape(catalog.dataset(name).title) for name in card.datasets]
+    heads = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    lines = [
+        '<table class="table" id="runs">',
+        f'<caption aria-live="polite">{_caption(first)}</caption>',
+        f'<thead><tr><th scope="col">method</th>{heads}</tr></thead>',
+        "<tbody>",
+    ]
+    seen = dict(zip(_runs(scores), scores["seen_in_pretraining"], strict=True))
+    colours, cells = palette(), iter(first["cells"])
+    for reference in card.models:
+        model, recipe = catalog.split_reference(reference)
+        method = html.escape(model.method(recipe))
+        control = ' <span class="minor">control</span>' if model.kind == "control" else ""
+        lines.append(f'<tr><th scope="row">{method}{control}</th>')
+        for dataset, title in zip(card.datasets, titles, strict=True):
+            text, colour = next(cells)
+            mark, meaning = _MARKS.get(seen.get((dataset, model.name, recipe)), ("", ""))
+            sup = f'<sup title="{meaning}">{mark}</sup>' if mark else ""
+            said = f'<span class="score">{text}</span>{sup}'
+            path, name = study.run_path(dataset, reference), f"{method} on {title}"
+            if path in linked:
+                address = f'href="../{path}.html" aria-label="{name}: {text}" data-run="{name}"'
+                said = f'<a class="run" {address}>{said}</a>'
+            else:
+                said = f'<span class="run">{said}</span>'
+            style = 'class="unscored"'
+            if colour is not None:
+                style = f'style="background:{colours[colour][0]};color:{colours[colour][1]}"'
+            lines.append(f"<td {style}>{said}</td>")
+        lines.append("</tr>")
+    return "\n".join([*lines, "</tbody>", "</table>"])
+
+
+def _legend(first: dict[str, Any]) -> str:
+    steps = ",".join(colour for colour, _ in palette())
+    reasons = f"Not scored: {html.escape('; '.join(first['reasons']))}." if first["reasons"] else ""
+    return (
+        '<p class="run-legend" aria-hidden="true">worst <span class="worst">'
+        f"{first['worst']}</span> "
+        f'<span class="scale" style="background:linear-gradient(90deg,{steps})"></span> '
+        f'<span class="best">{first["best"]}</span> best</p>\n<p class="run-reasons">{reasons}</p>'
+    )
+
+
+def _explained(scores: pd.DataFrame) -> str:
+    """What the marks and the words in the grid mean; only those of marks that occur."""
+    marks = dict(_MARKS[seen] for seen in scores["seen_in_pretraining"].unique() if seen in _MARKS)
+    return "\n\n".join(
+        [
+            *(f"{mark}\n: {meaning}" for mark, meaning in sorted(marks.items())),
+            f"{NOT_SCORED}\n: The method was run, but this score does not exist for these cells, or the "
+            "embedding did not pass the checks before scoring.",
+            f"{LEFT_OUT}\n: Left out; the [status page](status.md) says why.",
+            "control\n: No method that anybody would use, but what scores give away for nothing, or at most.",
+        ]
+    )
+
+
+def _number(value: float) -> str:
+    """At most two digits after the point, with a real minus sign."""
+    return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−")
+
+
+def _json(metrics: dict[str, Any]) -> str:
+    """For a script element, whose text must not hold the beginning of a tag."""
+    data = {"palette": palette(), "metrics": metrics}
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,85 @@
+"""What the theme cannot be told, as an extension of Sphinx that ``_config.yml`` names.
+
+Run pages are in the book's order and in its search, but not in the sidebar. Only pages whose source is in the
+repository have buttons that lead to it. MathJax is loaded by pages with formulas only.
+"""
+
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+from zeroshot import paths
+
+_RUNS = "runs/"  # pages of runs are below it
+_AFTER_THE_THEME = 600
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.connect("builder-inited", edit_on_branch, priority=_AFTER_THE_THEME)
+    app.connect("env-updated", leave_out_of_sidebar)
+    app.connect("html-page-context", drop_buttons_without_source, priority=_AFTER_THE_THEME)
+    app.connect("html-page-context", drop_unused_mathjax, priority=_AFTER_THE_THEME)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def edit_on_branch(app: Sphinx) -> None:
+    """Edits are of a branch, though everything else leads to a commit."""
+    context = app.config.html_context
+    for provider in ("github", "gitlab"):
+        if "edit_branch" in context and f"{provider}_version" in context:
+            context[f"{provider}_version"] = context["edit_branch"]
+
+
+def leave_out_of_sidebar(app: Sphinx, environment: BuildEnvironment) -> None:
+    """Take run pages out of the tree that the sidebar draws: there are too many, and the grid leads to them.
+
+    Previous and next, and whether a page is listed at all, Sphinx reads elsewhere
+    (``environment.toctree_includes``).
+    """
+    for tree in environment.tocs.values():
+        for toctree in list(tree.findall(addnodes.toctree)):
+            listed = toctree["includefiles"]
+            if listed and all(name.startswith(_RUNS) for name in listed):
+                _remove(toctree)
+
+
+def drop_buttons_without_source(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Of run pages and generated pages the repository has no file to edit, or to open in Binder."""
+    if (paths.home() / app.env.doc2path(page, base=False)).is_file():
+        return
+    buttons = [button for button in context["header_buttons"] if button.get("label") != "launch-buttons"]
+    for button in buttons:
+        if button.get("label") == "source-buttons":
+            button["buttons"] = [one for one in button["buttons"] if one["label"] != "source-edit-button"]
+    context["header_buttons"] = buttons
+
+
+def drop_unused_mathjax(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Sphinx gives MathJax (2 MB) also to pages above those with formulas, the home page among them."""
+    if not app.env.get_domain("math").data["has_equations"].get(page):
+        context["script_files"] = [
+            script
+            for script in context["script_files"]
+            if getattr(script, "filename", script) != _asset(app.config.mathjax_path)
+        ]
+
+
+def _asset(path: str) -> str:
+    """As Sphinx names a script that it copies to ``_static``."""
+    return f"_static/{path}"
+
+
+def _remove(node: nodes.Element) -> None:
+    """Remove a node, and lists that become empty with it."""
+    parent = node.parent
+    parent.remove(node)
+    if isinstance(parent, nodes.bullet_list) and not parent.children:
+        _remove(parent)
