@@ -20,6 +20,7 @@
     let panels = [];
     let group = null; // what cells are coloured by: cell type or batch; null for the counts of a cell
     let cell = null; // the cell that is marked
+    let pointed; // the panel in which it was pointed at
     let marked = null; // the label whose cells are marked
     const off = new Set(); // labels that are switched off
 
@@ -59,76 +60,71 @@
       return [...said, panel.method];
     }
 
-    // -- drawing: cells on one canvas, what is marked on another above it
+    // -- drawing: all cells on one canvas, those of a marked label on another above it, a ring at the marked cell
 
     function fit(panel) {
       const { clientWidth: width, clientHeight: height } = panel.view;
       for (const canvas of [panel.base, panel.over]) {
         canvas.width = Math.round(width * devicePixelRatio);
         canvas.height = Math.round(height * devicePixelRatio);
-        canvas.getContext("2d").setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
       }
-      Object.assign(panel, { width, height });
-      panel.x = Float32Array.from({ length: set.shown }, (_, i) => PAD + (panel.at[2 * i] / 65535) * (width - 2 * PAD));
-      panel.y = Float32Array.from(
-        { length: set.shown },
-        (_, i) => height - PAD - (panel.at[2 * i + 1] / 65535) * (height - 2 * PAD),
-      );
+      Object.assign(panel, { width, height, x: new Float32Array(set.shown), y: new Float32Array(set.shown) });
+      for (let i = 0; i < set.shown; i++) {
+        panel.x[i] = PAD + (panel.at[2 * i] / 65535) * (width - 2 * PAD);
+        panel.y[i] = height - PAD - (panel.at[2 * i + 1] / 65535) * (height - 2 * PAD);
+      }
       panel.radius = Math.max(1.5, Math.min(4, Math.sqrt((width * height) / set.shown) / 4));
     }
 
-    // A dot of each colour, drawn once; its rim keeps pale colours apart from the ground.
-    function dots(radius) {
-      const size = Math.ceil(2 * radius + 2);
-      return colours().map((colour) => {
-        const canvas = make("canvas", { width: size * devicePixelRatio, height: size * devicePixelRatio });
-        const context = canvas.getContext("2d");
-        context.scale(devicePixelRatio, devicePixelRatio);
-        context.arc(size / 2, size / 2, radius, 0, 2 * Math.PI);
-        context.fillStyle = colour;
-        context.fill();
-        context.strokeStyle = getComputedStyle(root).color;
-        context.globalAlpha = 0.35;
-        context.lineWidth = 0.5;
-        context.stroke();
-        return canvas;
+    // Dots are set pixel by pixel: thousands of arcs take a browser without a graphics card ten times as long.
+    function dab(canvas, panel, wanted) {
+      const context = canvas.getContext("2d");
+      const image = context.createImageData(canvas.width, canvas.height);
+      const pixels = new Uint32Array(image.data.buffer);
+      const radius = panel.radius * devicePixelRatio;
+      const reach = Math.ceil(radius);
+      const [disc, edge] = [[], []];
+      const rimmed = radius >= 2.5; // a rim keeps pale colours apart from the ground; it would fill a smaller dot
+      for (let dy = -reach; dy <= reach; dy++) {
+        for (let dx = -reach; dx <= reach; dx++) {
+          const cover = radius + 0.5 - Math.hypot(dx, dy);
+          if (cover > 0) (cover < 1 ? edge : disc).push({ by: dy * canvas.width + dx, cover, inner: cover > 1.75 });
+        }
+      }
+      const text = getComputedStyle(root).color.match(/\d+/g).map(Number);
+      const word = ([r, g, b]) => (b << 16) | (g << 8) | r; // red is the lowest byte of a little-endian word
+      const inks = colours().map((colour) => {
+        const parts = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+        const rim = parts.map((part, k) => Math.round(0.65 * part + 0.35 * text[k]));
+        return { inner: word(parts), outer: word(rimmed ? rim : parts) };
       });
-    }
-
-    function dab(context, panel, i) {
-      const dot = panel.dots[colourOf(i)];
-      const size = dot.width / devicePixelRatio;
-      context.drawImage(dot, panel.x[i] - size / 2, panel.y[i] - size / 2, size, size);
+      for (let i = 0; i < set.shown; i++) {
+        if (!wanted(i)) continue;
+        const middle = Math.round(panel.y[i] * devicePixelRatio) * canvas.width + Math.round(panel.x[i] * devicePixelRatio);
+        const { inner: ink, outer: rim } = inks[colourOf(i)];
+        for (const { by, inner } of disc) pixels[middle + by] = (inner ? ink : rim) | (255 << 24);
+        for (const { by, cover } of edge) pixels[middle + by] ||= rim | (Math.round(255 * cover) << 24);
+      }
+      context.putImageData(image, 0, 0);
     }
 
     function drawCells(panel) {
-      const context = panel.base.getContext("2d");
-      panel.dots = dots(panel.radius);
-      context.clearRect(0, 0, panel.width, panel.height);
-      for (let i = 0; i < set.shown; i++) if (isOn(i)) dab(context, panel, i);
-      drawMarks(panel);
+      dab(panel.base, panel, isOn);
+      drawLabel(panel);
+      drawRing(panel);
     }
 
-    function drawMarks(panel) {
-      const context = panel.over.getContext("2d");
-      const { color: ink, backgroundColor: ground } = getComputedStyle(panel.view);
-      context.clearRect(0, 0, panel.width, panel.height);
-      if (marked !== null && !off.has(marked)) {
-        context.globalAlpha = 0.85;
-        context.fillStyle = ground;
-        context.fillRect(0, 0, panel.width, panel.height);
-        context.globalAlpha = 1;
-        for (let i = 0; i < set.shown; i++) if (group.of[i] === marked) dab(context, panel, i);
-      }
+    function drawLabel(panel) {
+      const some = marked !== null && !off.has(marked);
+      panel.view.classList.toggle("umap-dimmed", some);
+      if (some) dab(panel.over, panel, (i) => group.of[i] === marked);
+    }
+
+    function drawRing(panel) {
+      panel.ring.hidden = cell === null;
       if (cell === null) return;
-      dab(context, panel, cell);
-      for (const [width, colour] of [[5, ground], [2, ink]]) {
-        context.beginPath();
-        context.arc(panel.x[cell], panel.y[cell], panel.radius + 4, 0, 2 * Math.PI);
-        context.lineWidth = width;
-        context.strokeStyle = colour;
-        context.stroke();
-      }
+      panel.ring.style.translate = `${panel.x[cell]}px ${panel.y[cell]}px`;
+      panel.ring.style.background = colours()[colourOf(cell)];
     }
 
     const sized = new ResizeObserver((entries) => {
@@ -137,6 +133,7 @@
         fit(panel);
         drawCells(panel);
       }
+      placeTip();
     });
     const drawAll = () => panels.filter((panel) => panel.x).forEach(drawCells);
 
@@ -145,23 +142,29 @@
     function markCell(i, panel, aloud) {
       if (i !== cell) {
         cell = i;
-        panels.forEach(drawMarks);
+        panels.forEach(drawRing);
       }
       tip.hidden = i === null;
       if (i === null) return;
       const said = describe(i, panel);
       tip.replaceChildren(...said.map((text) => make("div", { textContent: text })));
-      const box = panel.view.getBoundingClientRect();
-      const [x, y] = [box.left + panel.x[i], box.top + panel.y[i]];
+      pointed = panel;
+      placeTip();
+      if (aloud) spoken.textContent = said.join(", ");
+    }
+
+    function placeTip() {
+      if (tip.hidden) return;
+      const box = pointed.view.getBoundingClientRect();
+      const [x, y] = [box.left + pointed.x[cell], box.top + pointed.y[cell]];
       tip.style.left = `${Math.max(4, Math.min(x + 12, innerWidth - tip.offsetWidth - 20))}px`;
       tip.style.top = `${y + tip.offsetHeight + 24 > innerHeight ? y - tip.offsetHeight - 12 : y + 14}px`;
-      if (aloud) spoken.textContent = said.join(", ");
     }
 
     function markLabel(label) {
       if (label === marked) return;
       marked = label;
-      panels.forEach(drawMarks);
+      panels.forEach(drawLabel);
     }
 
     function nearest(panel, x, y, reach) {
@@ -193,7 +196,8 @@
       const view = make("div", { className: "umap-view", tabIndex: 0, role: "application" });
       view.ariaLabel = `UMAP of ${method}: arrow keys go from cell to cell`;
       const panel = { method, view, at: set.points[m], base: make("canvas"), over: make("canvas") };
-      view.append(panel.base, panel.over);
+      panel.ring = make("i", { hidden: true });
+      view.append(panel.base, panel.over, panel.ring);
       panel.figure = make("figure", {}, make("figcaption", {}, name), view);
       name.addEventListener("click", () => {
         name.ariaPressed = panel.figure.classList.toggle("umap-wide");
@@ -297,7 +301,7 @@
     picture.addEventListener("click", () => {
       picture.ariaExpanded = output.classList.toggle("umap-picture");
     });
-    addEventListener("scroll", () => (tip.hidden = true), { passive: true, capture: true });
+    addEventListener("scroll", placeTip, { passive: true, capture: true });
     new MutationObserver(() => {
       if (!group) showLegend();
       drawAll();
