@@ -282,9 +282,10 @@
       const before = colourings.value;
       colourings.replaceChildren(...names.map((name) => new Option(name)));
       const few = `${number(set.shown)} of ${number(set.cells)} cells, drawn evenly from each type`;
+      const linked = set.methods.length > 1 ? " It is marked in every panel." : "";
       note.textContent =
         `${set.shown < set.cells ? few : `All ${number(set.cells)} cells`}. Point at a cell, tap it, or go from cell to cell with ` +
-        "the arrow keys: it is marked in every panel. An entry of the legend marks its cells and switches them off and on.";
+        `the arrow keys.${linked} An entry of the legend marks its cells and switches them off and on.`;
       sized.disconnect();
       [cell, tip.hidden, panels] = [null, true, set.methods.map(panelOf)];
       stage.replaceChildren(...panels.map((panel) => panel.figure));

@@ -20,7 +20,9 @@ PAINTED = """([canvas, x, y]) => {
 
 
 def pages_with_panels(book):
-    return [page for page in html_pages(book) if 'class="umap-explorer"' in (book / page).read_text("utf-8")]
+    return [
+        page for page in html_pages(book) if '<div class="umap-explorer">' in (book / page).read_text("utf-8")
+    ]
 
 
 @pytest.fixture
