@@ -178,6 +178,30 @@ def _own(
     )
 
 
+def draw_evenly(labels: pd.Series, size: int, seed: int, *, least: int = CELLS_PER_LABEL) -> np.ndarray:
+    """Positions of a draw of cells in proportion to their labels, ascending.
+
+    Parameters
+    ----------
+    labels
+        (cells,).
+    size
+        Cells to draw; all where there are no more.
+    seed
+        The same seed draws the same cells.
+    least
+        Cells of every label that are drawn first, where there are as many and ``size`` allows: one of each
+        label, then another of each, and so on.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    shuffled = labels.iloc[order].astype(str).reset_index(drop=True)
+    rank = shuffled.groupby(shuffled).cumcount().to_numpy()
+    share = (rank + 0.5) / shuffled.map(shuffled.value_counts()).to_numpy()
+    first = rank < least
+    share[first] = rank[first] - least  # rare labels first, then equal shares of every label
+    return np.sort(order[np.argsort(share, kind="stable")[:size]])
+
+
 def _subset(adata: AnnData, size: int, seed: int) -> AnnData:
     """A draw of ``size`` cells in proportion to the labels, in the order of the original rows."""
     if size >= adata.n_obs:
@@ -189,12 +213,7 @@ def _subset(adata: AnnData, size: int, seed: int) -> AnnData:
             f"a subset of {size} cells is too small: {labels.nunique()} labels with up to "
             f"{CELLS_PER_LABEL} cells each need {needed}."
         )
-    order = np.random.default_rng(seed).permutation(adata.n_obs)
-    shuffled = labels.iloc[order].astype(str).reset_index(drop=True)
-    rank = shuffled.groupby(shuffled).cumcount().to_numpy()
-    share = (rank + 0.5) / shuffled.map(shuffled.value_counts()).to_numpy()
-    share[rank < CELLS_PER_LABEL] = -1  # rare labels first, then equal shares of every label
-    kept = np.sort(order[np.argsort(share, kind="stable")[:size]])
+    kept = draw_evenly(labels, size, seed)
     part = adata[kept].copy()
     for key in part.obs.columns[part.obs.dtypes == "category"]:
         part.obs[key] = part.obs[key].cat.remove_unused_categories()

@@ -1,10 +1,12 @@
 """One ``draw_<what>`` per figure: tidy table in, matplotlib Figure out.
 
-Colours are the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so
-that it reads the same on a light and a dark page.
+:func:`explore_umaps` is what stands beside such a figure for readers who want to point at cells. Colours are
+the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so that it reads the
+same on a light and a dark page.
 """
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
+from .explore import UmapExplorer, explore_umaps
 from .literature import (
     draw_flows,
     draw_papers_by_venue,
@@ -25,6 +27,7 @@ from .scores import (
 from .variants import draw_curves, draw_effects, draw_similarity
 
 __all__ = [
+    "UmapExplorer",
     "draw_bins",
     "draw_composition",
     "draw_curves",
@@ -48,4 +51,5 @@ __all__ = [
     "draw_umap",
     "draw_umaps",
     "draw_workflow",
+    "explore_umaps",
 ]
