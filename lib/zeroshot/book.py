@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from zeroshot import catalog, dependencies, kept, pages, paths, reading_list, results, store, study
+from zeroshot import catalog, citations, dependencies, kept, pages, paths, reading_list, results, store, study
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
@@ -38,7 +38,7 @@ def plan(name: str) -> str:
     home = paths.home()
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
     sources += pages.measurements()
-    sources += sorted((home / "data" / "literature").glob("*.yml"))
+    sources += sorted((home / "data" / "literature").iterdir())
     sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
     hashes = {str(path): dependencies.file_hash(path) for path in sources}
     file = paths.build() / "site-plan.json"
@@ -83,6 +83,9 @@ def stage(name: str) -> Path:
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
     _stage_downloads(site, card, built, tables)
+    pages_of_site = [*(site / "book").rglob("*.md"), *site.glob("*.md"), *site.glob("*/**/*.ipynb")]
+    references = citations.bibliography(page.read_text() for page in pages_of_site)
+    store.write_text(site / "book" / "references.bib", references)
     if paths.reads_kept_scores():
         _leave_out(site, {page.path for page in study.left_out(card)})
     return site
