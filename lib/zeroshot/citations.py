@@ -1,6 +1,7 @@
 """What the book cites: papers of the reading list, and works of ``book/references.bib``.
 
-A paper is cited by the name of its entry. The preprint of one that appeared elsewhere is cited apart as ``<name>-preprint``.
+A paper is cited by the name of its entry. The preprint of one that appeared elsewhere is cited apart, as
+``<name>-preprint``.
 """
 
 import re
