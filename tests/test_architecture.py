@@ -16,7 +16,7 @@ ORDER = (
     "paths", "lock", "catalog", "dependencies", "store", "literature", "data", "genes", "tokens",
     "tokenizers", "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity",
     "reconstruction", "figures", "pipeline", "cross_check", "stamp", "kept", "results", "variants",
-    "published", "notebooks", "study", "pages", "reading_list", "citations", "book",
+    "published", "notebooks", "study", "pages", "reading_list", "editions", "citations", "book",
     "cli", "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -14,7 +14,19 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from zeroshot import catalog, citations, dependencies, kept, pages, paths, reading_list, results, store, study
+from zeroshot import (
+    catalog,
+    citations,
+    dependencies,
+    editions,
+    kept,
+    pages,
+    paths,
+    reading_list,
+    results,
+    store,
+    study,
+)
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
@@ -79,6 +91,7 @@ def stage(name: str) -> Path:
         "models": pages.models_page(),
         "benchmarks": pages.benchmarks_page(),
         **reading_list.pages(),
+        "reading_list/editions": editions.page(),
     }
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)

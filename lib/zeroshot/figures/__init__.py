@@ -6,6 +6,7 @@ that it reads the same on a light and a dark page.
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .literature import (
+    draw_editions,
     draw_flows,
     draw_papers_by_venue,
     draw_papers_by_year,
@@ -30,6 +31,7 @@ __all__ = [
     "draw_curves",
     "draw_depth",
     "draw_differences",
+    "draw_editions",
     "draw_effects",
     "draw_flows",
     "draw_joint",

@@ -52,6 +52,35 @@ def draw_papers_by_venue(papers: pd.DataFrame, n_venues: int) -> Figure:
     return _draw_stacks(counts.loc[largest[::-1], sections], "barh")
 
 
+def draw_editions(editions: pd.DataFrame) -> Figure:
+    """Papers of each edition: those of the one before it, those that are new, and those that are gone.
+
+    Parameters
+    ----------
+    editions
+        A row per edition in their order, columns ``title`` and, as counts, ``kept``, ``added`` and ``gone``.
+    """
+    set_style()
+    figure, axis = plt.subplots(figsize=(7.2, 0.45 * len(editions) + 1.3), layout="constrained")
+    rows = np.arange(len(editions))
+    parts = {"kept": "#0173b2", "added": "#de8f05", "gone": "#949494"}
+    start = {"kept": 0, "added": editions["kept"], "gone": -editions["gone"]}
+    for part, colour in parts.items():
+        axis.barh(rows, editions[part], left=start[part], color=colour, height=0.7, label=part)
+    for row, edition in enumerate(editions.to_dict("records")):
+        total = edition["kept"] + edition["added"]
+        axis.annotate(
+            f"{total}: {edition['added']} added, {edition['gone']} gone", (total, row), (4, 0),
+            textcoords="offset points", va="center", fontsize=9, color=INK,
+        )  # fmt: skip
+    axis.set(xlabel="papers", xlim=(None, 1.35 * (editions["kept"] + editions["added"]).max()))
+    axis.set_yticks(rows, editions["title"], fontsize=9)
+    axis.invert_yaxis()
+    axis.yaxis.grid(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
 def draw_workflow() -> Figure:
     """From counts to tasks in five steps: two ways to read a cell, two ways to use what was learnt."""
     set_style()
