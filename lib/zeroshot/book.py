@@ -88,7 +88,7 @@ def stage(name: str) -> Path:
         "glossary": pages.glossary(),
         "runs": pages.runs_page(card, built, tables["scores"]),
         "status": pages.status_page(card, built, tables["scores"]),
-        "models": pages.models_page(),
+        "models": pages.models_page(built),
         "benchmarks": pages.benchmarks_page(),
         **reading_list.pages(),
         "reading_list/editions": editions.page(),

@@ -339,6 +339,11 @@ def split_reference(reference: str) -> tuple[ModelCard, str]:
     return card, recipe
 
 
+def family_anchor(family: str) -> str:
+    """Where the cards of a family of models stand on the page of models; a card's own anchor is its name."""
+    return "family-" + family.lower().replace(" ", "-")
+
+
 def find(entries: Mapping[str, Any], name: str, kind: str) -> Any:
     """Look a name up, or say which names are close.
 

@@ -5,9 +5,10 @@ that it reads the same on a light and a dark page.
 """
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
+from .flows import draw_flows, lay_out_flows
 from .literature import (
     draw_editions,
-    draw_flows,
+    draw_lineage,
     draw_papers_by_venue,
     draw_papers_by_year,
     draw_pretraining_sizes,
@@ -35,6 +36,7 @@ __all__ = [
     "draw_effects",
     "draw_flows",
     "draw_joint",
+    "draw_lineage",
     "draw_papers_by_venue",
     "draw_papers_by_year",
     "draw_places",
@@ -50,4 +52,5 @@ __all__ = [
     "draw_umap",
     "draw_umaps",
     "draw_workflow",
+    "lay_out_flows",
 ]
