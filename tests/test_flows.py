@@ -7,7 +7,7 @@ from zeroshot import cards, catalog, field, figures, study
 from zeroshot.literature import survey
 
 MODELS = pd.DataFrame(map(dict, survey.models().values()))
-PICTURE = BeautifulSoup(field.show_flows(MODELS).data, "html.parser")
+PICTURE = BeautifulSoup(field.flow_picture(MODELS), "html.parser")
 
 
 def held(part) -> list[int]:
@@ -51,7 +51,7 @@ def test_the_list_beneath_has_every_model_with_its_links():
 
 def test_text_is_escaped():
     hostile = MODELS.head(2).assign(tokens=[("<b>x",), ("y",)], paradigm=['"><i>', "&"])
-    page = BeautifulSoup(field.show_flows(hostile).data, "html.parser")
+    page = BeautifulSoup(field.flow_picture(hostile), "html.parser")
     assert not page.find(["b", "i"]) and page.select_one("g.node")["data-name"] == "<b>x"
 
 

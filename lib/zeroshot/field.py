@@ -6,7 +6,6 @@ Links are relative to a page in ``notebooks/``; all text is escaped.
 import html
 
 import pandas as pd
-from IPython.display import HTML
 from matplotlib.colors import to_hex
 
 from zeroshot import catalog, literature
@@ -37,7 +36,7 @@ def family_link(family: str, text: str) -> str:
     return f'<a href="../book/models.html#{anchor}">{html.escape(text)}</a>'
 
 
-def show_flows(models: pd.DataFrame) -> HTML:
+def flow_picture(models: pd.DataFrame) -> str:
     """The picture of :func:`zeroshot.figures.draw_flows` as SVG, and the models beneath it with their links.
 
     ``book/_static/flows.js`` lets a reader point at a part, and shows its models only. Without the script
@@ -69,7 +68,7 @@ def show_flows(models: pd.DataFrame) -> HTML:
         f'<li data-model="{place}">{_model(model)} <span class="minor">{html.escape(_way(band))}</span></li>'
         for place, (model, band) in enumerate(zip(_records(models), _records(placed.bands), strict=True))
     )
-    return HTML(
+    return (
         f'<div class="flows"><div class="flows-scroll"><svg viewBox="0 0 {_WIDTH} {height:.0f}" role="group" '
         f'aria-label="{label}">{titles}{"".join(drawn)}</svg></div>'
         f'<p class="flows-said" role="status">All {len(models)} models</p>'
