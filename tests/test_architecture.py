@@ -16,9 +16,8 @@ ORDER = (
     "paths", "lock", "catalog", "dependencies", "store", "literature", "data", "genes", "tokens",
     "tokenizers", "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity",
     "reconstruction", "figures", "pipeline", "cross_check", "stamp", "kept", "results", "variants",
-    "published", "notebooks", "study", "repository", "rendering", "pages",
-    "reading_list", "run_grid", "sphinx_extension", "book",
-    "cli", "__main__",
+    "published", "notebooks", "study", "citations", "repository", "rendering", "cards", "pages",
+    "reading_list", "editions", "field", "run_grid", "sphinx_extension", "book", "cli", "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (

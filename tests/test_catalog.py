@@ -104,15 +104,6 @@ def test_real_registries_hold_what_the_study_needs(home):
         assert all(card.name == name for name, card in cards.items())
 
 
-def test_cited_keys_are_in_the_bibliography(home):
-    known = set(
-        re.findall(r"^@\w+\{([^,\s]+),", (home / "book" / "references.bib").read_text(), re.MULTILINE)
-    )
-    cards = [*catalog.datasets().values(), *catalog.models().values()]
-    cited = {key.strip() for card in cards if card.citation for key in card.citation.split(",")}
-    assert cited and cited <= known, f"missing from references.bib: {sorted(cited - known)}"
-
-
 def test_every_real_set_cites_its_source():
     assert [c.name for c in catalog.datasets().values() if c.source != "simulate" and not c.citation] == []
 

@@ -161,6 +161,24 @@ def papers():
     return pd.DataFrame(rows, columns=["year", "venue", "section"])
 
 
+def grown() -> pd.DataFrame:
+    return pd.DataFrame({"title": ["first", "second"], "kept": [0, 4], "added": [5, 3], "gone": [0, 1]})
+
+
+def descending() -> tuple[pd.DataFrame, pd.DataFrame]:
+    models = pd.DataFrame(
+        {
+            "name": ["a", "b", "d", "c"],
+            "trunk": ["cells", "cells", "cells", "text"],
+            "branch": ["binning", "binning", "ranks", "sentence"],
+            "year": [2022, 2024, 2023, 2023],
+            "base_model": [None, None, None, "GPT"],
+            "here": [True, False, False, False],
+        }
+    )
+    return models, pd.DataFrame([{"model": "b", "parent": "a", "takes": "tokens"}])
+
+
 def surveyed():
     """Three models pretrained on cells, two of the same size, and one that reads text."""
     rows = [
@@ -194,6 +212,8 @@ def tree():
 DRAWN = {
     "draw_papers_by_year": lambda: figures.draw_papers_by_year(papers()),
     "draw_papers_by_venue": lambda: figures.draw_papers_by_venue(papers(), 5),
+    "draw_editions": lambda: figures.draw_editions(grown()),
+    "draw_lineage": lambda: figures.draw_lineage(*descending()),
     "draw_workflow": figures.draw_workflow,
     "draw_taxonomy": lambda: figures.draw_taxonomy(tree()),
     "draw_flows": lambda: figures.draw_flows(surveyed()),
@@ -552,6 +572,24 @@ def test_tree_has_each_branch_once_with_its_models():
     ]  # fmt: skip
     heights = [text.get_position()[1] for text in axis.texts]
     assert heights == sorted(heights)
+
+
+def test_editions_add_up():
+    axis = DRAWN["draw_editions"]().axes[0]
+    widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
+    assert widths == [[0, 4], [5, 3], [0, 1]]
+    assert [text.get_text() for text in axis.texts] == ["5", "7: 3 added, 1 gone"]
+    assert [bar.get_x() for bar in axis.containers[2]][1] == -1  # what is gone lies left of zero
+
+
+def test_a_descendant_hangs_on_its_parent():
+    axis = DRAWN["draw_lineage"]().axes[0]
+    texts = {text.get_text(): text for text in axis.texts}
+    assert {"cells", "text", "binning", "ranks", "a", "b", "c (on GPT)"} <= set(texts)
+    assert texts["a"].get_fontweight() == "bold" and texts["b"].get_fontweight() == "normal"
+    heights = {name: text.get_position()[1] for name, text in texts.items()}
+    (line,) = [line for line in axis.lines if line.get_linestyle() == "--"]
+    assert line.get_xydata().tolist() == [[2022, heights["a"]], [2022, heights["b"]], [2024, heights["b"]]]
 
 
 def test_flows_have_a_band_per_model_and_step():

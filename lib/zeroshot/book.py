@@ -18,7 +18,9 @@ import yaml
 
 from zeroshot import (
     catalog,
+    citations,
     dependencies,
+    editions,
     kept,
     pages,
     paths,
@@ -53,7 +55,7 @@ def plan(name: str) -> str:
     home = paths.home()
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
     sources += pages.measurements()
-    sources += sorted((home / "data" / "literature").glob("*.yml"))
+    sources += sorted((home / "data" / "literature").iterdir())
     sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
     hashes = {str(path): dependencies.file_hash(path) for path in sources}
     file = paths.build() / "site-plan.json"
@@ -91,14 +93,18 @@ def stage(name: str) -> Path:
         "glossary": pages.glossary(),
         "runs": run_grid.page(card, built, tables["scores"]),
         "status": pages.status_page(card, built, tables["scores"]),
-        "models": pages.models_page(),
+        "models": pages.models_page(built),
         "benchmarks": pages.benchmarks_page(),
         **reading_list.pages(),
+        "reading_list/editions": editions.page(),
     }
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
     _stage_downloads(site, card, built, tables)
     _stage_figure(site)
+    pages_of_site = [*(site / "book").rglob("*.md"), *site.glob("*.md"), *site.glob("*/**/*.ipynb")]
+    references = citations.bibliography(page.read_text() for page in pages_of_site)
+    store.write_text(site / "book" / "references.bib", references)
     _link_to_repository(site)
     if paths.reads_kept_scores():
         _leave_out(site, {page.path for page in study.left_out(card)})

@@ -257,7 +257,7 @@ class PublishedNumber(Card):
     cells: str  # on which the number was computed
     batch_key: str | None = None
     tolerance: float = Field(gt=0, allow_inf_nan=False)
-    source: str  # key in book/references.bib
+    source: str  # a key that zeroshot.citations knows
     where: str  # in the source
     caveat: str | None = None
 
@@ -337,6 +337,11 @@ def split_reference(reference: str) -> tuple[ModelCard, str]:
     recipe = recipe or card.recipe
     find(card.recipes, recipe, f"recipe of {name}")
     return card, recipe
+
+
+def family_anchor(family: str) -> str:
+    """Where the cards of a family of models stand on the page of models; a card's own anchor is its name."""
+    return "family-" + family.lower().replace(" ", "-")
 
 
 def find(entries: Mapping[str, Any], name: str, kind: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from zeroshot import cards as every_card
 from zeroshot import catalog, kept, metrics, paths, rendering, repository, stamp, study
 
 
@@ -145,8 +146,11 @@ def _status_row(page: study.Page, made: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def models_page() -> str:
-    """The cards of all models: what the pretrained ones are and were trained on, and every recipe."""
+def models_page(built: list[study.Page] = ()) -> str:
+    """The cards of all models: what the pretrained ones are and were trained on, and every recipe.
+
+    Run pages among those of a build are linked.
+    """
     cards = catalog.models().values()
     pretrained = [card for card in cards if card.weights]
     shapes = [
@@ -192,6 +196,9 @@ def models_page() -> str:
                 "# Models",
                 "Every model that a study can name, from its entry in `data/models.yml`. Which took part in "
                 "this build is on the [status page](status.md).",
+                "## Every model",
+                "By family, the default recipe first. An untrained twin has random weights.",
+                every_card.table(built),
                 "## Pretrained networks",
                 _table(shapes),
                 "## What they were trained on",

@@ -7,8 +7,10 @@ same on a light and a dark page.
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .explore import UmapExplorer, explore_umaps
+from .flows import draw_flows, lay_out_flows
 from .literature import (
-    draw_flows,
+    draw_editions,
+    draw_lineage,
     draw_papers_by_venue,
     draw_papers_by_year,
     draw_pretraining_sizes,
@@ -33,9 +35,11 @@ __all__ = [
     "draw_curves",
     "draw_depth",
     "draw_differences",
+    "draw_editions",
     "draw_effects",
     "draw_flows",
     "draw_joint",
+    "draw_lineage",
     "draw_papers_by_venue",
     "draw_papers_by_year",
     "draw_places",
@@ -52,4 +56,5 @@ __all__ = [
     "draw_umaps",
     "draw_workflow",
     "explore_umaps",
+    "lay_out_flows",
 ]

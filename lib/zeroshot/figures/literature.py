@@ -1,14 +1,14 @@
-"""The field: papers counted, and what a survey says of models, as a tree, as flows and as a matrix."""
+"""The field: papers counted, and what a survey says of models, as trees and as a matrix."""
 
 import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch, Rectangle
-from matplotlib.path import Path
+from matplotlib.patches import Rectangle
 
 from .style import group_colours, set_style
 
@@ -50,6 +50,35 @@ def draw_papers_by_venue(papers: pd.DataFrame, n_venues: int) -> Figure:
     largest = counts.sum(axis="columns").sort_values(ascending=False, kind="stable").index[:n_venues]
     sections = [name for name in dict.fromkeys(papers["section"]) if name in counts]
     return _draw_stacks(counts.loc[largest[::-1], sections], "barh")
+
+
+def draw_editions(editions: pd.DataFrame) -> Figure:
+    """Papers of each edition: those of the one before it, those that are new, and those that are gone.
+
+    Parameters
+    ----------
+    editions
+        A row per edition in their order, columns ``title`` and, as counts, ``kept``, ``added`` and ``gone``.
+    """
+    set_style()
+    figure, axis = plt.subplots(figsize=(7.2, 0.45 * len(editions) + 1.3), layout="constrained")
+    rows = np.arange(len(editions))
+    parts = {"kept": "#0173b2", "added": "#de8f05", "gone": "#949494"}
+    start = {"kept": 0, "added": editions["kept"], "gone": -editions["gone"]}
+    for part, colour in parts.items():
+        axis.barh(rows, editions[part], left=start[part], color=colour, height=0.7, label=part)
+    for row, edition in enumerate(editions.to_dict("records")):
+        total = edition["kept"] + edition["added"]
+        axis.annotate(
+            f"{total}" + (f": {edition['added']} added, {edition['gone']} gone" if edition["kept"] else ""),
+            (total, row), (4, 0), textcoords="offset points", va="center", fontsize=9, color=INK,
+        )  # fmt: skip
+    axis.set(xlabel="papers", xlim=(None, 1.5 * (editions["kept"] + editions["added"]).max()))
+    axis.set_yticks(rows, editions["title"], fontsize=9)
+    axis.invert_yaxis()
+    axis.yaxis.grid(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
 
 
 def draw_workflow() -> Figure:
@@ -129,55 +158,62 @@ def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_flows(models: pd.DataFrame) -> Figure:
-    """A band per model from its tokens over its type to its paradigm, which gives the colour.
+def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
+    """A tree of models over years: trunks, branches, a row per model, and lines of stated descent.
+
+    A model hangs on the model it descends from, where that is stated, and else on its branch. Models that
+    are here are orange squares with names in bold.
 
     Parameters
     ----------
     models
-        Columns ``tokens`` (a tuple of words), ``model_type`` and ``paradigm``, a row per model.
+        A row per model, those of a branch together and an earlier model before those that descend from it;
+        columns ``name``, ``trunk``, ``branch``, ``year``, ``base_model`` (or missing) and ``here``.
+    descents
+        Columns ``model``, ``parent`` and ``takes``; what takes tokens only is a dashed line.
     """
     set_style()
-    paradigms = list(dict.fromkeys(models["paradigm"]))
-    bands = pd.DataFrame(
-        {
-            "tokens": [", ".join(words) or "none" for words in models["tokens"]],
-            "type": models["model_type"].to_list(),
-            "paradigm": models["paradigm"].to_list(),
-        }
-    )
-    rank = bands["paradigm"].map(paradigms.index)
-    bands = bands.assign(rank=rank, first=rank.groupby(bands["tokens"]).transform("min"))
-    height = len(bands) + 0.7 * (bands["tokens"].nunique() - 1)
-    orders = {
-        "tokens": ["first", "tokens", "rank"],
-        "type": ["rank", "first", "tokens"],
-        "paradigm": ["rank", "first", "tokens"],
-    }
-    figure, axis = plt.subplots(figsize=(7.2, 0.19 * height + 0.7), layout="constrained")
-    columns = {"tokens": 0.0, "type": 1.0, "paradigm": 2.0}
-    for column, by in orders.items():
-        ordered = bands.sort_values(by, kind="stable")
-        new = ordered[column].ne(ordered[column].shift()).cumsum() - 1
-        gap = 0.7 if column == "tokens" else 1.5
-        y = pd.Series(np.arange(len(ordered)) + gap * new, index=ordered.index)
-        bands[f"y_{column}"] = y + (height - y.max() - 1) / 2
-        for name, top in bands.groupby(column)[f"y_{column}"]:
-            axis.add_patch(Rectangle((columns[column] - 0.03, top.min()), 0.06, len(top), color=INK))
-            side = {"tokens": "right", "type": "center", "paradigm": "left"}[column]
-            x = columns[column] + {"right": -0.05, "center": 0, "left": 0.05}[side]
-            frame = {"facecolor": "white", "edgecolor": INK, "pad": 2} if side == "center" else None
-            label = f"{name} ({len(top)})"
-            axis.text(x, top.min() + len(top) / 2, label, ha=side, va="center", fontsize=9, bbox=frame)
-    for start, end in (("tokens", "type"), ("type", "paradigm")):
-        for band in bands.to_dict("records"):
-            colour = group_colours(len(paradigms))[band["rank"]]
-            x, y = ((columns[start] + 0.03, columns[end] - 0.03), (band[f"y_{start}"], band[f"y_{end}"]))
-            axis.add_patch(_band(x, y, colour))
-    axis.set(xlim=(-0.95, 2.85), ylim=(height + 0.2, -1.4))
-    for column, title in {"tokens": "tokens or text", "type": "type", "paradigm": "paradigm"}.items():
-        axis.text(columns[column], -0.8, title, ha="center", fontsize=9.5, fontweight="bold")
-    axis.axis("off")
+    spine, root = models["year"].min() - 0.3, models["year"].min() - 3.0
+    figure, axis = plt.subplots(figsize=(7.2, 0.27 * len(models) + 1.9), layout="constrained")
+    hanging, points, line = set(descents["model"]), {}, 0.0
+    for trunk, of_trunk in models.groupby("trunk", sort=False):
+        axis.text(root, line, trunk, fontweight="bold", fontsize=10, va="center", color=INK)
+        top, joints, line = line + 0.4, [], line + 1.2
+        for branch, of_branch in of_trunk.groupby("branch", sort=False):
+            rows = line + np.arange(len(of_branch))
+            points |= dict(zip(of_branch["name"], zip(of_branch["year"], rows, strict=True), strict=True))
+            on_spine = [row for row, name in zip(rows, of_branch["name"], strict=True) if name not in hanging]
+            joints.append(rows[0])
+            axis.plot([root, spine], [rows[0]] * 2, color=LINE, linewidth=1.2, zorder=1)
+            axis.plot([spine] * 2, [rows[0], max(on_spine)], color=LINE, linewidth=1.2, zorder=1)
+            axis.text(root + 0.12, rows[0] - 0.08, branch, va="bottom", fontsize=8.5, color=INK)
+            line = rows[-1] + 1.35
+        axis.plot([root] * 2, [top, max(joints)], color=LINE, linewidth=1.2, zorder=1)
+        line += 0.5
+    for model in models.to_dict("records"):
+        x, y = points[model["name"]]
+        if model["name"] not in hanging:
+            axis.plot([spine, x], [y, y], color=LINE, linewidth=1.2, zorder=1)
+        style = {"marker": "s", "color": "#de8f05"} if model["here"] else {"marker": "o", "color": "#0173b2"}
+        axis.plot(x, y, markersize=7, markerfacecolor=style["color"] if model["here"] else "white", **style)
+        base = model["base_model"]
+        label = f"{model['name']} (on {base})" if isinstance(base, str) else model["name"]
+        weight = "bold" if model["here"] else "normal"
+        axis.text(x + 0.1, y, label, va="center", fontsize=9, color=INK, fontweight=weight)
+    for descent in descents.to_dict("records"):
+        (x0, y0), (x1, y1) = points[descent["parent"]], points[descent["model"]]
+        dash = "--" if descent["takes"] == "tokens" else "-"
+        axis.plot([x0, x0, x1], [y0, y1, y1], dash, color="#0173b2", linewidth=1.6, zorder=1.5)
+    years = range(models["year"].min(), models["year"].max() + 1)
+    axis.set(xlim=(root - 0.1, years[-1] + 1.3), ylim=(line - 0.7, -0.8))
+    axis.set_xticks(years, [str(year) for year in years])
+    axis.set_yticks([])
+    axis.tick_params(top=True, labeltop=True)
+    sns.despine(ax=axis, left=True, bottom=True)
+    here = plt.Line2D([], [], linestyle="", marker="s", color="#de8f05", label="in this book")
+    lines = {"-": "newer version, or continued from its weights", "--": "takes its tokens"}
+    handles = [plt.Line2D([], [], linestyle=d, color="#0173b2", label=told) for d, told in lines.items()]
+    figure.legend(handles=[here, *handles], loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
     return figure
 
 
@@ -282,17 +318,6 @@ def _label_counts(axis: Axes, kind: str) -> None:
         axis.yaxis.grid(False)
         axis.tick_params(axis="y", labelsize=9)
     axis.margins(**{"y" if kind == "bar" else "x": 0.08})
-
-
-def _band(x: tuple[float, float], y: tuple[float, float], colour: tuple) -> PathPatch:
-    """A band one unit thick between two heights, bent like an S."""
-    (left, right), middle, (start, end) = x, sum(x) / 2, y
-    gap = 0.06  # between bands that touch
-    start, end, thick = start + gap, end + gap, 1 - 2 * gap
-    upper = [(left, start), (middle, start), (middle, end), (right, end)]
-    lower = [(right, end + thick), (middle, end + thick), (middle, start + thick), (left, start + thick)]
-    codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
-    return PathPatch(Path([*upper, *lower, (left, start)], codes), facecolor=colour, alpha=0.75, linewidth=0)
 
 
 def _spread(heights: np.ndarray, least: float) -> np.ndarray:

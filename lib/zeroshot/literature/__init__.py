@@ -42,8 +42,9 @@ def _checked(path: Path, _changed: tuple[int, ...]) -> dict[str, Paper]:
                 allowed = catalog.find(known, section, "section").subsections
                 if subsection is not None or allowed:
                     catalog.find(allowed, str(subsection), f"subsection of {section}")
-            if paper.supersedes:
-                catalog.find(papers, paper.supersedes, "paper")
+            for earlier in filter(None, (paper.supersedes, *(d.paper for d in paper.builds_on))):
+                if catalog.find(papers, earlier, "paper").first_year > paper.first_year:
+                    raise CatalogError(f"it descends from {earlier}, which is of a later year")
         except CatalogError as error:
             raise CatalogError(f"{path}: entry {paper.name!r}: {error}") from None
     _require_once(path, papers.values())

@@ -31,6 +31,14 @@ def to_bibtex(papers: Iterable[Paper]) -> str:
     return "\n".join(map(_bibtex_entry, papers))
 
 
+def preprint_of(paper: Paper) -> Paper:
+    """The preprint of a paper as a record of its own, named ``<name>-preprint``."""
+    preprint = paper.preprint
+    told = {field: getattr(preprint, field) for field in ("venue", "year", "url", "doi", "arxiv")}
+    named = {"name": f"{paper.name}-preprint", "title": preprint.title or paper.title}
+    return paper.model_copy(update=told | named | {"preprint": None})
+
+
 def _bibtex_entry(paper: Paper) -> str:
     kind, place = "misc", "howpublished"
     if _in_proceedings(paper):

@@ -140,6 +140,15 @@ class Place(BaseModel):
     title: Text | None = None  # under which it is shown there
 
 
+class Descent(BaseModel):
+    """What a model takes of an earlier one, and where that is stated. Likeness alone is no descent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    paper: str  # entry of the earlier model
+    takes: Literal["tokens", "weights"]
+    source: Text
+
+
 class Section(Card):
     """One section of ``data/literature/sections.yml``, with its subsections in their order."""
 
@@ -154,7 +163,11 @@ class Paper(Card, _Addressed):
     ``preprint`` and no ``url``. A paper that only ever was a preprint has its server as ``venue``.
     """
 
-    nested: ClassVar[Mapping[str, type[BaseModel]]] = {"preprint": Preprint, "also_in": Place}
+    nested: ClassVar[Mapping[str, type[BaseModel]]] = {
+        "preprint": Preprint,
+        "also_in": Place,
+        "builds_on": Descent,
+    }
 
     title: Text
     short_name: Text | None = None
@@ -177,6 +190,7 @@ class Paper(Card, _Addressed):
     objective: tuple[Objective, ...] = ()
     editions: tuple[Edition, ...] = Field(min_length=1)
     supersedes: str | None = None  # the entry of which this is a newer version
+    builds_on: tuple[Descent, ...] = ()
     checked: Literal["never"] | date  # when somebody last saw that the addresses lead to the paper
     corrections: tuple[Text, ...] = ()  # what was wrong in a source, and is not here
 
@@ -184,6 +198,11 @@ class Paper(Card, _Addressed):
     def link(self) -> str | None:
         """The address to show, that of the published version or else of the preprint."""
         return self.url or (self.preprint.url if self.preprint else None)
+
+    @property
+    def first_year(self) -> int:
+        """The year in which it was first posted or published, as far as the entry knows."""
+        return min(self.year, self.preprint.year if self.preprint else self.year)
 
     @property
     def addresses(self) -> tuple[str, ...]:

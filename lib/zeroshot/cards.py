@@ -1,0 +1,83 @@
+"""Every model's card in one table, with an address each, for the page of models."""
+
+import html
+from collections.abc import Iterable
+
+from zeroshot import catalog, citations, literature, study
+from zeroshot.catalog import ModelCard
+
+_HEADS = ("Model", "Recipes", "Weights", "Licence of weights", "Papers", "Runs in this build")
+WITHOUT_FAMILY = "Baselines and controls"
+
+
+def table(pages: Iterable[study.Page] = ()) -> str:
+    """Models by family, as HTML in Markdown.
+
+    A family has the address ``family-<name>``, a model that of its name. The default recipe comes first.
+
+    Parameters
+    ----------
+    pages
+        The pages of a build: its run pages are linked.
+    """
+    runs = [page for page in pages if page.notebook == "run"]
+    families: dict[str, list[ModelCard]] = {}
+    for card in catalog.models().values():
+        families.setdefault(card.family or WITHOUT_FAMILY, []).append(card)
+    heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS)
+    bodies = "".join(_family(name, cards, runs) for name, cards in families.items())
+    return (
+        '```{raw} html\n<div class="pst-scrollable-table-container" tabindex="0"><table class="table cards">'
+        f"<thead><tr>{heads}</tr></thead>{bodies}</table></div>\n```"
+    )
+
+
+def _family(name: str, cards: list[ModelCard], runs: list[study.Page]) -> str:
+    rows = "".join(
+        _row(card, [page for page in runs if page.parameters["model"] == card.name]) for card in cards
+    )
+    anchor = html.escape(catalog.family_anchor(name))
+    return (
+        f'<tbody id="{anchor}"><tr><th scope="rowgroup" colspan="{len(_HEADS)}">'
+        f"{html.escape(name)}</th></tr>{rows}</tbody>"
+    )
+
+
+def _row(card: ModelCard, runs: list[study.Page]) -> str:
+    recipes = sorted(card.recipes, key=lambda name: name != card.recipe)
+    linked = ", ".join(f'<a href="../{page.path}.html">{html.escape(_run(card, page))}</a>' for page in runs)
+    cells = (html.escape(", ".join(recipes)), _weights(card), html.escape(card.weights_licence or "–"),
+             _papers(card), linked or "–")  # fmt: skip
+    about = f'<span class="minor">{html.escape(card.description)}</span>'
+    return (
+        f'<tr id="{html.escape(card.name)}"><th scope="row">{html.escape(card.title)} {about}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in cells)
+        + "</tr>"
+    )
+
+
+def _run(card: ModelCard, page: study.Page) -> str:
+    recipe, title = page.parameters["recipe"], catalog.dataset(page.parameters["dataset"]).title
+    return title if recipe == card.recipe else f"{title} ({recipe})"
+
+
+def _weights(card: ModelCard) -> str:
+    """Where released weights come from; a twin says whose architecture it has."""
+    if card.twin_of:
+        return f'random; <a href="#{html.escape(card.twin_of)}">trained</a>'
+    if card.weights is None:
+        return "–"
+    if card.weights.hub:
+        return html.escape(f"{card.weights.hub} at {card.weights.revision[:8]}")
+    return "folder of the authors" if card.weights.drive else "addresses of the card"
+
+
+def _papers(card: ModelCard) -> str:
+    """Links into the reading list; what is not in it is on the page of references."""
+    cited, listed = [key.strip() for key in (card.citation or "").split(",") if key], literature.load()
+    titles = {key: listed[key].short_name or listed[key].title for key in cited if key in listed}
+    known = [
+        f'<a href="reading_list.html#paper-{key}">{html.escape(title)}</a>' for key, title in titles.items()
+    ]
+    others = ['<a href="references.html">references</a>'] if set(cited) & citations.other_works() else []
+    return ", ".join(known + others) or "–"

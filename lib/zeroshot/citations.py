@@ -1,0 +1,67 @@
+"""What the book cites: papers of the reading list, and works of ``book/references.bib``.
+
+A paper is cited by the name of its entry. The preprint of one that appeared elsewhere is cited apart, as
+``<name>-preprint``.
+"""
+
+import re
+from collections.abc import Iterable
+
+from zeroshot import catalog, literature, paths, published
+from zeroshot.catalog import CatalogError
+from zeroshot.literature import export
+from zeroshot.literature.records import Paper
+
+# A role that is shown as code, with a mark before it, cites nothing.
+_ROLE = re.compile(r"(?<!`)\{cite(?::\w+)?\}`([^`]+)`")
+_ENTRY = re.compile(r"^@\w+\{([^,\s]+),", re.MULTILINE)
+
+
+def papers() -> dict[str, Paper]:
+    """Papers of the reading list by the keys they are cited with, preprints apart."""
+    listed = literature.load()
+    return listed | {
+        f"{name}-preprint": export.preprint_of(paper) for name, paper in listed.items() if paper.preprint
+    }
+
+
+def other_works() -> set[str]:
+    """Keys of ``book/references.bib``: what is cited and is no paper of the reading list."""
+    return set(_ENTRY.findall(_references()))
+
+
+def in_text(text: str) -> set[str]:
+    """Keys that a page cites, for example ``{cite:p}`scgpt,geneformer```."""
+    return {key.strip() for keys in _ROLE.findall(text) for key in keys.split(",")}
+
+
+def in_registries() -> set[str]:
+    """Keys that data sets, models and published numbers name as their sources."""
+    cards = [*catalog.datasets().values(), *catalog.models().values()]
+    named = {key.strip() for card in cards if card.citation for key in card.citation.split(",")}
+    return named | {number.source for number in published.load()}
+
+
+def bibliography(texts: Iterable[str]) -> str:
+    """BibTeX of all that pages and registries cite, and of the rest of ``book/references.bib``.
+
+    Parameters
+    ----------
+    texts
+        Pages, as Markdown or as notebooks.
+
+    Raises
+    ------
+    zeroshot.catalog.CatalogError
+        If a cited key is in neither place, or a cited paper has no authors: it would be cited by its title.
+    """
+    cited = in_registries().union(*map(in_text, texts))
+    listed, others = papers(), other_works()
+    for key in sorted(cited - others):
+        if not catalog.find(listed | dict.fromkeys(others), key, "cited work").authors:
+            raise CatalogError(f"{key} is cited and has no `authors` in data/literature/reading_list.yml")
+    return _references() + "\n" + export.to_bibtex(listed[key] for key in sorted(cited - others))
+
+
+def _references() -> str:
+    return (paths.home() / "book" / "references.bib").read_text()

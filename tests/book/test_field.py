@@ -1,0 +1,88 @@
+"""The chapter on the field in a browser: flows that can be pointed at, counts, and citations that lead on."""
+
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from conftest import DESKTOP, book_folder
+
+from zeroshot import editions
+from zeroshot.literature import survey
+
+pytestmark = pytest.mark.book
+MODELS = list(survey.models().values())
+
+
+def parsed(name: str) -> BeautifulSoup:
+    return BeautifulSoup((book_folder() / name).read_text("utf-8"), "html.parser")
+
+
+def test_flows_are_pointed_at_clicked_and_reached_by_keys(book, new_tab):
+    tab = new_tab(DESKTOP)
+    tab.open("notebooks/landscape.html")
+    page = tab.page
+    picture, said = page.locator(".flows svg"), page.locator(".flows-said")
+
+    def listed() -> list[str]:
+        return page.locator(".flows-models li:visible > :first-child").all_inner_texts()
+
+    def part(name: str):
+        return picture.locator(f".node[data-name='{name}']")
+
+    everything = said.inner_text()
+    assert page.locator(".flows-models li:visible").count() == len(MODELS)
+    ranked = [model.name for model in MODELS if model.tokens == ("rank value encoding",)]
+    part("rank value encoding").hover()
+    assert listed() == ranked
+    assert said.inner_text() == f"rank value encoding: {len(ranked)} of {len(MODELS)} models"
+    page.mouse.move(5, 5)
+    assert said.inner_text() == everything
+
+    tuned = [model.name for model in MODELS if model.paradigm == "multi-task"]
+    part("multi-task").click()
+    page.mouse.move(5, 5)
+    assert listed() == tuned and picture.locator(".flow.on").count() == len(tuned)
+    assert part("multi-task").get_attribute("aria-pressed") == "true"
+    assert page.locator(".flows-models li:visible a").first.get_attribute("href")
+    page.keyboard.press("Escape")
+    assert said.inner_text() == everything
+
+    first, second = (picture.locator(".node").nth(place) for place in (0, 1))
+    first.focus()
+    assert said.inner_text().startswith(first.get_attribute("data-name"))
+    page.keyboard.press("ArrowDown")
+    assert said.inner_text().startswith(second.get_attribute("data-name"))
+    page.keyboard.press("Enter")
+    assert second.get_attribute("aria-pressed") == "true"
+    assert picture.locator("[tabindex='0']").count() == 1
+    page.evaluate("document.activeElement.blur()")
+    assert said.inner_text().startswith(second.get_attribute("data-name"))
+    assert tab.problems == []
+
+
+def test_counts_of_editions_are_those_of_the_entries(book):
+    papers = pd.read_json(book_folder() / "downloads" / "reading_list.json")
+    rows = parsed("book/reading_list/editions.html").select("table.counts tbody tr")
+    shown = {row.th.text: int(row.td.text) for row in rows}
+    counted = papers["editions"].explode().value_counts()
+    assert shown == {editions.TITLES[edition]: count for edition, count in counted.items()}
+
+
+def test_sections_by_year_add_up_to_the_list(book):
+    papers = pd.read_json(book_folder() / "downloads" / "reading_list.json")
+    tables = parsed("notebooks/landscape.html").select(".cell_output table")
+    (table,) = [table for table in tables if table.select("a[href*='reading_list/models.html']")]
+    *sections, total = [[cell.text for cell in row.find_all("td")] for row in table.tbody.find_all("tr")]
+    assert [int(row[-1]) for row in sections] == list(
+        papers["section"].value_counts().reindex(papers["section"].unique())
+    )
+    assert (total[0], int(total[-1])) == ("all", len(papers))
+
+
+def test_a_citation_leads_to_the_reference_list(book, open_tab):
+    tab = open_tab()
+    tab.open("notebooks/02_cell_types.html")
+    tab.page.locator("article a.reference.internal[href*='references.html#']").first.click()
+    tab.page.wait_for_url("**/book/references.html#*")
+    target = tab.page.locator(":target")
+    assert "Kedzierska" in target.inner_text() and "2025" in target.inner_text()
+    assert tab.problems == []

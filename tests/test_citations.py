@@ -1,0 +1,67 @@
+"""Citations: every key has one place, every cited work its authors and its year."""
+
+import re
+
+import pytest
+from pybtex.database import parse_string
+
+from zeroshot import book, citations, literature, pages, paths
+from zeroshot.catalog import CatalogError
+
+
+def sources() -> list[str]:
+    """The texts of the book as they stand in the repository, and the generated page that cites."""
+    home = paths.home()
+    files = [*(home / "book").rglob("*.md"), *paths.notebooks().glob("*.ipynb")]
+    files += [home / name for name in book.PROSE if name.endswith(".md")]
+    return [file.read_text() for file in files] + [pages.models_page()]
+
+
+def bare(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.casefold())
+
+
+def test_no_work_stands_in_both_places(home):
+    others = parse_string((home / "book" / "references.bib").read_text(), "bibtex").entries
+    assert set(others) == citations.other_works() and not set(others) & set(citations.papers())
+    listed = citations.papers().values()
+    dois = {paper.doi for paper in listed if paper.doi}
+    titles = {bare(title) for paper in listed for title in paper.titles}
+    titles |= {bare(title.partition(": ")[2]) for paper in listed for title in paper.titles}
+    for key, entry in others.items():
+        assert entry.fields.get("doi") not in dois, key
+        assert bare(entry.fields["title"]) not in titles, key
+
+
+def test_every_reference_has_authors_and_a_year():
+    entries = parse_string(citations.bibliography(sources()), "bibtex").entries
+    cited = citations.in_registries().union(*map(citations.in_text, sources()))
+    assert cited <= set(entries) and {"geneformer", "zero-shot-limitations"} <= cited
+    assert set(entries) == cited | citations.other_works()
+    for key, entry in entries.items():
+        assert entry.persons.get("author"), key
+        assert re.fullmatch(r"\d{4}", entry.fields["year"]), key
+
+
+def test_a_preprint_is_cited_apart_from_the_paper():
+    text = citations.bibliography(["{cite:p}`cellama, cellama-preprint`"])
+    paper, preprint = (parse_string(text, "bibtex").entries[key] for key in ("cellama", "cellama-preprint"))
+    of = literature.load()["cellama"]
+    assert (paper.fields["journal"], paper.fields["year"]) == (of.venue, str(of.year))
+    assert (preprint.fields["journal"], preprint.fields["year"]) == ("bioRxiv", str(of.preprint.year))
+    assert preprint.fields["doi"] == of.preprint.doi != of.doi
+    assert paper.persons["author"] == preprint.persons["author"]
+    assert not [name for name in literature.load() if name.endswith("-preprint")]
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("scgtp", "no cited work is called 'scgtp'. Did you mean scgpt"),
+        ("wolf2018", "no cited work is called 'wolf2018'"),
+        ("maxtoki", "maxtoki is cited and has no `authors`"),
+    ],
+)
+def test_what_cannot_be_cited_is_refused(key, message):
+    with pytest.raises(CatalogError, match=re.escape(message)):
+        citations.bibliography([f"as {{cite:t}}`{key}` says"])

@@ -1,0 +1,58 @@
+"""The page of what changed between editions: its counts are those of the entries."""
+
+from collections import Counter
+from itertools import pairwise
+from typing import get_args
+
+from bs4 import BeautifulSoup
+
+from zeroshot import editions, literature
+from zeroshot.literature.records import Edition
+
+PAPERS = literature.load()
+
+
+def test_every_edition_has_a_title():
+    assert tuple(editions.TITLES) == get_args(Edition)
+
+
+def test_changes_add_up():
+    listed = Counter(edition for paper in PAPERS.values() for edition in paper.editions)
+    changes = editions.changes()
+    assert {change.edition: len(change.listed) for change in changes} == listed
+    assert changes[0].added == changes[0].listed and not changes[0].gone
+    for before, change in pairwise(changes):
+        if change.edition != "ours":
+            assert len(change.listed) == len(before.listed) + len(change.added) - len(change.gone)
+        assert set(change.added) <= set(change.listed) and not set(change.gone) & set(change.listed)
+
+
+def test_what_was_added_here_takes_nothing_away(monkeypatch):
+    first, second = list(PAPERS.values())[:2]
+    known = first.model_copy(update={"editions": ("2026-07",)})
+    new = second.model_copy(update={"editions": ("ours",)})
+    monkeypatch.setattr(literature, "load", lambda: {known.name: known, new.name: new})
+    assert [(c.edition, len(c.added), len(c.gone)) for c in editions.changes()] == [
+        ("2026-07", 1, 0),
+        ("ours", 1, 0),
+    ]
+
+
+def test_the_page_has_every_change_once():
+    page = BeautifulSoup(editions.page(), "html.parser")
+    counts = [[cell.text for cell in row.find_all("td")] for row in page.select("table.counts tbody tr")]
+    changes = editions.changes()
+    assert counts[0] == [str(len(changes[0].listed)), "–", "–"]
+    assert counts[1:] == [[str(len(n)) for n in (c.listed, c.added, c.gone)] for c in changes[1:]]
+    for word in ("added", "gone"):
+        shown = [link["href"].partition("#paper-")[2] for link in page.select(f"table.{word} tbody th a")]
+        assert shown == [paper.name for change in changes[1:] for paper in getattr(change, word)]
+    corrected = page.select("table.corrected tbody tr")
+    assert len(corrected) == len(editions.told_differently()) > 0
+
+
+def test_titles_are_escaped(monkeypatch):
+    paper = next(iter(PAPERS.values())).model_copy(update={"title": "<b>x</b> & y", "editions": ("e2",)})
+    old = paper.model_copy(update={"name": "old", "editions": ("e1",)})
+    monkeypatch.setattr(literature, "load", lambda: {old.name: old, paper.name: paper})
+    assert not BeautifulSoup(editions.page(), "html.parser").find("b")

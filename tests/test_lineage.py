@@ -1,0 +1,68 @@
+"""The tree of models: who is in it, where, and that every descent is stated somewhere."""
+
+import re
+
+import pytest
+
+from zeroshot import catalog, field, literature, paths
+from zeroshot.catalog import CatalogError
+from zeroshot.literature import lineage, survey
+
+NODES = {node.name: node for node in lineage.nodes()}
+
+
+def test_every_model_of_the_survey_is_in_the_tree_once():
+    assert len(NODES) == len(lineage.nodes())
+    assert set(survey.models()) <= set(NODES)
+    for name in set(NODES) - set(survey.models()):
+        assert NODES[name].descents, f"{name} is neither in the survey nor descends from one that is"
+    for model in survey.models().values():
+        node, branch = NODES[model.name], model.tokens[0] if model.tokens else lineage.WITHOUT_TOKENS
+        assert node.branch == branch and node.year <= model.year and node.base_model == model.base_model
+
+
+def test_every_stated_descent_of_a_model_is_in_the_tree():
+    stated = {
+        (paper.name, earlier)
+        for paper in literature.load().values()
+        if paper.kind == "model"
+        for earlier in filter(None, (paper.supersedes, *(d.paper for d in paper.builds_on)))
+    }
+    of = {name: node.paper for name, node in NODES.items()}
+    assert {(n.paper, of[d.parent]) for n in NODES.values() for d in n.descents} == stated
+    assert len(stated) == len(field.descents()) == 6
+
+
+def test_models_stand_in_order_and_after_what_they_descend_from():
+    order = list(NODES)
+    for node in NODES.values():
+        for descent in node.descents:
+            parent = NODES[descent.parent]
+            assert order.index(parent.name) < order.index(node.name) and parent.year <= node.year
+            assert (parent.trunk, parent.branch) == (node.trunk, node.branch)
+    places = [(node.trunk, node.branch) for node in NODES.values()]
+    assert len(set(places)) == sum(a != b for a, b in zip([None, *places], places, strict=False))
+
+
+def test_marked_are_the_models_whose_papers_the_cards_cite():
+    families = {card.family for card in catalog.models().values() if card.weights}
+    marked = {node.name for node in NODES.values() if node.here}
+    assert families <= marked == {"Geneformer", "GeneformerV2", "scGPT", "CELLama"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("    - paper: scgpt\n", "    - paper: scgptt\n", "no paper is called 'scgptt'. Did you mean scgpt"),
+        ("      takes: weights\n", "      takes: wheights\n", "builds_on"),
+        ("    - paper: scgpt\n", "    - paper: geneformer-v2\n", "it descends from geneformer-v2"),
+        ("      source: its title, a", "      sauce: its title, a", "sauce"),
+    ],
+)  # fmt: skip
+def test_a_wrong_descent_is_refused(home, before, after, message):
+    file = paths.catalog("literature/reading_list")
+    text = file.read_text()
+    assert text.count(before) == 1
+    file.write_text(text.replace(before, after))
+    with pytest.raises(CatalogError, match=re.escape(message)):
+        literature.load()
