@@ -1,11 +1,16 @@
 """What scripts add to tables and figures: sorting, searching, enlarging; and the files below figures."""
 
 import re
+from urllib.parse import urljoin
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from conftest import DESKTOP, PHONE
 
 pytestmark = pytest.mark.book
+LARGEST_SVG = 1_000_000  # bytes
 both_widths = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 
@@ -87,3 +92,64 @@ def test_tables_that_cannot_be_sorted_are_left_alone(book, open_tab):
             .count()
         )
         assert tab.problems == []
+
+
+@both_widths
+def test_a_figure_is_enlarged_by_keyboard_and_click(viewport, book, open_tab):
+    tab = open_tab(viewport)
+    tab.open("notebooks/02_cell_types.html")
+    page, large = tab.page, tab.page.locator("dialog.enlarged img")
+    image = page.locator(".cell_output img").first
+    alt = image.get_attribute("alt")
+    assert alt
+    button = page.get_by_role("button", name=alt)
+    for close in (
+        lambda: page.keyboard.press("Escape"),
+        lambda: page.get_by_role("button", name="Close").click(),
+        lambda: large.click(),
+    ):
+        button.focus()
+        page.keyboard.press("Enter")
+        large.wait_for(state="visible")
+        page.wait_for_function("i => i.complete && i.naturalWidth", arg=large.element_handle())
+        assert large.get_attribute("alt") == alt and large.get_attribute("src").endswith(".svg")
+        assert large.bounding_box()["width"] > 1.5 * image.bounding_box()["width"]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        close()
+        large.wait_for(state="hidden")
+        assert button.evaluate("b => b === document.activeElement"), "focus is back where it was"
+    image.click()
+    pane = page.locator("dialog.enlarged > div")
+    pane.evaluate("e => e.scrollTo(1e4, 1e4)")
+    side = "scrollLeft" if viewport is PHONE else "scrollTop"
+    assert pane.evaluate(f"e => e.{side}") > 0, "what does not fit can be scrolled to"
+    page.keyboard.press("Escape")
+    assert tab.problems == []
+
+
+def test_each_figure_offers_its_files(html_page, book):
+    """PNG, vector form and the data below each figure that the book has drawn; the data can be read."""
+    text = (book / html_page).read_text("utf-8")
+    if "<figure" not in text:
+        return
+    for figure in BeautifulSoup(text, "html.parser").select(".cell_output figure"):
+        links = {link.get_text(): link for link in figure.select("figcaption .figure-files a[download]")}
+        assert list(links) == ["PNG", "SVG", "CSV of the data"]
+        png, svg, csv = (book / urljoin(f"/{html_page}", link["href"])[1:] for link in links.values())
+        assert png.read_bytes().startswith(b"\x89PNG") and png.name == figure.img["src"].split("/")[-1]
+        assert ElementTree.parse(svg).getroot().tag.endswith("svg")
+        assert svg.stat().st_size < LARGEST_SVG, f"{svg.name} has {svg.stat().st_size:,} bytes"
+        assert len(pd.read_csv(csv)), f"no data in {csv}"
+        assert len(figure.select_one(".caption-text").get_text().split()) >= 20, "a caption that stands alone"
+
+
+def test_data_of_a_figure_are_downloaded(book, new_tab):
+    tab = new_tab(PHONE)
+    tab.open("notebooks/02_cell_types.html")
+    with tab.page.expect_download() as started:
+        tab.page.get_by_role("link", name="CSV of the data").first.click()
+    assert started.value.suggested_filename == "02_cell_types-figure-1.csv"
+    table = pd.read_csv(started.value.path())
+    assert {"dataset", "method", "metric", "value", "low", "high"} <= set(table)
+    assert set(table["metric"]) == {"avg_bio", "asw_label"} and table["value"].between(0, 1).all()
+    assert tab.problems == []
