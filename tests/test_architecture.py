@@ -16,8 +16,8 @@ ORDER = (
     "paths", "lock", "catalog", "dependencies", "store", "literature", "data", "genes", "tokens",
     "tokenizers", "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity",
     "reconstruction", "figures", "pipeline", "cross_check", "stamp", "kept", "results", "variants",
-    "published", "notebooks", "study", "pages", "reading_list", "book",
-    "cli", "__main__",
+    "published", "notebooks", "study", "pages", "reading_list", "figure_files",
+    "book", "cli", "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (

@@ -1,10 +1,12 @@
 """One ``draw_<what>`` per figure: tidy table in, matplotlib Figure out.
 
 Colours are the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so
-that it reads the same on a light and a dark page.
+that it reads the same on a light and a dark page. Shown in a notebook, a figure brings its vector form
+and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them.
 """
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
+from .files import show_with_files, to_csv, to_svg
 from .literature import (
     draw_flows,
     draw_papers_by_venue,
@@ -48,4 +50,8 @@ __all__ = [
     "draw_umap",
     "draw_umaps",
     "draw_workflow",
+    "to_csv",
+    "to_svg",
 ]
+
+show_with_files()

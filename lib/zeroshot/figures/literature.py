@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
+from .files import drawn
 from .style import group_colours, set_style
 
 INK, LINE = "#222222", "#8c8c8c"
@@ -90,7 +91,8 @@ def draw_workflow() -> Figure:
                         "", (target, row + 0.69), (centre, row + 0.31),
                         arrowprops={"arrowstyle": "-|>", "color": LINE, "shrinkA": 0, "shrinkB": 0},
                     )  # fmt: skip
-    return figure
+    rows = [(number, text) for number, boxes in enumerate(steps, start=1) for text in boxes]
+    return drawn(figure, pd.DataFrame(rows, columns=["step", "text"]))
 
 
 def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
@@ -126,7 +128,7 @@ def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
         axis.plot([at[1] - 0.01, at[1] - 0.01, at[1] + 0.012], [top, y, y], color=LINE, linewidth=1)
     axis.set(xlim=(0, 1), ylim=(line, -0.3))
     axis.axis("off")
-    return figure
+    return drawn(figure, taxonomy)
 
 
 def draw_flows(models: pd.DataFrame) -> Figure:
@@ -178,7 +180,7 @@ def draw_flows(models: pd.DataFrame) -> Figure:
     for column, title in {"tokens": "tokens or text", "type": "type", "paradigm": "paradigm"}.items():
         axis.text(columns[column], -0.8, title, ha="center", fontsize=9.5, fontweight="bold")
     axis.axis("off")
-    return figure
+    return drawn(figure, bands[list(columns)])
 
 
 def draw_task_matrix(marks: pd.DataFrame, models: list[str]) -> Figure:
@@ -211,7 +213,7 @@ def draw_task_matrix(marks: pd.DataFrame, models: list[str]) -> Figure:
     axis.set_yticks(range(len(models)), models)
     axis.tick_params(top=False, labeltop=True, labelbottom=False, labelsize=9)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return figure
+    return drawn(figure, marks)
 
 
 def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
@@ -245,7 +247,7 @@ def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
         for unit in units
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return figure
+    return drawn(figure, models[["name", "year", "size_millions", "size_unit"]])
 
 
 def _draw_stacks(counts: pd.DataFrame, kind: str) -> Figure:
@@ -266,7 +268,7 @@ def _draw_stacks(counts: pd.DataFrame, kind: str) -> Figure:
         *axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8,
         handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
-    return figure
+    return drawn(figure, counts.melt(value_name="papers", ignore_index=False).reset_index())
 
 
 def _label_counts(axis: Axes, kind: str) -> None:
