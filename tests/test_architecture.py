@@ -17,7 +17,8 @@ ORDER = (
     "tokenizers", "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity",
     "reconstruction", "figures", "pipeline", "cross_check", "stamp", "kept", "results", "variants",
     "published", "notebooks", "study", "citations", "repository", "rendering", "cards", "pages",
-    "reading_list", "editions", "field", "run_grid", "sphinx_extension", "book", "cli", "__main__",
+    "reading_list", "editions", "field", "run_grid", "figure_files", "sphinx_extension",
+    "book", "cli", "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (

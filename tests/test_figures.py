@@ -2,11 +2,14 @@
 
 import inspect
 import io
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.pylabtools import select_figure_formats
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
@@ -262,6 +265,57 @@ def test_is_a_figure_on_opaque_white(name):
     for corner in (image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]):
         assert (corner == 1).all()
     assert (image[..., :3] != 1).any()
+
+
+# -- what a figure can be saved as
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_has_its_table_and_the_same_vector_form_each_time(name):
+    first, again = DRAWN[name](), DRAWN[name]()
+    table = pd.read_csv(io.StringIO(figures.to_csv(first)))
+    assert len(table) and not [column for column in table if column.startswith("Unnamed")]
+    text = figures.to_svg(first)
+    assert text == figures.to_svg(again) and "date" not in text
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+
+
+def test_tables_hold_what_is_drawn_in_full():
+    third = scores(pca=1 / 3)
+    drawn = pd.read_csv(
+        io.StringIO(figures.to_csv(figures.draw_scores_by_method(third, {"asw_label": "ASW"})))
+    )
+    assert set(drawn["metric"]) == {"asw_label"} and len(drawn) == 6
+    assert 1 / 3 in drawn["value"].to_list()
+    won = pd.read_csv(io.StringIO(figures.to_csv(places())))
+    best = won[won["place"] == "best"]
+    assert set(zip(best["method"], best["dataset"], strict=True)) == {("PCA", "one"), ("PCA", "two")}
+    shares = pd.read_csv(io.StringIO(figures.to_csv(joint())))
+    assert shares.groupby(["panel", "true"])["share"].sum().to_numpy() == pytest.approx(1)
+    assert shares["true"].min() == 1 and shares["predicted"].max() == 10, "middles of the bins"
+
+
+def test_many_points_are_a_picture_in_the_vector_form():
+    few, many = (umap(obs(cells=cells)) for cells in (100, 20_000))
+    assert "<image" not in figures.to_svg(few)
+    text = figures.to_svg(many)
+    assert text.count("<image") == 2 and len(text) < 1_000_000
+    assert len(figures.to_csv(many).splitlines()) == 20_001
+
+
+def test_a_kernel_shows_files_beside_the_picture(monkeypatch):
+    shell = InteractiveShell()
+    shell.kernel = object()  # what tells a notebook from a terminal
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    figures.show_with_files()
+    select_figure_formats(shell, {"png"})  # what the inline backend does when it starts
+    shell.display_formatter.active_types = ["text/plain", "image/png"]
+    figure = places()
+    shown, _ = shell.display_formatter.format(figure)
+    assert {"image/png", "image/svg+xml", "text/csv"} <= set(shown)
+    assert shown["text/csv"] == figures.to_csv(figure)
+    shown, _ = shell.display_formatter.format(plt.figure())
+    assert "text/csv" not in shown, "a figure of somebody else is shown as ever"
 
 
 # -- UMAP

@@ -168,6 +168,14 @@ def test_figures_say_what_they_show(source):
             alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(alt.split()) >= 5 and alt.endswith("."), f"no alt text: {cell['text']}"
             assert cell["text"].count("figures.draw_") == 1, "one figure a cell"
+            caption = cell["metadata"]["mystnb"].get("figure", {}).get("caption", "")
+            sentences = caption.count(". ") + 1
+            assert sentences <= 3 and len(caption.split()) >= 20 and caption.endswith("."), (
+                f"no caption of one to three sentences that stands alone: {cell['text']}"
+            )
+            assert not re.search(r"[`{}$<\n]", caption), "plain text: nothing to be resolved in a caption"
+            # What a run counts belongs in glued text; the width of intervals is no such number.
+            assert not re.search(r"\d", caption.replace("95 %", "")), caption
 
 
 @every_notebook

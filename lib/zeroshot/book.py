@@ -21,6 +21,7 @@ from zeroshot import (
     citations,
     dependencies,
     editions,
+    figure_files,
     kept,
     pages,
     paths,
@@ -35,6 +36,8 @@ from zeroshot import (
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
+# Where downloads are staged; what is in `extra` is copied to the root of the book.
+DOWNLOADS = "extra/downloads"
 # A link of Markdown, and the target of a card: both name a page by its path from theirs.
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)\.ipynb(?:#[^)\s]*)?(?=\))")
 _CARD = re.compile(r"(?P<before>^:link: )(?P<target>\S+)$", flags=re.MULTILINE)
@@ -87,6 +90,7 @@ def stage(name: str) -> Path:
         target = site / f"{page.path}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(pages.executed(name, page), target)
+        figure_files.stage(target, page.path, site / DOWNLOADS)
         if page.notebook == "run":
             _set_title(target, pages.run_title(page))
     generated = {
@@ -138,7 +142,7 @@ def _stage_downloads(
     site: Path, card: catalog.StudyCard, built: list[study.Page], tables: Mapping[str, pd.DataFrame]
 ) -> None:
     """Write the tables as they would be kept, and the line below each page that offers them."""
-    folder = site / "extra" / "downloads"  # what is in `extra` is copied to the root of the book
+    folder = site / DOWNLOADS
     for name, text in reading_list.downloads().items():
         store.write_text(folder / name, text)
     links = []

@@ -40,10 +40,7 @@ def _table_page() -> str:
         "kind": {kind: kind for kind in sorted({paper.kind for paper in papers if paper.kind})},
     }
     selects = "\n".join(_select(name, choices) for name, choices in chosen_by.items())
-    heads = "".join(
-        f'<th scope="col"><button type="button">{head}</button></th>'
-        for head in ("Paper", "Venue", "Year", "Section")
-    )
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Paper", "Venue", "Year", "Section", "Cite"))
     rows = "\n".join(_row(paper, sections[paper.section].title) for paper in papers)
     files = ", ".join(
         f'<a href="../downloads/{name}" download>{_NAMES[form]}</a>' for name, form in DOWNLOADS.items()
@@ -55,20 +52,20 @@ def _table_page() -> str:
         "author or a tag. A click on a head sorts; the name of a paper is a link to its row. One entry in a "
         "file adds a paper: [Contributing](contributing.md) shows it.",
         f"""<p>All of it: {files}.</p>
-<form class="filters" role="search">
+<form class="filters" role="search" data-table="papers" data-noun="paper">
 <label>Search <input type="search" name="query" autocomplete="off"></label>
 {selects}
 <output aria-live="polite">{len(papers)} papers</output>
 </form>
 <div class="pst-scrollable-table-container" tabindex="0">
 <table class="table" id="papers">
-<thead><tr>{heads}<th scope="col">Cite</th></tr></thead>
+<thead><tr>{heads}</tr></thead>
 <tbody>
 {rows}
 </tbody>
 </table>
 </div>
-<script src="../_static/reading_list.js"></script>""",
+<script defer src="../_static/reading_list.js"></script>""",
     )
 
 
@@ -127,7 +124,7 @@ def _entry(paper: Paper) -> str:
 def _title(paper: Paper, row: str) -> str:
     """Title, a link to the paper; short name, or a mark, a link to its row in the table; authors."""
     named = f'<a class="entry" href="{html.escape(row)}">{html.escape(paper.short_name or "¶")}</a>'
-    title = f'<a href="{html.escape(paper.link)}">{html.escape(paper.title)}</a>'
+    title = f'<a data-key href="{html.escape(paper.link)}">{html.escape(paper.title)}</a>'
     *most, last = paper.authors or [""]
     authors = "; ".join(most) + " and others" if last == "others" else "; ".join(paper.authors)
     said = f' <span class="minor">{html.escape(authors.removesuffix("."))}.</span>' if authors else ""

@@ -1,12 +1,14 @@
 """One ``draw_<what>`` per figure: tidy table in, matplotlib Figure out.
 
-:func:`explore_umaps` is what stands beside such a figure for readers who want to point at cells. Colours are
-the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so that it reads the
-same on a light and a dark page.
+Colours are the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so
+that it reads the same on a light and a dark page. Shown in a notebook, a figure brings its vector form
+and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :func:`explore_umaps` is what
+stands beside a figure for readers who want to point at cells.
 """
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .explore import UmapExplorer, explore_umaps
+from .files import show_with_files, to_csv, to_svg
 from .flows import draw_flows, lay_out_flows
 from .literature import (
     draw_editions,
@@ -57,4 +59,8 @@ __all__ = [
     "draw_workflow",
     "explore_umaps",
     "lay_out_flows",
+    "to_csv",
+    "to_svg",
 ]
+
+show_with_files()

@@ -6,6 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from .files import drawn
 from .style import group_colours, set_style
 
 
@@ -42,7 +43,8 @@ def draw_umap(coordinates: np.ndarray, obs: pd.DataFrame, title: str) -> Figure:
             axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None, fontsize=8, markerscale=3
         )
     figure.suptitle(title)
-    return figure
+    cells = obs[["cell_type", "batch"]].assign(umap_1=coordinates[:, 0], umap_2=coordinates[:, 1])
+    return drawn(figure, cells.reset_index(names="cell"))
 
 
 def draw_umaps(coordinates: dict[str, np.ndarray], obs: pd.DataFrame, title: str) -> Figure:
@@ -80,7 +82,13 @@ def draw_umaps(coordinates: dict[str, np.ndarray], obs: pd.DataFrame, title: str
             ncols=2, columnspacing=0.8, handletextpad=0.1,
         )  # fmt: skip
     figure.suptitle(title)
-    return figure
+    places = {
+        f"{method} UMAP {axis + 1}": points[:, axis]
+        for method, points in coordinates.items()
+        for axis in (0, 1)
+    }
+    cells = pd.concat([obs[["cell_type", "batch"]], pd.DataFrame(places, obs.index)], axis="columns")
+    return drawn(figure, cells.reset_index(names="cell"))
 
 
 def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
@@ -96,7 +104,7 @@ def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
     )
     axis.set(title=title, xlabel="batch", ylabel="")
     axis.tick_params(axis="x", rotation=30)
-    return figure
+    return drawn(figure, table.reset_index().melt("cell_type", value_name="cells"))
 
 
 def draw_depth(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -119,4 +127,5 @@ def draw_depth(tables: dict[str, pd.DataFrame]) -> Figure:
         axis.set(title=name, xlabel="counts per cell", ylabel="density", yticks=[])
         if axis.get_legend() is not None:
             sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
-    return figure
+    cells = [obs[["batch", "library_size"]].assign(dataset=name) for name, obs in tables.items()]
+    return drawn(figure, pd.concat(cells).reset_index(names="cell"))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
+from .files import drawn
 from .style import group_colours, set_style
 
 INK = "#222222"
@@ -113,7 +114,7 @@ def draw_flows(models: pd.DataFrame) -> Figure:
     for column, title in COLUMNS.items():
         axis.text(columns[column], -0.8, title, ha="center", fontsize=9.5, fontweight="bold")
     axis.axis("off")
-    return figure
+    return drawn(figure, flows.bands[list(COLUMNS)])
 
 
 def _band(x: tuple[float, float], y: tuple[float, float], colour: tuple) -> PathPatch:

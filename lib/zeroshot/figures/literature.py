@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from .files import drawn
 from .style import group_colours, set_style
 
 INK, LINE = "#222222", "#8c8c8c"
@@ -78,7 +79,7 @@ def draw_editions(editions: pd.DataFrame) -> Figure:
     axis.invert_yaxis()
     axis.yaxis.grid(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return figure
+    return drawn(figure, editions)
 
 
 def draw_workflow() -> Figure:
@@ -119,7 +120,8 @@ def draw_workflow() -> Figure:
                         "", (target, row + 0.69), (centre, row + 0.31),
                         arrowprops={"arrowstyle": "-|>", "color": LINE, "shrinkA": 0, "shrinkB": 0},
                     )  # fmt: skip
-    return figure
+    rows = [(number, text) for number, boxes in enumerate(steps, start=1) for text in boxes]
+    return drawn(figure, pd.DataFrame(rows, columns=["step", "text"]))
 
 
 def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
@@ -155,7 +157,7 @@ def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
         axis.plot([at[1] - 0.01, at[1] - 0.01, at[1] + 0.012], [top, y, y], color=LINE, linewidth=1)
     axis.set(xlim=(0, 1), ylim=(line, -0.3))
     axis.axis("off")
-    return figure
+    return drawn(figure, taxonomy)
 
 
 def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
@@ -214,7 +216,8 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
     lines = {"-": "newer version, or continued from its weights", "--": "takes its tokens"}
     handles = [plt.Line2D([], [], linestyle=d, color="#0173b2", label=told) for d, told in lines.items()]
     figure.legend(handles=[here, *handles], loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
-    return figure
+    stated = models.merge(descents, how="left", left_on="name", right_on="model").drop(columns="model")
+    return drawn(figure, stated)
 
 
 def draw_task_matrix(marks: pd.DataFrame, models: list[str]) -> Figure:
@@ -247,7 +250,7 @@ def draw_task_matrix(marks: pd.DataFrame, models: list[str]) -> Figure:
     axis.set_yticks(range(len(models)), models)
     axis.tick_params(top=False, labeltop=True, labelbottom=False, labelsize=9)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return figure
+    return drawn(figure, marks)
 
 
 def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
@@ -281,7 +284,7 @@ def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
         for unit in units
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return figure
+    return drawn(figure, models[["name", "year", "size_millions", "size_unit"]])
 
 
 def _draw_stacks(counts: pd.DataFrame, kind: str) -> Figure:
@@ -302,7 +305,7 @@ def _draw_stacks(counts: pd.DataFrame, kind: str) -> Figure:
         *axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8,
         handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
-    return figure
+    return drawn(figure, counts.melt(value_name="papers", ignore_index=False).reset_index())
 
 
 def _label_counts(axis: Axes, kind: str) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from .files import drawn
 from .style import group_colours, set_style
 
 
@@ -37,7 +38,7 @@ def draw_reconstruction_errors(errors: pd.DataFrame, label: str) -> Figure:
         axis.set(title=panel, xlabel="share of values masked", ylabel=label)
         axis.set_ylim(bottom=0)
         sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
-    return figure
+    return drawn(figure, errors[["panel", "masked_fraction", "predictor", "error"]])
 
 
 def draw_rank_correlations(correlations: pd.DataFrame) -> Figure:
@@ -67,7 +68,7 @@ def draw_rank_correlations(correlations: pd.DataFrame) -> Figure:
             title=panel, xlabel="share of genes masked", ylabel="correlation of ranks", ylim=(-1.02, 1.02)
         )
         sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
-    return figure
+    return drawn(figure, correlations[["panel", "masked_fraction", "predictor", "correlation"]])
 
 
 def draw_joint(tables: dict[str, np.ndarray], *, x: str, y: str, extent: tuple[float, float]) -> Figure:
@@ -86,6 +87,7 @@ def draw_joint(tables: dict[str, np.ndarray], *, x: str, y: str, extent: tuple[f
     figure, axes = plt.subplots(
         1, len(tables), figsize=(3.5 * len(tables) + 0.9, 3.7), layout="constrained", squeeze=False
     )
+    cells = []
     for axis, (title, counts) in zip(axes[0], tables.items(), strict=True):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axis.imshow(
@@ -95,7 +97,13 @@ def draw_joint(tables: dict[str, np.ndarray], *, x: str, y: str, extent: tuple[f
         axis.set(title=title, xlabel=x, ylabel=y)
         axis.grid(False)
         figure.colorbar(image, ax=axis, shrink=0.8, label="share of the column")
-    return figure
+        edges = np.linspace(*extent, len(counts) + 1)
+        across, up = np.meshgrid((edges[:-1] + edges[1:]) / 2, (edges[:-1] + edges[1:]) / 2, indexing="ij")
+        shown = {"true": across, "predicted": up, "cells": counts, "share": shares}
+        cells.append(
+            pd.DataFrame({name: values.ravel() for name, values in shown.items()}).assign(panel=title)
+        )
+    return drawn(figure, pd.concat(cells))
 
 
 def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title: str) -> Figure:
@@ -113,7 +121,8 @@ def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title
     set_style()
     figure, axis = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
     distinct, first = np.unique(values, return_index=True)
-    axis.vlines(distinct, lowest[first] - 0.4, highest[first] + 0.4, linewidth=3)
+    bins = pd.DataFrame({"value": distinct, "lowest": lowest[first], "highest": highest[first]})
+    axis.vlines(distinct, bins["lowest"] - 0.4, bins["highest"] + 0.4, linewidth=3)
     axis.set(xscale="log", xlabel="count of the gene", ylabel="bin", ylim=(0, None), title=title)
     axis.xaxis.set_major_formatter("{x:g}")
-    return figure
+    return drawn(figure, bins)

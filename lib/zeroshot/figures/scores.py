@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
+from .files import drawn
 from .style import TIE_COLOUR, dataset_handles, dataset_marker, place_point, set_style
 
 KIND_COLOURS = {"baseline": "#0173b2", "control": "#949494", "foundation": "#de8f05"}
@@ -68,7 +69,7 @@ def draw_scores_by_method(
         hollow = {"marker": "o", "linestyle": "", "color": "#444444", "markerfacecolor": "white"}
         lines.insert(0, plt.Line2D([], [], **hollow, label="seen in pretraining, at least partly"))
     _draw_legend(figure, scores, order, datasets, lines)
-    return figure
+    return drawn(figure, scores[scores["metric"].isin(list(metrics))].dropna(subset="value"))
 
 
 def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
@@ -95,7 +96,7 @@ def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
     axis.set(xlabel=label)
     tie = plt.Line2D([], [], marker="o", linestyle="", color=TIE_COLOUR, markerfacecolor="white", label="tie")
     _draw_legend(figure, differences, order, datasets, [tie])
-    return figure
+    return drawn(figure, differences)
 
 
 def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: dict[str, str]) -> Figure:
@@ -124,6 +125,7 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
         layout="constrained",
         squeeze=False,
     )
+    shown = []
     for axis, (metric, label) in zip(axes[:, 0], labels.items(), strict=True):
         table = scores[scores["metric"] == metric].pivot(index="method", columns="dataset", values="value")
         table = table.reindex(index=order, columns=datasets)
@@ -140,7 +142,9 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
         axis.set(title=label, xlabel="", ylabel="")
         axis.grid(False)
         axis.tick_params(axis="x", rotation=60)
-    return figure
+        rows = scores[scores["metric"] == metric].dropna(subset="value")
+        shown.append(rows.assign(place=rows.set_index(["method", "dataset"]).index.map(places)))
+    return drawn(figure, pd.concat(shown))
 
 
 def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure:
@@ -169,7 +173,7 @@ def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure
         axis.set(xlim=(0, 1), ylim=(0, 1))
     equal = plt.Line2D([], [], color="#949494", linestyle="--", label="equal")
     _draw_legend(figure, scores, order, datasets, [equal])
-    return figure
+    return drawn(figure, scores[scores["metric"].isin(list(metrics))].dropna(subset=["value", "on_umap"]))
 
 
 def draw_published(compared: pd.DataFrame) -> Figure:
@@ -200,7 +204,7 @@ def draw_published(compared: pd.DataFrame) -> Figure:
         ylim=(len(compared) - 0.5, -0.5),
     )
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return figure
+    return drawn(figure, compared.assign(in_tolerances=compared["difference"] / compared["tolerance"]))
 
 
 def _draw_points(

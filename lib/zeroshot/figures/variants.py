@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
+from .files import drawn
 from .style import TIE_COLOUR, dataset_handles, group_colours, place_point, set_style
 
 VERDICT_COLOURS = {"better": "#0173b2", "worse": "#de8f05", "tie": TIE_COLOUR}
@@ -62,7 +63,7 @@ def draw_effects(effects: pd.DataFrame, metrics: dict[str, str]) -> Figure:
             plt.Line2D([], [], marker="o", linestyle="", color=colour, markerfacecolor=face, label=verdict)
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return figure
+    return drawn(figure, effects[effects["metric"].isin(list(metrics))])
 
 
 def draw_similarity(similarity: pd.DataFrame) -> Figure:
@@ -103,7 +104,7 @@ def draw_similarity(similarity: pd.DataFrame) -> Figure:
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor")
         axis.tick_params(axis="y", rotation=0)
-    return figure
+    return drawn(figure, medians.reset_index())
 
 
 def draw_curves(curves: pd.DataFrame, x: str, y: str) -> Figure:
@@ -144,7 +145,7 @@ def draw_curves(curves: pd.DataFrame, x: str, y: str) -> Figure:
     axes[-1, 0].set(xlabel=x)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False,
                   fontsize=9)  # fmt: skip
-    return figure
+    return drawn(figure, curves)
 
 
 def _variants_of(similarity: pd.DataFrame) -> list[str]:
