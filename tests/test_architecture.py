@@ -16,9 +16,7 @@ ORDER = (
     "paths", "lock", "catalog", "dependencies", "store", "literature", "data", "genes", "tokens",
     "tokenizers", "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity",
     "reconstruction", "figures", "pipeline", "cross_check", "stamp", "kept", "results", "variants",
-    "published", "notebooks", "study", "citations", "repository", "rendering", "cards", "pages",
-    "reading_list", "editions", "field", "run_grid", "figure_files", "sphinx_extension",
-    "book", "cli", "__main__",
+    "published", "notebooks", "study", "field", "book", "cli", "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (

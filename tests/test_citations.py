@@ -5,7 +5,8 @@ import re
 import pytest
 from pybtex.database import parse_string
 
-from zeroshot import book, citations, literature, pages, paths
+from zeroshot import book, literature, paths
+from zeroshot.book import citations, pages
 from zeroshot.catalog import CatalogError
 
 

@@ -6,7 +6,9 @@ from typing import get_args
 
 from bs4 import BeautifulSoup
 
-from zeroshot import editions, literature
+from zeroshot import literature
+from zeroshot.book import editions as editions_page
+from zeroshot.literature import editions
 from zeroshot.literature.records import Edition
 
 PAPERS = literature.load()
@@ -39,7 +41,7 @@ def test_what_was_added_here_takes_nothing_away(monkeypatch):
 
 
 def test_the_page_has_every_change_once():
-    page = BeautifulSoup(editions.page(), "html.parser")
+    page = BeautifulSoup(editions_page.page(), "html.parser")
     counts = [[cell.text for cell in row.find_all("td")] for row in page.select("table.counts tbody tr")]
     changes = editions.changes()
     assert counts[0] == [str(len(changes[0].listed)), "–", "–"]
@@ -55,4 +57,4 @@ def test_titles_are_escaped(monkeypatch):
     paper = next(iter(PAPERS.values())).model_copy(update={"title": "<b>x</b> & y", "editions": ("e2",)})
     old = paper.model_copy(update={"name": "old", "editions": ("e1",)})
     monkeypatch.setattr(literature, "load", lambda: {old.name: old, paper.name: paper})
-    assert not BeautifulSoup(editions.page(), "html.parser").find("b")
+    assert not BeautifulSoup(editions_page.page(), "html.parser").find("b")

@@ -3,7 +3,8 @@
 import pandas as pd
 from bs4 import BeautifulSoup
 
-from zeroshot import cards, catalog, field, figures, study
+from zeroshot import catalog, field, figures, study
+from zeroshot.book import cards
 from zeroshot.literature import survey
 
 MODELS = pd.DataFrame(map(dict, survey.models().values()))

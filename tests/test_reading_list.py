@@ -3,7 +3,8 @@
 import yaml
 from bs4 import BeautifulSoup
 
-from zeroshot import literature, paths, reading_list
+from zeroshot import literature, paths
+from zeroshot.book import reading_list
 
 
 def test_the_table_holds_every_paper_once():

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from zeroshot import repository
+from zeroshot.book import repository
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 URL = "https://github.com/someone/zero-shot.book"

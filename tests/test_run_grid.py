@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from zeroshot import catalog, run_grid, study
+from zeroshot import catalog, study
+from zeroshot.book import run_grid
 from zeroshot.metrics import METRICS
 
 CARD = catalog.StudyCard(

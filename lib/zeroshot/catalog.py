@@ -257,7 +257,7 @@ class PublishedNumber(Card):
     cells: str  # on which the number was computed
     batch_key: str | None = None
     tolerance: float = Field(gt=0, allow_inf_nan=False)
-    source: str  # a key that zeroshot.citations knows
+    source: str  # a key that zeroshot.book.citations knows
     where: str  # in the source
     caveat: str | None = None
 

@@ -5,8 +5,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import DESKTOP, book_folder
 
-from zeroshot import editions
-from zeroshot.literature import survey
+from zeroshot.literature import editions, survey
 
 pytestmark = pytest.mark.book
 MODELS = list(survey.models().values())

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import DESKTOP, PHONE
 
-from zeroshot import rendering
+from zeroshot.book import rendering
 
 pytestmark = pytest.mark.book
 

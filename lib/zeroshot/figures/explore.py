@@ -107,9 +107,7 @@ def explore_umaps(
     for part, m in zip(parts, most, strict=True):
         title = part["title"]
         kept = data.draw_evenly(cells[title]["cell_type"], min(n_cells, m), seed, least=CELLS_PER_TYPE)
-        kept = np.random.default_rng(seed).permutation(
-            kept
-        )  # no batch covers another by its place in the file
+        kept = np.random.default_rng(seed).permutation(kept)  # so that none is covered by its place
         _fill(part, kept, coordinates[title], cells[title])
     return UmapExplorer(record)
 

@@ -32,9 +32,8 @@ class Flows:
     """Places of a picture of flows: a band per model, one unit thick, that has a height in every column."""
 
     nodes: list[FlowNode]
-    bands: (
-        pd.DataFrame
-    )  # a row per model: its words, `rank` of its paradigm, `y_tokens`, `y_type`, `y_paradigm`
+    # A row per model: its words, `rank` of its paradigm, `y_tokens`, `y_type`, `y_paradigm`.
+    bands: pd.DataFrame
     height: float
 
     @property

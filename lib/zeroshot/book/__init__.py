@@ -16,22 +16,16 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from zeroshot import (
-    catalog,
+from zeroshot import catalog, dependencies, kept, paths, results, store, study
+from zeroshot.book import (
     citations,
-    dependencies,
     editions,
     figure_files,
-    kept,
     pages,
-    paths,
     reading_list,
     rendering,
     repository,
-    results,
     run_grid,
-    store,
-    study,
 )
 
 # What is staged as it stands in the repository, besides the executed notebooks.
@@ -252,10 +246,3 @@ def _set_title(notebook: Path, title: str) -> None:
             cell["source"] = f"# {title}\n{rest}"
             break
     notebook.write_text(json.dumps(content, ensure_ascii=False))
-
-
-if __name__ == "__main__":
-    try:
-        build(sys.argv[1])
-    except BookError as error:
-        raise SystemExit(str(error)) from None

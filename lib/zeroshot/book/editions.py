@@ -1,59 +1,17 @@
-"""What changed from one edition of the reading list's sources to the next: counted, and as a page."""
+"""The page on what changed between the editions of the reading list's sources."""
 
 import html
-import re
-from dataclasses import dataclass
 
 from zeroshot import literature
+from zeroshot.literature import editions
 from zeroshot.literature.records import Paper
-
-# Editions in their order, as records.Edition names them. `ours` is no list of its own: what was added here.
-TITLES = {
-    "e1": "First edition",
-    "e2": "Second edition",
-    "e3": "Third edition",
-    "2026-07": "Public version of July 2026",
-    "ours": "Added in this book",
-}
-
-
-@dataclass(frozen=True)
-class Change:
-    """One edition beside the one before it; papers in the order of the list."""
-
-    edition: str
-    listed: tuple[Paper, ...]
-    added: tuple[Paper, ...]  # for the first edition all that it lists
-    gone: tuple[Paper, ...]
-
-
-def changes() -> list[Change]:
-    """Every edition that has papers, in their order."""
-    papers, found, before = list(literature.load().values()), [], ()
-    for edition in TITLES:
-        listed = tuple(paper for paper in papers if edition in paper.editions)
-        gone = () if edition == "ours" else tuple(paper for paper in before if paper not in listed)
-        if listed:
-            added = tuple(paper for paper in listed if paper not in before)
-            found.append(Change(edition, listed, added, gone))
-            before = listed
-    return found
-
-
-def told_differently() -> list[Paper]:
-    """Papers of which some edition said something else than the list does, in the order of the list."""
-    return [paper for paper in literature.load().values() if _about_editions(paper)]
-
-
-def _about_editions(paper: Paper) -> list[str]:
-    return [said for said in paper.corrections if re.search(r"\bedition", said, re.IGNORECASE)]
 
 
 def page() -> str:
     """Counts of each edition, tables of what came and went, and what an edition said otherwise."""
-    every = changes()
+    every = editions.changes()
     counts = "".join(
-        f'<tr><th scope="row"><a href="#edition-{change.edition}">{TITLES[change.edition]}</a></th>'
+        f'<tr><th scope="row"><a href="#edition-{change.edition}">{editions.TITLES[change.edition]}</a></th>'
         f"<td>{len(change.listed)}</td><td>{len(change.added) if number else '–'}</td>"
         f"<td>{len(change.gone) if number else '–'}</td></tr>"
         for number, change in enumerate(every)
@@ -66,7 +24,7 @@ def page() -> str:
         _raw(_table(("Edition", "Papers", "Added", "Gone"), counts, "counts")),
     ]
     for number, change in enumerate(every):
-        sections += [f"(edition-{change.edition})=\n## {TITLES[change.edition]}"]
+        sections += [f"(edition-{change.edition})=\n## {editions.TITLES[change.edition]}"]
         for word, papers in (("added", change.added), ("gone", change.gone)) if number else ():
             if papers:
                 rows = "".join(map(_row, papers))
@@ -76,9 +34,9 @@ def page() -> str:
                 ]
         if not number:
             sections += [f"{len(change.listed)} papers, with which the list begins."]
-    differ = told_differently()
+    differ = editions.told_differently()
     rows = "".join(
-        f"<tr>{_named(paper)}<td>{html.escape(' '.join(_about_editions(paper)))}</td></tr>"
+        f"<tr>{_named(paper)}<td>{html.escape(' '.join(editions.about_editions(paper)))}</td></tr>"
         for paper in differ
     )
     sections += [

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import cards as every_card
-from zeroshot import catalog, kept, metrics, paths, rendering, repository, stamp, study
+from zeroshot import catalog, kept, metrics, paths, stamp, study
+from zeroshot.book import cards as every_card
+from zeroshot.book import rendering, repository
 
 
 def executed(name: str, page: study.Page) -> Path:

@@ -3,7 +3,8 @@
 import html
 from collections.abc import Iterable
 
-from zeroshot import catalog, citations, literature, study
+from zeroshot import catalog, literature, study
+from zeroshot.book import citations
 from zeroshot.catalog import ModelCard
 
 _HEADS = ("Model", "Recipes", "Weights", "Licence of weights", "Papers", "Runs in this build")

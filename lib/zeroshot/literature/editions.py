@@ -1,0 +1,49 @@
+"""What changed from one edition of the reading list's sources to the next: counted."""
+
+import re
+from dataclasses import dataclass
+
+from zeroshot import literature
+from zeroshot.literature.records import Paper
+
+# Editions in their order, as records.Edition names them. `ours` is no list of its own: what was added here.
+TITLES = {
+    "e1": "First edition",
+    "e2": "Second edition",
+    "e3": "Third edition",
+    "2026-07": "Public version of July 2026",
+    "ours": "Added in this book",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One edition beside the one before it; papers in the order of the list."""
+
+    edition: str
+    listed: tuple[Paper, ...]
+    added: tuple[Paper, ...]  # for the first edition all that it lists
+    gone: tuple[Paper, ...]
+
+
+def changes() -> list[Change]:
+    """Every edition that has papers, in their order."""
+    papers, found, before = list(literature.load().values()), [], ()
+    for edition in TITLES:
+        listed = tuple(paper for paper in papers if edition in paper.editions)
+        gone = () if edition == "ours" else tuple(paper for paper in before if paper not in listed)
+        if listed:
+            added = tuple(paper for paper in listed if paper not in before)
+            found.append(Change(edition, listed, added, gone))
+            before = listed
+    return found
+
+
+def told_differently() -> list[Paper]:
+    """Papers of which some edition said something else than the list does, in the order of the list."""
+    return [paper for paper in literature.load().values() if about_editions(paper)]
+
+
+def about_editions(paper: Paper) -> list[str]:
+    """Corrections that say what an edition had otherwise."""
+    return [said for said in paper.corrections if re.search(r"\bedition", said, re.IGNORECASE)]
