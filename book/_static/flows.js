@@ -6,12 +6,16 @@ for (const figure of document.querySelectorAll(".flows")) {
   const drawing = figure.querySelector("svg");
   const parts = [...drawing.querySelectorAll("[data-models]")];
   const items = [...figure.querySelectorAll("li[data-model]")];
+  const list = figure.querySelector(".flows-models");
   const said = figure.querySelector(".flows-said");
   const everything = said.textContent;
   let kept = null;
 
   function show(part) {
     const models = new Set(part?.dataset.models.split(" "));
+    // What follows the list keeps its place while the list is short.
+    if (part === null) list.style.minHeight = "";
+    else if (!drawing.classList.contains("chosen")) list.style.minHeight = `${list.offsetHeight}px`;
     drawing.classList.toggle("chosen", part !== null);
     for (const other of parts) {
       const shown = other.classList.contains("flow")
