@@ -143,8 +143,8 @@ def test_each_figure_offers_its_files(html_page, book):
         assert len(figure.select_one(".caption-text").get_text().split()) >= 20, "a caption that stands alone"
 
 
-def test_data_of_a_figure_are_downloaded(book, new_tab):
-    tab = new_tab(PHONE)
+def test_data_of_a_figure_are_downloaded(book, open_tab):
+    tab = open_tab(PHONE)
     tab.open("notebooks/02_cell_types.html")
     with tab.page.expect_download() as started:
         tab.page.get_by_role("link", name="CSV of the data").first.click()
@@ -153,3 +153,27 @@ def test_data_of_a_figure_are_downloaded(book, new_tab):
     assert {"dataset", "method", "metric", "value", "low", "high"} <= set(table)
     assert set(table["metric"]) == {"avg_bio", "asw_label"} and table["value"].between(0, 1).all()
     assert tab.problems == []
+
+
+def test_paper_is_white_and_holds_all(book, new_tab):
+    """Printed from dark mode: light, nothing to click, nothing folded, nothing wider than the sheet."""
+    tab = new_tab({"width": 690, "height": 1000})  # A4 without its margins
+    for name in ("notebooks/02_cell_types.html", "book/models.html"):
+        tab.open(name)
+        tab.set_scheme("dark")
+        tab.page.emulate_media(media="print")
+        beyond = """[...document.querySelectorAll('.bd-article :is(table, td, th, pre, img, p)')]
+          .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1)
+          .map(e => e.tagName + ': ' + e.textContent.slice(0, 40))"""
+        assert tab.page.evaluate(beyond) == []
+        colours = "e => [getComputedStyle(document.body).backgroundColor, getComputedStyle(e).color]"
+        ground, ink = tab.page.locator(".bd-article p").first.evaluate(colours)
+        assert ground == "rgb(255, 255, 255)" and max(map(int, re.findall(r"\d+", ink))) < 100
+        clickable = (
+            ".bd-sidebar, .bd-header-article, form.filters, .figure-files, .copybtn, .prev-next-footer"
+        )
+        assert tab.page.locator(clickable).locator("visible=true").count() == 0
+        folded = """[...document.querySelectorAll('.bd-article details *')]
+          .every(e => e.checkVisibility() || e.closest('summary'))"""
+        assert tab.page.evaluate(folded)
+        assert tab.problems == []

@@ -99,7 +99,7 @@ def draw_joint(tables: dict[str, np.ndarray], *, x: str, y: str, extent: tuple[f
         figure.colorbar(image, ax=axis, shrink=0.8, label="share of the column")
         edges = np.linspace(*extent, len(counts) + 1)
         across, up = np.meshgrid((edges[:-1] + edges[1:]) / 2, (edges[:-1] + edges[1:]) / 2, indexing="ij")
-        shown = {"true": across, "predicted": up, "cells": counts, "share": shares}
+        shown = {"true": across, "predicted": up, "count": counts, "share": shares}
         cells.append(
             pd.DataFrame({name: values.ravel() for name, values in shown.items()}).assign(panel=title)
         )
