@@ -59,6 +59,7 @@ def plan(name: str) -> str:
     content = {
         "study": name,
         "scores": study.score_files(name),
+        "repository": repository.told(),  # where the buttons lead
         "sources": hashes,
         "packages": store.versions(),
     }
