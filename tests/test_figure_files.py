@@ -5,9 +5,11 @@ import hashlib
 import io
 import json
 
+import nbformat
 import pandas as pd
 import pytest
 
+from zeroshot import notebooks
 from zeroshot.book import figure_files
 
 PNG = base64.b64encode(b"a picture").decode()
@@ -92,3 +94,27 @@ def test_a_figure_with_a_table_only(staged, tmp_path):
     assert pd.read_csv(io.StringIO((tmp_path / "downloads/notebooks/x/figure-1.csv").read_text()))[
         "a"
     ].to_list() == [1]
+
+
+def test_an_executed_notebook_holds_the_files_of_each_figure(home, tmp_path):
+    code = (
+        "seed = 0",
+        "import matplotlib.pyplot as plt\nfrom zeroshot import figures",
+        "figures.draw_workflow();",
+        "plt.plot([seed, 1]);",
+    )
+    made = [nbformat.v4.new_code_cell(text) for text in code]
+    made[0].metadata["tags"] = ["parameters"]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook, executed = tmp_path / "tiny.ipynb", tmp_path / "out" / "tiny.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), notebook)
+    notebooks.execute(notebook, executed, {})
+    ours, other = (
+        set(cell["outputs"][-1]["data"]) & {"image/png", *figure_files.FORMATS}
+        for cell in json.loads(executed.read_text())["cells"][-2:]
+    )
+    assert ours == {"image/png", "image/svg+xml", "text/csv"}
+    assert other == {"image/png"}, "a figure of somebody else is shown as ever"
+    figure_files.stage(executed, "notebooks/tiny", tmp_path)
+    table = pd.read_csv(tmp_path / "notebooks" / "tiny" / "figure-1.csv")
+    assert table["step"].is_monotonic_increasing and len(table) > 5

@@ -8,8 +8,6 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.pylabtools import select_figure_formats
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
@@ -301,21 +299,6 @@ def test_many_points_are_a_picture_in_the_vector_form():
     text = figures.to_svg(many)
     assert text.count("<image") == 2 and len(text) < 300_000
     assert len(figures.to_csv(many).splitlines()) == 20_001
-
-
-def test_a_kernel_shows_files_beside_the_picture(monkeypatch):
-    shell = InteractiveShell()
-    shell.kernel = object()  # what tells a notebook from a terminal
-    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
-    figures.show_with_files()
-    select_figure_formats(shell, {"png"})  # what the inline backend does when it starts
-    shell.display_formatter.active_types = ["text/plain", "image/png"]
-    figure = places()
-    shown, _ = shell.display_formatter.format(figure)
-    assert {"image/png", "image/svg+xml", "text/csv"} <= set(shown)
-    assert shown["text/csv"] == figures.to_csv(figure)
-    shown, _ = shell.display_formatter.format(plt.figure())
-    assert "text/csv" not in shown, "a figure of somebody else is shown as ever"
 
 
 # -- UMAP

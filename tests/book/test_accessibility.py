@@ -23,6 +23,8 @@ def one_of_each_kind(pages: list[str]) -> list[str]:
 
 def serious(page) -> set[tuple[str, str]]:
     """Name and first place of every violation of serious or critical impact."""
+    # Colours on their way from one theme to the other are those of neither.
+    page.evaluate("() => Promise.all(document.getAnimations().map((animation) => animation.finished))")
     violations = Axe().run(page).response["violations"]
     return {(v["id"], v["nodes"][0]["html"]) for v in violations if v["impact"] in ("serious", "critical")}
 
