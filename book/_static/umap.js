@@ -1,5 +1,5 @@
 // UMAPs to point at (figures.explore_umaps): a panel per method of one data set, linked by their cells.
-// Without this script the page shows the picture that stands beside them.
+// The picture that the next cell draws is hidden until it is asked for. Without this script the page shows it.
 "use strict";
 
 (() => {
@@ -24,7 +24,7 @@
     let marked = null; // the label whose cells are marked
     const off = new Set(); // labels that are switched off
 
-    const output = root.closest(".cell_output");
+    const drawn = root.closest(".cell");
     const sources = make("select", {}, ...sets.map((each, i) => new Option(each.title, i)));
     const colourings = make("select");
     const reset = make("button", { type: "button", textContent: "Reset" });
@@ -32,7 +32,7 @@
     const controls = make("div", { className: "umap-controls" });
     if (sets.length > 1) controls.append(make("label", {}, "Data set ", sources));
     controls.append(make("label", {}, "Colour by ", colourings), reset);
-    if (output?.querySelector("img")) controls.append(picture);
+    if (drawn?.nextElementSibling?.querySelector("figure")) controls.append(picture);
     const note = make("p", { className: "umap-note" });
     const legend = make("div", { className: "umap-legend", role: "group", ariaLabel: "Legend" });
     const stage = make("div", { className: "umap-stage" });
@@ -300,7 +300,7 @@
       showSet(sources.value);
     });
     picture.addEventListener("click", () => {
-      picture.ariaExpanded = output.classList.toggle("umap-picture");
+      picture.ariaExpanded = drawn.classList.toggle("umap-picture");
     });
     addEventListener("scroll", placeTip, { passive: true, capture: true });
     new MutationObserver(() => {

@@ -29,7 +29,7 @@ def numbers(texts):
 def test_a_table_is_sorted_by_keyboard_and_back(viewport, book, open_tab):
     tab = open_tab(viewport)
     tab.open("book/models.html")
-    table = tab.page.locator("article table").first
+    table = tab.page.locator("#pretrained-networks table")
     named = table.locator("thead th").all_inner_texts()
     place = next(n for n, name in enumerate(named, start=1) if name.startswith("parameters"))
     head = table.locator("thead th").nth(place - 1)
@@ -65,8 +65,8 @@ def test_a_table_of_pandas_with_two_rows_of_heads_is_sorted(book, open_tab):
 def test_a_long_table_is_searched(viewport, book, open_tab):
     tab = open_tab(viewport)
     tab.open("book/models.html")
-    form = tab.page.locator("form.filters").first
-    table = tab.page.locator("article table").first
+    form = tab.page.locator("#pretrained-networks form.filters")
+    table = tab.page.locator("#pretrained-networks table")
     rows = table.locator("tbody tr:visible")
     count = rows.count()
     assert form.locator("output").inner_text() == f"{count} rows" and count > 12

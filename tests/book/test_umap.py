@@ -153,7 +153,7 @@ def test_legend_colours_and_data_sets(chapter):
 
 def test_the_picture_is_there_on_request_and_on_paper(chapter):
     tab = chapter()
-    picture = tab.page.locator(".cell_output:has(.umap-explorer) img")
+    picture = tab.page.locator(".cell:has(.umap-explorer) + .cell figure")
     button = tab.page.get_by_role("button", name="Picture of all cells")
     assert picture.is_hidden()
     button.click()
@@ -171,9 +171,9 @@ def test_without_scripts_the_picture_stays(book, site, chromium):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{site}/{pages[0]}")
-    output = page.locator(".cell_output:has(.umap-explorer)")
-    assert output.locator("img").is_visible()
-    assert "The picture shows all cells." in output.inner_text()
+    explorer = page.locator(".cell:has(.umap-explorer)")
+    assert page.locator(".cell:has(.umap-explorer) + .cell figure img").is_visible()
+    assert "The next picture shows all cells." in explorer.inner_text()
     context.close()
 
 

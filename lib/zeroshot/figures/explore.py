@@ -23,7 +23,7 @@ POINTS = 24_000
 CELLS_PER_TYPE = 10
 LEVELS = 2**16 - 1
 FALLBACK = (
-    "Where the script of the built book runs, cells can be pointed at here. The picture shows all cells."
+    "Where the script of the built book runs, cells can be pointed at here. The next picture shows all cells."
 )
 
 
