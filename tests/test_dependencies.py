@@ -138,7 +138,7 @@ def test_hash_of_scores_changes_with_a_source_they_need(package, name):
         "figures/scores",
         "cli",
         "study",
-        "book",
+        "book/pages",
         "models/baselines",
         "embedding",
         "results/comparisons",

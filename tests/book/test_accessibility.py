@@ -13,9 +13,15 @@ ALIKE = ("_modules", "book/api", "book/reading_list", "runs")
 OF_DOCUTILS = ("aria-required-children", '<div role="list" class="citation-list">')
 
 
+# Sphinx puts its list of module sources together with lists right within lists.
+OF_SPHINX = "_modules/index.html"
+
+
 def one_of_each_kind(pages: list[str]) -> list[str]:
     chosen = {}
     for page in pages:
+        if page == OF_SPHINX:
+            continue
         kind = next((folder for folder in ALIKE if page.startswith(f"{folder}/")), page)
         chosen.setdefault(kind, page)
     return list(chosen.values())

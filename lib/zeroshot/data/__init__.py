@@ -4,7 +4,7 @@ Importing this costs anndata; scanpy, rdata and the network libraries are import
 """
 
 from zeroshot.data.download import fetch
-from zeroshot.data.load import draw_evenly, load
+from zeroshot.data.load import load
 from zeroshot.data.perturb import drop_genes, thin
 from zeroshot.data.simulate import simulate_atlas
 from zeroshot.data.validate import DataError, content_hash, contract
@@ -13,7 +13,6 @@ __all__ = [
     "DataError",
     "content_hash",
     "contract",
-    "draw_evenly",
     "drop_genes",
     "fetch",
     "load",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, store
+from zeroshot import catalog, sampling, store
 from zeroshot.catalog import DatasetCard
 from zeroshot.data import download, prepare, simulate, validate
 from zeroshot.data.validate import DataError
@@ -178,30 +178,6 @@ def _own(
     )
 
 
-def draw_evenly(labels: pd.Series, size: int, seed: int, *, least: int = CELLS_PER_LABEL) -> np.ndarray:
-    """Positions of a draw of cells in proportion to their labels, ascending.
-
-    Parameters
-    ----------
-    labels
-        (cells,).
-    size
-        Cells to draw; all where there are no more.
-    seed
-        The same seed draws the same cells.
-    least
-        Cells of every label that are drawn first, where there are as many and ``size`` allows: one of each
-        label, then another of each, and so on.
-    """
-    order = np.random.default_rng(seed).permutation(len(labels))
-    shuffled = labels.iloc[order].astype(str).reset_index(drop=True)
-    rank = shuffled.groupby(shuffled).cumcount().to_numpy()
-    share = (rank + 0.5) / shuffled.map(shuffled.value_counts()).to_numpy()
-    first = rank < least
-    share[first] = rank[first] - least  # rare labels first, then equal shares of every label
-    return np.sort(order[np.argsort(share, kind="stable")[:size]])
-
-
 def _subset(adata: AnnData, size: int, seed: int) -> AnnData:
     """A draw of ``size`` cells in proportion to the labels, in the order of the original rows."""
     if size >= adata.n_obs:
@@ -213,7 +189,7 @@ def _subset(adata: AnnData, size: int, seed: int) -> AnnData:
             f"a subset of {size} cells is too small: {labels.nunique()} labels with up to "
             f"{CELLS_PER_LABEL} cells each need {needed}."
         )
-    kept = draw_evenly(labels, size, seed)
+    kept = sampling.draw_evenly(labels, size, seed, least=CELLS_PER_LABEL)
     part = adata[kept].copy()
     for key in part.obs.columns[part.obs.dtypes == "category"]:
         part.obs[key] = part.obs[key].cat.remove_unused_categories()

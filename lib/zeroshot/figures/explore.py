@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 
-from zeroshot import data
+from zeroshot import sampling
 
 from .style import group_colours
 
@@ -106,7 +106,7 @@ def explore_umaps(
         raise ValueError(f"no cell fits into {budget:,} bytes beside the names of types and batches")
     for part, m in zip(parts, most, strict=True):
         title = part["title"]
-        kept = data.draw_evenly(cells[title]["cell_type"], min(n_cells, m), seed, least=CELLS_PER_TYPE)
+        kept = sampling.draw_evenly(cells[title]["cell_type"], min(n_cells, m), seed, least=CELLS_PER_TYPE)
         kept = np.random.default_rng(seed).permutation(kept)  # so that none is covered by its place
         _fill(part, kept, coordinates[title], cells[title])
     return UmapExplorer(record)
