@@ -6,7 +6,6 @@ import inspect
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
