@@ -1,6 +1,6 @@
 // Tables of the book: a click on the head of a column sorts; long tables have a search box. Without this script
 // they are plain tables. A page may bring a form of its own before a table, as the reading list does: its selects
-// choose rows by their data attributes, and data-noun says what a row is.
+// choose rows by their data attributes, and data-noun says what a row is. Within class as-is nothing is added.
 "use strict";
 
 (() => {
@@ -111,7 +111,7 @@
 
   for (const table of document.querySelectorAll(".bd-article table")) {
     const count = table.tBodies[0]?.rows.length ?? 0;
-    if (count < LEAST_TO_SORT || !isGrid(table)) continue;
+    if (count < LEAST_TO_SORT || !isGrid(table) || table.closest(".as-is")) continue;
     makeSortable(table);
     const own = document.querySelector(`form.filters[data-table="${table.id}"]`);
     if (own || count > LONGEST_WITHOUT_SEARCH) makeSearchable(table, own ?? newForm(table));
