@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 
 from zeroshot import catalog, figures
+from zeroshot.figures.style import ink_on
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -459,6 +460,19 @@ def test_places_are_marked_in_their_cells():
     won = pd.DataFrame({"method": ["PCA"], "dataset": ["one"], "place": ["best"]})
     drawn = figures.draw_places(table, {"avg_bio": won}, {"avg_bio": "AvgBIO"}).axes[0]
     assert [text.get_text() for text in drawn.texts] == ["0.80 ●", "0.60", "0.30"]  # none where no score is
+
+
+def test_numbers_stand_out_from_their_fields():
+    table = scores().assign(value=np.linspace(0, 1, len(scores())))
+    won = pd.DataFrame({"method": ["PCA"], "dataset": ["one"], "place": ["best"]})
+    axis = figures.draw_places(table, {"avg_bio": won}, {"avg_bio": "AvgBIO"}).axes[0]
+    fields = axis.collections[0]
+    values, colours = fields.get_array().ravel(), fields.get_facecolors()
+    inks = {text.get_color() for text in axis.texts}
+    assert inks == {"#000000", "#ffffff"}, "pale and dark fields"
+    for text, value, colour in zip(axis.texts, values, colours, strict=True):
+        assert text.get_text().startswith(f"{value:.2f}")
+        assert text.get_color() == ink_on(colour)
 
 
 # -- composition and depth

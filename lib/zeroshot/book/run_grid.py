@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib import colormaps
 
 from zeroshot import catalog, study
+from zeroshot.figures.style import ink_on
 from zeroshot.metrics import METRICS, Metric
 
 Run = tuple[str, str, str]  # data set, model, recipe
@@ -116,13 +117,7 @@ def palette() -> list[tuple[str, str]]:
     The map is cividis: its lightness grows evenly, also for readers who see no red or no green.
     """
     colours = [tuple(colormaps["cividis"](step / (_STEPS - 1))[:3]) for step in range(_STEPS)]
-    return [(_hex(colour), "#000000" if _luminance(colour) > 0.179 else "#ffffff") for colour in colours]
-
-
-def _luminance(colour: tuple[float, ...]) -> float:
-    """Relative luminance as WCAG defines it; at 0.179 black and white have the same contrast."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
-    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return [(_hex(colour), ink_on(colour)) for colour in colours]
 
 
 def _hex(colour: tuple[float, ...]) -> str:

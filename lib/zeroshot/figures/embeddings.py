@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from .files import drawn
-from .style import group_colours, set_style
+from .style import group_colours, heat_map, set_style
 
 
 def draw_umap(coordinates: np.ndarray, obs: pd.DataFrame, title: str) -> Figure:
@@ -99,9 +99,7 @@ def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
     figure, axis = plt.subplots(
         figsize=(1.1 * table.shape[1] + 3.4, 0.34 * table.shape[0] + 1.5), layout="constrained"
     )
-    sns.heatmap(
-        np.log10(table + 1), annot=table, fmt="d", cmap="cividis", cbar=False, linewidths=0.5, ax=axis
-    )
+    heat_map(np.log10(table + 1), axis, annot=table, fmt="d")
     axis.set(title=title, xlabel="batch", ylabel="")
     axis.tick_params(axis="x", rotation=30)
     return drawn(figure, table.reset_index().melt("cell_type", value_name="cells"))

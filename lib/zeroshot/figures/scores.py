@@ -3,13 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
 from .files import drawn
-from .style import TIE_COLOUR, dataset_handles, dataset_marker, place_point, set_style
+from .style import TIE_COLOUR, dataset_handles, dataset_marker, heat_map, place_point, set_style
 
 KIND_COLOURS = {"baseline": "#0173b2", "control": "#949494", "foundation": "#de8f05"}
 # Controls that bound an axis, and how the line at their median is drawn.
@@ -135,10 +134,7 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
             [f"{value:.2f}{marks.get(places.get((method, dataset)), '')}" for dataset, value in row.items()]
             for method, row in table.iterrows()
         ]
-        sns.heatmap(
-            table, annot=texts, fmt="", cmap="cividis", vmin=0, vmax=1, cbar=False, linewidths=0.5,
-            annot_kws={"fontsize": 9}, ax=axis,
-        )  # fmt: skip
+        heat_map(table, axis, annot=texts, fmt="", vmin=0, vmax=1, annot_kws={"fontsize": 9})
         axis.set(title=label, xlabel="", ylabel="")
         axis.grid(False)
         axis.tick_params(axis="x", rotation=60)

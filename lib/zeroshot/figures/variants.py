@@ -3,13 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
 from .files import drawn
-from .style import TIE_COLOUR, dataset_handles, group_colours, place_point, set_style
+from .style import TIE_COLOUR, dataset_handles, group_colours, heat_map, place_point, set_style
 
 VERDICT_COLOURS = {"better": "#0173b2", "worse": "#de8f05", "tie": TIE_COLOUR}
 LINE_MARKERS = "osD^vPX*<>"
@@ -95,10 +94,7 @@ def draw_similarity(similarity: pd.DataFrame) -> Figure:
         for (first, second), pair in medians.loc[model].iterrows():
             row, column = sorted([order.index(first), order.index(second)])
             table.iloc[column, row], table.iloc[row, column] = pair["cka"], pair["overlap"]
-        sns.heatmap(
-            table, annot=True, fmt=".2f", cmap="cividis", vmin=0, vmax=1, cbar=False, linewidths=0.5,
-            annot_kws={"fontsize": 9}, ax=axis,
-        )  # fmt: skip
+        heat_map(table, axis, annot=True, fmt=".2f", vmin=0, vmax=1, annot_kws={"fontsize": 9})
         axis.set(title=catalog.model(model).title)
         axis.grid(False)
         axis.tick_params(axis="x", rotation=35)
