@@ -49,8 +49,6 @@ def test_prose_glues_only_what_every_book_has(from_kept):
         ("book/api/a.md", "[data](../../notebooks/01_data.ipynb)", "[data](../status.md#left-out)"),
         ("notebooks/b.ipynb", "[data](01_data.ipynb)", "[data](../book/status.md#left-out)"),
         ("book/a.md", "[run](../runs/atlas/pca.ipynb)", "[run](status.md#left-out)"),
-        ("book/a.md", ":link: ../notebooks/01_data\n:link-type: doc", ":link: status\n:link-type: doc"),
-        ("book/a.md", ":link: ../notebooks/02_cell_types", ":link: ../notebooks/02_cell_types"),
         (
             "book/a.md",
             "[types](../notebooks/02_cell_types.ipynb)",

@@ -29,8 +29,10 @@ def test_every_stated_descent_of_a_model_is_in_the_tree():
         for earlier in filter(None, (paper.supersedes, *(d.paper for d in paper.builds_on)))
     }
     of = {name: node.paper for name, node in NODES.items()}
-    assert {(n.paper, of[d.parent]) for n in NODES.values() for d in n.descents} == stated
-    assert len(stated) == len(field.descents()) == 6
+    # Models that descend from none of the survey are left out, and so are their descents.
+    known = {(paper, earlier) for paper, earlier in stated if {paper, earlier} <= set(of.values())}
+    assert known and {(n.paper, of[d.parent]) for n in NODES.values() for d in n.descents} == known
+    assert len(known) == len(field.descents())
 
 
 def test_models_stand_in_order_and_after_what_they_descend_from():
@@ -47,7 +49,9 @@ def test_models_stand_in_order_and_after_what_they_descend_from():
 def test_marked_are_the_models_whose_papers_the_cards_cite():
     families = {card.family for card in catalog.models().values() if card.weights}
     marked = {node.name for node in NODES.values() if node.here}
-    assert families <= marked == {"Geneformer", "GeneformerV2", "scGPT", "CELLama"}
+    assert families <= marked < set(NODES)
+    cited = {key for card in catalog.models().values() if card.weights for key in card.cited}
+    assert {NODES[name].paper for name in marked} <= cited
 
 
 @pytest.mark.parametrize(

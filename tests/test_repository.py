@@ -88,6 +88,16 @@ def test_what_a_host_does_not_have_is_not_linked_to(clone, home):
     assert repository.find().ref == "main"
 
 
+def test_a_commit_without_a_branch_is_no_branch(clone, home):
+    commit = clone(URL)
+    git(home, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")  # as a clone has it
+    git(home, "checkout", "--quiet", "--detach")
+    assert (repository.find().ref, repository.find().branch) == (commit, None)
+    git(home, "commit", "--quiet", "--allow-empty", "-m", "not pushed")
+    with pytest.raises(repository.NoRepositoryError, match="push it first"):
+        repository.find()
+
+
 def test_without_git_there_are_no_links(home):
     with pytest.raises(repository.NoRepositoryError, match="no git checkout"):
         repository.find()

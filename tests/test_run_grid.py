@@ -91,8 +91,8 @@ def test_the_data_of_the_script_are_those_of_the_page():
         assert cell.select_one(".score").text == text
         ground, ink = data["palette"][colour] if colour is not None else ("", "")
         assert cell.get("style", "background:;color:") == f"background:{ground};color:{ink}"
-    assert data["metrics"]["pcr"]["reasons"] == ["not applicable: one batch", "the embedding was refused"]
-    assert data["metrics"]["avg_bio"]["reasons"] == ["one <label>", "the embedding was refused"]
+    assert data["metrics"]["pcr"]["reasons"] == ["not applicable: one batch", "these scores do not hold it"]
+    assert data["metrics"]["avg_bio"]["reasons"] == ["one <label>", "these scores do not hold it"]
     assert (
         "<label>" not in soup.find(id="run-scores").string and soup.select_one(".run-reasons").find() is None
     )

@@ -6,7 +6,8 @@
   const { palette, metrics } = JSON.parse(document.getElementById("run-scores").textContent);
   const form = document.getElementById("run-metric");
   const table = document.getElementById("runs");
-  const cells = [...table.tBodies[0].querySelectorAll("td")];
+  const rows = [...table.tBodies[0].rows];
+  const cells = rows.flatMap((row) => [...row.querySelectorAll("td")]);
   const legend = document.querySelector(".run-legend");
   const reasons = document.querySelector(".run-reasons");
   const select = form.elements.metric;
@@ -31,6 +32,11 @@
 
   form.hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
-  select.addEventListener("change", show);
+  select.addEventListener("change", () => {
+    // An order by the score before says nothing of this one.
+    table.tBodies[0].append(...rows);
+    table.querySelector("[aria-sort]")?.removeAttribute("aria-sort");
+    show();
+  });
   window.addEventListener("pageshow", show); // a browser that goes back may keep the choice, not the cells
 })();

@@ -281,11 +281,16 @@
       const names = [...set.groups.map((each) => each.name), ...(set.depth ? ["counts"] : [])];
       const before = colourings.value;
       colourings.replaceChildren(...names.map((name) => new Option(name)));
-      const few = `${number(set.shown)} of ${number(set.cells)} cells, drawn evenly from each type`;
+      const few = `${number(set.shown)} of ${number(set.cells)} cells, drawn in proportion to each type`;
       const linked = set.methods.length > 1 ? " It is marked in every panel." : "";
       note.textContent =
         `${set.shown < set.cells ? few : `All ${number(set.cells)} cells`}. Point at a cell, tap it, or go from cell to cell with ` +
         `the arrow keys.${linked} An entry of the legend marks its cells and switches them off and on.`;
+      picture.hidden = set !== sets[0]; // the next cell draws that one
+      if (picture.hidden) {
+        drawn?.classList.remove("umap-picture");
+        picture.ariaExpanded = "false";
+      }
       sized.disconnect();
       [cell, tip.hidden, panels] = [null, true, set.methods.map(panelOf)];
       stage.replaceChildren(...panels.map((panel) => panel.figure));

@@ -44,6 +44,17 @@ class Card(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
 
 
+class CitedCard(Card):
+    """An entry that names the works to cite for it."""
+
+    citation: str | None = None  # keys that zeroshot.book.citations knows, with commas between them
+
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """The keys one by one."""
+        return tuple(key.strip() for key in self.citation.split(",")) if self.citation else ()
+
+
 class SourceFile(BaseModel):
     """One published file: where it is and how it is recognised."""
 
@@ -55,7 +66,7 @@ class SourceFile(BaseModel):
     md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
 
 
-class DatasetCard(Card):
+class DatasetCard(CitedCard):
     """One data set of ``data/datasets.yml``."""
 
     title: str
@@ -65,7 +76,6 @@ class DatasetCard(Card):
     source: Literal["builtin", "simulate", "files"]
     files: tuple[SourceFile, ...] = ()
     licence: str
-    citation: str | None = None
     label_key: str
     batch_key: str | None = None
     counts: str = "X"
@@ -152,14 +162,13 @@ class Pretraining(BaseModel):
     source: str
 
 
-class ModelCard(Card):
+class ModelCard(CitedCard):
     """One model of ``data/models.yml``."""
 
     title: str
     kind: Literal["baseline", "control", "foundation"]
     implementation: str | None = Field(default=None, pattern=r"^[a-z_]+:[A-Za-z]+$")
     description: str
-    citation: str | None = None
     licence: str
     family: str | None = None
     weights: WeightsSource | None = None

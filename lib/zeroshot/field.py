@@ -143,7 +143,7 @@ def models_here() -> pd.DataFrame:
 
 def _here(model: survey.SurveyModel, row: dict[str, str]) -> dict[str, str]:
     trained, listed = [card for card in survey.cards(model) if card.weights], literature.load()
-    cited = [model.paper, *(key for card in trained for key in (card.citation or "").split(","))]
+    cited = [model.paper, *(key for card in trained for key in card.cited)]
     papers = [paper_link(key, listed[key].short_name) for key in dict.fromkeys(cited) if key in listed]
     linked = {
         "model": family_link(model.card, model.name),

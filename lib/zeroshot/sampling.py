@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 
-def draw_evenly(labels: pd.Series, size: int, seed: int, *, least: int) -> np.ndarray:
+def draw_in_proportion(labels: pd.Series, size: int, seed: int, *, least: int) -> np.ndarray:
     """Positions of a draw of cells in proportion to their labels, ascending.
 
     Parameters

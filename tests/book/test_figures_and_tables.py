@@ -158,7 +158,7 @@ def test_data_of_a_figure_are_downloaded(book, open_tab):
 def test_paper_is_white_and_holds_all(book, new_tab):
     """Printed from dark mode: light, nothing to click, nothing folded, nothing wider than the sheet."""
     tab = new_tab({"width": 690, "height": 1000})  # A4 without its margins
-    for name in ("notebooks/02_cell_types.html", "book/models.html"):
+    for name in ("notebooks/02_cell_types.html", "book/models.html", "book/runs.html"):
         tab.open(name)
         tab.set_scheme("dark")
         tab.page.emulate_media(media="print")
@@ -176,4 +176,7 @@ def test_paper_is_white_and_holds_all(book, new_tab):
         folded = """[...document.querySelectorAll('.bd-article details :is(pre, td)')]
           .every(e => e.checkVisibility())"""
         assert tab.page.evaluate(folded)
+        fields = """[...document.querySelectorAll('#runs td[style]')]
+          .every(e => getComputedStyle(e).color === e.style.color)"""
+        assert tab.page.evaluate(fields), "the grid of runs keeps the ink that stands out"
         assert tab.problems == []

@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from conftest import DESKTOP, PHONE
+from conftest import DESKTOP
 
 from zeroshot.book import rendering
 
@@ -75,14 +75,6 @@ def test_another_score_is_chosen_by_keyboard_and_a_run_is_opened(book, scores, o
         assert shown.all_inner_texts() == [text for text, _ in data[chosen]["cells"]]
     else:
         assert "Runs whose scores were kept" in (book / "book/status.html").read_text("utf-8")
-    assert tab.problems == []
-
-
-@pytest.mark.parametrize("name", ["book/intro.html", "book/runs.html", "book/status.html"])
-def test_nothing_scrolls_sideways_on_a_phone(name, open_tab):
-    tab = open_tab(PHONE)
-    tab.open(name)
-    assert tab.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert tab.problems == []
 
 

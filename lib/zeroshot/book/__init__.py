@@ -32,9 +32,8 @@ from zeroshot.book import (
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
 # Where downloads are staged; what is in `extra` is copied to the root of the book.
 DOWNLOADS = "extra/downloads"
-# A link of Markdown, and the target of a card: both name a page by its path from theirs.
+# A link of Markdown: it names a page by its path from its own.
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)\.ipynb(?:#[^)\s]*)?(?=\))")
-_CARD = re.compile(r"(?P<before>^:link: )(?P<target>\S+)$", flags=re.MULTILINE)
 
 
 class BookError(RuntimeError):
@@ -52,7 +51,7 @@ def plan(name: str) -> str:
     home = paths.home()
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
     sources += pages.measurements()
-    sources += sorted((home / "data" / "literature").iterdir())
+    sources += sorted((home / "data").glob("*.yml")) + sorted((home / "data" / "literature").iterdir())
     sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
     hashes = {str(path): dependencies.file_hash(path) for path in sources}
     file = paths.build() / "site-plan.json"
@@ -226,15 +225,14 @@ def _listed(entry: Any, absent: set[str], site: Path) -> Any:
 
 
 def _redirected(text: str, page: str, absent: set[str]) -> str:
-    """A page's text in which links and cards that lead to absent pages lead to the status page."""
+    """A page's text in which links that lead to absent pages lead to the status page."""
     folder = posixpath.dirname(page)
     status = posixpath.relpath("book/status", folder)
 
     def leads_to_absent(found: re.Match) -> bool:
         return posixpath.normpath(posixpath.join(folder, found["target"])) in absent
 
-    text = _LINK.sub(lambda m: f"{m['before']}{status}.md#left-out" if leads_to_absent(m) else m[0], text)
-    return _CARD.sub(lambda m: f"{m['before']}{status}" if leads_to_absent(m) else m[0], text)
+    return _LINK.sub(lambda m: f"{m['before']}{status}.md#left-out" if leads_to_absent(m) else m[0], text)
 
 
 def _set_title(notebook: Path, title: str) -> None:

@@ -75,7 +75,7 @@ def _weights(card: ModelCard) -> str:
 
 def _papers(card: ModelCard) -> str:
     """Links into the reading list; what is not in it is on the page of references."""
-    cited, listed = [key.strip() for key in (card.citation or "").split(",") if key], literature.load()
+    cited, listed = card.cited, literature.load()
     titles = {key: listed[key].short_name or listed[key].title for key in cited if key in listed}
     known = [
         f'<a href="reading_list.html#paper-{key}">{html.escape(title)}</a>' for key, title in titles.items()

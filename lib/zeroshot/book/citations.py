@@ -38,7 +38,7 @@ def in_text(text: str) -> set[str]:
 def in_registries() -> set[str]:
     """Keys that data sets, models and published numbers name as their sources."""
     cards = [*catalog.datasets().values(), *catalog.models().values()]
-    named = {key.strip() for card in cards if card.citation for key in card.citation.split(",")}
+    named = {key for card in cards for key in card.cited}
     return named | {number.source for number in published.load()}
 
 

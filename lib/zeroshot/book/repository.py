@@ -62,13 +62,13 @@ def find() -> Repository:
         commit, folder = _git("rev-parse", "HEAD"), _git("rev-parse", "--show-prefix").strip("/")
         branches = _git("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin")
         published = _git("for-each-ref", "--contains", "HEAD", "refs/remotes/origin")
-        branch = _git("rev-parse", "--abbrev-ref", "HEAD")
+        branch = _git("branch", "--show-current")  # empty where no branch is checked out
     except (OSError, subprocess.CalledProcessError):
         raise NoRepositoryError("this is no git checkout with a commit and a remote named origin") from None
     host = _ADDRESS.fullmatch(address)
     if host is None:
         raise NoRepositoryError("the git remote origin is no repository on github.com or gitlab.com")
-    known = branch if branch in branches.splitlines() else None
+    known = branch if branch and branch in branches.splitlines() else None
     ref = commit if published else known
     if ref is None:
         raise NoRepositoryError(

@@ -89,7 +89,7 @@ def shown(grid: list[Run], scores: pd.DataFrame, metric: Metric) -> dict[str, An
             cells.append((LEFT_OUT, None))
         elif pd.isna(value):
             cells.append((NOT_SCORED, None))
-            reasons.add(notes.get(run) or "the embedding was refused")
+            reasons.add(notes.get(run) or "these scores do not hold it")
         else:
             cells.append((f"{value:.2f}", colour_of(value, metric)))
     return {
@@ -163,13 +163,14 @@ def _table(
         model, recipe = catalog.split_reference(reference)
         method = html.escape(model.method(recipe))
         control = ' <span class="minor">control</span>' if model.kind == "control" else ""
-        lines.append(f'<tr><th scope="row">{method}{control}</th>')
+        lines.append(f'<tr data-search="{method}"><th scope="row">{method}{control}</th>')
         for dataset, title in zip(card.datasets, titles, strict=True):
             text, colour = next(cells)
             mark, meaning = _MARKS.get(seen.get((dataset, model.name, recipe)), ("", ""))
             sup = f'<sup title="{meaning}">{mark}</sup>' if mark else ""
             said = f'<span class="score">{text}</span>{sup}'
-            path, name = study.run_path(dataset, reference), f"{method} on {title}"
+            path = study.run_path(dataset, reference)
+            name = f"{method} on {title}" + (f" ({meaning})" if meaning else "")
             if path in linked:
                 address = f'href="../{path}.html" aria-label="{name}: {text}" data-run="{name}"'
                 said = f'<a class="run" {address}>{said}</a>'
@@ -200,8 +201,8 @@ def _explained(scores: pd.DataFrame) -> str:
     return "\n\n".join(
         [
             *(f"{mark}\n: {meaning}" for mark, meaning in sorted(marks.items())),
-            f"{NOT_SCORED}\n: The method was run, but this score does not exist for these cells, or the "
-            "embedding did not pass the checks before scoring.",
+            f"{NOT_SCORED}\n: The method was run, but this score does not exist for these cells, the "
+            "embedding did not pass the checks before scoring, or the scores are older than the metric.",
             f"{LEFT_OUT}\n: Left out; the [status page](status.md) says why.",
             "control\n: No method that anybody would use, but what scores give away for nothing, or at most.",
         ]

@@ -1,7 +1,8 @@
 """What the theme cannot be told, as an extension of Sphinx that ``_config.yml`` names.
 
 Run pages are in the book's order and in its search, but not in the sidebar. Only pages whose source is in the
-repository have buttons that lead to it. MathJax is loaded by pages with formulas only.
+repository have buttons to edit it and to open it in Binder or Colab. MathJax is loaded by pages with
+formulas only.
 """
 
 from typing import Any

@@ -188,7 +188,7 @@ def _subset(adata: AnnData, size: int, seed: int) -> AnnData:
             f"a subset of {size} cells is too small: {labels.nunique()} labels with up to "
             f"{CELLS_PER_LABEL} cells each need {needed}."
         )
-    kept = sampling.draw_evenly(labels, size, seed, least=CELLS_PER_LABEL)
+    kept = sampling.draw_in_proportion(labels, size, seed, least=CELLS_PER_LABEL)
     part = adata[kept].copy()
     for key in part.obs.columns[part.obs.dtypes == "category"]:
         part.obs[key] = part.obs[key].cat.remove_unused_categories()

@@ -62,8 +62,9 @@ def explore_umaps(
 ) -> UmapExplorer:
     """UMAPs to point at: linked panels, one per method, of one data set at a time.
 
-    The data of a whole page, so there is one call on it. Cells are drawn evenly from each type, as many as
-    fit into the budget, and the page says how many they are. Colours are those of :func:`draw_umaps`.
+    The data of a whole page, so there is one call on it. Cells are drawn in proportion to their types, with
+    some of each, as many as fit into the budget, and the page says how many they are. Colours are those of
+    :func:`draw_umaps`.
 
     Parameters
     ----------
@@ -106,7 +107,8 @@ def explore_umaps(
         raise ValueError(f"no cell fits into {budget:,} bytes beside the names of types and batches")
     for part, m in zip(parts, most, strict=True):
         title = part["title"]
-        kept = sampling.draw_evenly(cells[title]["cell_type"], min(n_cells, m), seed, least=CELLS_PER_TYPE)
+        types, size = cells[title]["cell_type"], min(n_cells, m)
+        kept = sampling.draw_in_proportion(types, size, seed, least=CELLS_PER_TYPE)
         kept = np.random.default_rng(seed).permutation(kept)  # so that none is covered by its place
         _fill(part, kept, coordinates[title], cells[title])
     return UmapExplorer(record)

@@ -71,7 +71,7 @@ def draw_editions(editions: pd.DataFrame) -> Figure:
     for row, edition in enumerate(editions.to_dict("records")):
         total = edition["kept"] + edition["added"]
         axis.annotate(
-            f"{total}" + (f": {edition['added']} added, {edition['gone']} gone" if edition["kept"] else ""),
+            f"{total}" + (f": {edition['added']} added, {edition['gone']} gone" if row else ""),
             (total, row), (4, 0), textcoords="offset points", va="center", fontsize=9, color=INK,
         )  # fmt: skip
     axis.set(xlabel="papers", xlim=(None, 1.5 * (editions["kept"] + editions["added"]).max()))
@@ -187,7 +187,9 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
             on_spine = [row for row, name in zip(rows, of_branch["name"], strict=True) if name not in hanging]
             joints.append(rows[0])
             axis.plot([root, spine], [rows[0]] * 2, color=LINE, linewidth=1.2, zorder=1)
-            axis.plot([spine] * 2, [rows[0], max(on_spine)], color=LINE, linewidth=1.2, zorder=1)
+            axis.plot(
+                [spine] * 2, [rows[0], max(on_spine, default=rows[0])], color=LINE, linewidth=1.2, zorder=1
+            )
             axis.text(root + 0.12, rows[0] - 0.08, branch, va="bottom", fontsize=8.5, color=INK)
             line = rows[-1] + 1.35
         axis.plot([root] * 2, [top, max(joints)], color=LINE, linewidth=1.2, zorder=1)

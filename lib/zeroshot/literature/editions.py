@@ -12,7 +12,7 @@ TITLES = {
     "e2": "Second edition",
     "e3": "Third edition",
     "2026-07": "Public version of July 2026",
-    "ours": "Added in this book",
+    "ours": "With what was added in this book",
 }
 
 
@@ -25,15 +25,21 @@ class Change:
     added: tuple[Paper, ...]  # for the first edition all that it lists
     gone: tuple[Paper, ...]
 
+    @property
+    def kept(self) -> tuple[Paper, ...]:
+        """What stood in the one before it too."""
+        return tuple(paper for paper in self.listed if paper not in self.added)
+
 
 def changes() -> list[Change]:
-    """Every edition that has papers, in their order."""
+    """Every edition that has new papers, in their order."""
     papers, found, before = list(literature.load().values()), [], ()
     for edition in TITLES:
-        listed = tuple(paper for paper in papers if edition in paper.editions)
-        gone = () if edition == "ours" else tuple(paper for paper in before if paper not in listed)
-        if listed:
-            added = tuple(paper for paper in listed if paper not in before)
+        held = before if edition == "ours" else ()  # ours is the newest list and more
+        listed = tuple(paper for paper in papers if edition in paper.editions or paper in held)
+        added = tuple(paper for paper in listed if paper not in before)
+        if added:
+            gone = tuple(paper for paper in before if paper not in listed)
             found.append(Change(edition, listed, added, gone))
             before = listed
     return found

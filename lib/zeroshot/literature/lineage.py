@@ -87,9 +87,7 @@ def _node(
     stated = _parents(paper) if paper else {}
     descents = tuple(Descent(names[of], *told) for of, told in stated.items() if of in names)
     cards = tuple(
-        card
-        for card in catalog.models().values()
-        if card.weights and paper and paper.name in (card.citation or "").split(",")
+        card for card in catalog.models().values() if card.weights and paper and paper.name in card.cited
     )
     return Node(name, *place, year, paper.name if paper else None, base_model, descents, cards)
 
