@@ -8,7 +8,7 @@ import html
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from zeroshot import catalog, literature
+from zeroshot import catalog, literature, markup
 from zeroshot.catalog import ModelCard
 from zeroshot.figures import flows
 from zeroshot.literature import lineage, survey
@@ -22,7 +22,7 @@ TAKES = {"supersedes": "its place: a newer version", "weights": "its weights", "
 
 def paper_link(name: str, text: str | None = None) -> str:
     """Link to the row of a paper in the reading list."""
-    return f'<a href="../book/reading_list.html#paper-{html.escape(name)}">{html.escape(text or name)}</a>'
+    return markup.paper_link(name, text or name, "../book/reading_list.html")
 
 
 def card_link(card: ModelCard) -> str:

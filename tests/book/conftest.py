@@ -14,10 +14,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[2]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+# Folders whose pages are made by one template each, and the page in them that is not: Sphinx puts its list of
+# module sources together with lists right within lists.
+ALIKE = ("_modules", "book/api", "book/reading_list", "runs")
+OF_SPHINX = "_modules/index.html"
 
 
 def book_folder() -> Path:
@@ -35,13 +40,31 @@ def html_pages(folder: Path) -> list[str]:
     ]
 
 
+@functools.lru_cache(maxsize=512)
+def parsed(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+
+
+def one_of_each_kind(pages: list[str]) -> list[str]:
+    """The first page of every kind, where looking at all would take long."""
+    chosen = {}
+    for page in pages:
+        if page == OF_SPHINX:
+            continue
+        kind = next((folder for folder in ALIKE if page.startswith(f"{folder}/")), page)
+        chosen.setdefault(kind, page)
+    return list(chosen.values())
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test per page; a test that asks for ``run_page`` sees run pages only."""
-    for argument in ("html_page", "run_page"):
+    """One test per page; a test that asks for ``run_page`` or ``page_of_a_kind`` sees only those."""
+    for argument in ("html_page", "run_page", "page_of_a_kind"):
         if argument in metafunc.fixturenames:
             pages = html_pages(book_folder()) if book_folder().is_dir() else []
             if argument == "run_page":
                 pages = [page for page in pages if page.startswith("runs/")]
+            if argument == "page_of_a_kind":
+                pages = one_of_each_kind(pages)
             # Without a book the one test that is left says so when it asks for `book`.
             metafunc.parametrize(argument, pages or ["(no page)"])
 

@@ -9,8 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pandas as pd
 import pybtex.database
 import pytest
-from bs4 import BeautifulSoup
-from conftest import DESKTOP, PHONE, book_folder, html_pages
+from conftest import DESKTOP, PHONE, book_folder, html_pages, parsed
 
 from zeroshot import stamp
 
@@ -54,11 +53,6 @@ UNREADABLE = """() => {
     .slice(0, 5)
     .map(e => e.tagName.toLowerCase() + ': ' + e.textContent.trim().slice(0, 60));
 }"""
-
-
-@functools.lru_cache(maxsize=512)
-def parsed(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
 
 
 @functools.lru_cache(maxsize=512)

@@ -2,17 +2,12 @@
 
 import pandas as pd
 import pytest
-from bs4 import BeautifulSoup
-from conftest import DESKTOP, book_folder
+from conftest import DESKTOP, parsed
 
 from zeroshot.literature import editions, survey
 
 pytestmark = pytest.mark.book
 MODELS = list(survey.models().values())
-
-
-def parsed(name: str) -> BeautifulSoup:
-    return BeautifulSoup((book_folder() / name).read_text("utf-8"), "html.parser")
 
 
 def test_flows_are_pointed_at_clicked_and_reached_by_keys(book, new_tab):
@@ -59,16 +54,16 @@ def test_flows_are_pointed_at_clicked_and_reached_by_keys(book, new_tab):
 
 
 def test_counts_of_editions_are_those_of_the_entries(book):
-    papers = pd.read_json(book_folder() / "downloads" / "reading_list.json")
-    rows = parsed("book/reading_list/editions.html").select("table.counts tbody tr")
+    papers = pd.read_json(book / "downloads" / "reading_list.json")
+    rows = parsed(book / "book/reading_list/editions.html").select("table.counts tbody tr")
     shown = {row.th.text: int(row.td.text) for row in rows}
     counted = papers["editions"].explode().value_counts()
     assert shown == {editions.TITLES[edition]: count for edition, count in counted.items()}
 
 
 def test_sections_by_year_add_up_to_the_list(book):
-    papers = pd.read_json(book_folder() / "downloads" / "reading_list.json")
-    tables = parsed("notebooks/landscape.html").select(".cell_output table")
+    papers = pd.read_json(book / "downloads" / "reading_list.json")
+    tables = parsed(book / "notebooks/landscape.html").select(".cell_output table")
     (table,) = [table for table in tables if table.select("a[href*='reading_list/models.html']")]
     *sections, total = [[cell.text for cell in row.find_all("td")] for row in table.tbody.find_all("tr")]
     assert [int(row[-1]) for row in sections] == list(

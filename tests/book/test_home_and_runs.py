@@ -6,8 +6,7 @@ from urllib.parse import urljoin
 
 import pandas as pd
 import pytest
-from bs4 import BeautifulSoup
-from conftest import DESKTOP
+from conftest import DESKTOP, parsed
 
 from zeroshot.book import rendering
 
@@ -17,13 +16,13 @@ pytestmark = pytest.mark.book
 @pytest.fixture(scope="module")
 def scores(book):
     """The scores as a reader downloads them."""
-    page = BeautifulSoup((book / "book/intro.html").read_text("utf-8"), "html.parser")
+    page = parsed(book / "book/intro.html")
     (link,) = [a["href"] for a in page.select(".downloads a[download]") if a.text == "scores"]
     return pd.read_csv(book / "book" / link)
 
 
 def test_the_home_page_holds_the_numbers_of_the_scores(book, scores):
-    page = BeautifulSoup((book / "book/intro.html").read_text("utf-8"), "html.parser")
+    page = parsed(book / "book/intro.html")
     rows = {row.td.get_text(): [cell.get_text() for cell in row.find_all("td")[1:]]
             for row in page.article.table.tbody.find_all("tr")}  # fmt: skip
     for column, metric in enumerate(("avg_bio", "ilisi")):
@@ -90,7 +89,7 @@ def test_the_grid_stands_without_scripts(chromium, site):
 
 def test_run_pages_are_not_in_the_sidebar_but_in_order(book):
     for file in [book / "book/intro.html", *sorted(book.glob("runs/*/*.html"))[:2]]:
-        page, name = BeautifulSoup(file.read_text("utf-8"), "html.parser"), file.relative_to(book).as_posix()
+        page, name = parsed(file), file.relative_to(book).as_posix()
         listed = [urljoin(f"/{name}", a["href"]) for a in page.select(".bd-docs-nav a")]
         assert "/book/runs.html" in listed and not [a for a in listed if a.startswith("/runs/")]
         assert page.select(".prev-next-area a")
@@ -98,7 +97,7 @@ def test_run_pages_are_not_in_the_sidebar_but_in_order(book):
 
 def test_the_status_page_tells_what_pages_weigh(book):
     weights, _ = rendering.weigh(book)
-    page = BeautifulSoup((book / rendering.STATUS).read_text("utf-8"), "html.parser")
+    page = parsed(book / rendering.STATUS)
     (details,) = [d for d in page.select("details") if d.summary.text == "Weight of each page"]
     told = {row.a.text: row.find_all("td")[3].text for row in details.select("tbody tr")}
     assert told == {name: f"{weight.total / 1000:,.0f}" for name, weight in weights.items()}

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable
 
-from zeroshot import catalog, literature, study
+from zeroshot import catalog, literature, markup, study
 from zeroshot.book import citations
 from zeroshot.catalog import ModelCard
 
@@ -25,12 +25,8 @@ def table(pages: Iterable[study.Page] = ()) -> str:
     families: dict[str, list[ModelCard]] = {}
     for card in catalog.models().values():
         families.setdefault(card.family or WITHOUT_FAMILY, []).append(card)
-    heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS)
     bodies = "".join(_family(name, cards, runs) for name, cards in families.items())
-    return (
-        '```{raw} html\n<div class="pst-scrollable-table-container" tabindex="0"><table class="table cards">'
-        f"<thead><tr>{heads}</tr></thead>{bodies}</table></div>\n```"
-    )
+    return markup.raw(markup.table(_HEADS, bodies, 'class="table cards"'))
 
 
 def _family(name: str, cards: list[ModelCard], runs: list[study.Page]) -> str:
@@ -77,8 +73,6 @@ def _papers(card: ModelCard) -> str:
     """Links into the reading list; what is not in it is on the page of references."""
     cited, listed = card.cited, literature.load()
     titles = {key: listed[key].short_name or listed[key].title for key in cited if key in listed}
-    known = [
-        f'<a href="reading_list.html#paper-{key}">{html.escape(title)}</a>' for key, title in titles.items()
-    ]
+    known = [markup.paper_link(key, title, "reading_list.html") for key, title in titles.items()]
     others = ['<a href="references.html">references</a>'] if set(cited) & citations.other_works() else []
     return ", ".join(known + others) or "–"

@@ -2,7 +2,7 @@
 
 import html
 
-from zeroshot import literature
+from zeroshot import literature, markup
 from zeroshot.literature import editions
 from zeroshot.literature.records import Paper
 
@@ -21,7 +21,7 @@ def page() -> str:
         "The [reading list](../reading_list.md) was made from three editions of a public list and its public "
         "version of July 2026. Every entry says in which of them it is. In which section "
         "an edition had a paper is not recorded: a paper stands here in its section of the newest.",
-        _raw(_table(("Edition", "Papers", "Added", "Gone"), counts, "counts")),
+        _table(("Edition", "Papers", "Added", "Gone"), counts, "counts"),
     ]
     for number, change in enumerate(every):
         sections += [f"(edition-{change.edition})=\n## {editions.TITLES[change.edition]}"]
@@ -30,7 +30,7 @@ def page() -> str:
                 rows = "".join(map(_row, papers))
                 sections += [
                     f"{len(papers)} {word}.",
-                    _raw(_table(("Paper", "Section", "Venue", "Year"), rows, word)),
+                    _table(("Paper", "Section", "Venue", "Year"), rows, word),
                 ]
         if not number:
             sections += [f"{len(change.listed)} papers, with which the list begins."]
@@ -43,7 +43,7 @@ def page() -> str:
         "## What an edition said otherwise",
         f"{len(differ)} papers of which an edition said something else than the list does: for example, "
         "that it is a preprint, where it has appeared since.",
-        _raw(_table(("Paper", "What it was"), rows, "corrected")),
+        _table(("Paper", "What it was"), rows, "corrected"),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -55,17 +55,8 @@ def _row(paper: Paper) -> str:
 
 
 def _named(paper: Paper) -> str:
-    row = html.escape(f"../reading_list.html#paper-{paper.name}")
-    return f'<th scope="row"><a href="{row}">{html.escape(paper.title)}</a></th>'
+    return f'<th scope="row">{markup.paper_link(paper.name, paper.title, "../reading_list.html")}</th>'
 
 
 def _table(heads: tuple[str, ...], rows: str, kind: str) -> str:
-    columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    return (
-        f'<div class="pst-scrollable-table-container" tabindex="0"><table class="table editions {kind}">'
-        f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _raw(body: str) -> str:
-    return f"```{{raw}} html\n{body}\n```"
+    return markup.raw(markup.table(heads, f"<tbody>{rows}</tbody>", f'class="table editions {kind}"'))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import catalog, kept, metrics, paths, stamp, study
+from zeroshot import catalog, kept, markup, metrics, paths, stamp, study
 from zeroshot.book import cards as every_card
 from zeroshot.book import rendering, repository
 
@@ -75,7 +75,7 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.Dat
             _table(rows),
             *rest,
             "## Rendering and weight",
-            f"```{{raw}} html\n{rendering.PLACEHOLDER}\n```",
+            markup.raw(rendering.PLACEHOLDER),
             "",
         ]
     )

@@ -5,7 +5,7 @@ What entries say is written as HTML, escaped: a title may hold what Markdown wou
 
 import html
 
-from zeroshot import literature
+from zeroshot import literature, markup
 from zeroshot.literature import export
 from zeroshot.literature.records import Paper
 
@@ -40,8 +40,12 @@ def _table_page() -> str:
         "kind": {kind: kind for kind in sorted({paper.kind for paper in papers if paper.kind})},
     }
     selects = "\n".join(_select(name, choices) for name, choices in chosen_by.items())
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Paper", "Venue", "Year", "Section", "Cite"))
     rows = "\n".join(_row(paper, sections[paper.section].title) for paper in papers)
+    table = markup.table(
+        ("Paper", "Venue", "Year", "Section", "Cite"),
+        f"<tbody>\n{rows}\n</tbody>",
+        'class="table" id="papers"',
+    )
     files = ", ".join(
         f'<a href="../downloads/{name}" download>{_NAMES[form]}</a>' for name, form in DOWNLOADS.items()
     )
@@ -57,14 +61,7 @@ def _table_page() -> str:
 {selects}
 <output aria-live="polite">{len(papers)} papers</output>
 </form>
-<div class="pst-scrollable-table-container" tabindex="0">
-<table class="table" id="papers">
-<thead><tr>{heads}</tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-</div>
+{table}
 <script defer src="../_static/reading_list.js"></script>""",
     )
 
@@ -106,7 +103,7 @@ def _section_page(name: str) -> str:
         if of_section.name == name:
             items = "\n".join(f"<li>{_entry(paper)}</li>" for paper in papers)
             heading = [f"## {subsection}"] if subsection else []
-            parts += [*heading, _html(f'<ul class="papers">\n{items}\n</ul>')]
+            parts += [*heading, markup.raw(f'<ul class="papers">\n{items}\n</ul>')]
     about = f"{len(shown_here)} papers of the [reading list](../reading_list.md), newest first."
     return "\n\n".join([f"# {section.title}", about, *parts]) + "\n"
 
@@ -136,8 +133,4 @@ def _escape(text: str | None) -> str:
 
 
 def _page(title: str, about: str, body: str) -> str:
-    return f"# {title}\n\n{about}\n\n{_html(body)}\n"
-
-
-def _html(body: str) -> str:
-    return f"```{{raw}} html\n{body}\n```"
+    return f"# {title}\n\n{about}\n\n{markup.raw(body)}\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import unquote, urlsplit
 
-from zeroshot import store
+from zeroshot import markup, store
 
 STATUS = "book/status.html"
 PLACEHOLDER = '<div id="rendering"></div>'  # on the status page, replaced by what was measured
@@ -96,6 +96,8 @@ def _told(weights: Mapping[str, Weight], common: int, files: int, whole: int, se
         + "</tr>\n"
         for page, weight in sorted(weights.items(), key=lambda item: -item[1].total)
     )
+    heads = ("page", "HTML (kB)", "own (kB)", "together (kB)")
+    table = markup.table(heads, f"<tbody>\n{rows}</tbody>")
     return (
         f"<p>Jupyter Book took {seconds:.0f} s to render this book from executed notebooks, on "
         f"{html.escape(store.device_name())}. The aim of at most {MOST_SECONDS} s was "
@@ -106,10 +108,7 @@ def _told(weights: Mapping[str, Weight], common: int, files: int, whole: int, se
         f"{_kb(median(weight.total for weight in weights.values()))} kB. The aim is at most {MOST_KB:,} kB; "
         f"{heavy} of {len(weights)} pages weigh more. <em>Own</em> are figures, and scripts that not every "
         "page loads.</p>\n"
-        '<details class="stamp"><summary>Weight of each page</summary>'
-        '<div class="pst-scrollable-table-container" tabindex="0"><table class="table"><thead><tr>'
-        '<th scope="col">page</th><th scope="col">HTML (kB)</th><th scope="col">own (kB)</th>'
-        f'<th scope="col">together (kB)</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div></details>'
+        f'<details class="stamp"><summary>Weight of each page</summary>{table}</details>'
     )
 
 

@@ -5,14 +5,14 @@ what each cell says and its colour are decided here, for every metric.
 """
 
 import html
-import json
 from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
-from zeroshot import catalog, study
+from zeroshot import catalog, markup, study
 from zeroshot.figures.style import ink_on
 from zeroshot.metrics import METRICS, Metric
 
@@ -22,9 +22,10 @@ SHOWN_FIRST = "avg_bio"
 NOT_SCORED, LEFT_OUT = "not scored", "–"
 _GROUPS = {"annotation": "Cell types", "integration": "Batches"}
 # What a model may have seen of a data set in pretraining, where a reader must know it.
+_TRAINED_ON = ("†", "The model was trained on these cells, wholly or in part: no zero-shot score.")
 _MARKS = {
-    "seen": ("†", "The model was trained on these cells, wholly or in part: no zero-shot score."),
-    "partly": ("†", "The model was trained on these cells, wholly or in part: no zero-shot score."),
+    "seen": _TRAINED_ON,
+    "partly": _TRAINED_ON,
     "unknown": ("?", "Nobody knows whether the model was trained on these cells."),
 }
 _STEPS = 64  # colours of the scale; neighbouring ones cannot be told apart
@@ -51,21 +52,20 @@ def page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame)
         if linked
         else "The [status page](status.md) says why the runs have no pages here"
     )
+    data = markup.script_data({"palette": palette(), "metrics": metrics})
     body = "\n".join(
         [
             _form(),
-            '<div class="pst-scrollable-table-container" tabindex="0">',
             _table(card, linked, scores, metrics[SHOWN_FIRST]),
-            "</div>",
             _legend(metrics[SHOWN_FIRST]),
-            f'<script type="application/json" id="run-scores">{_json(metrics)}</script>',
+            f'<script type="application/json" id="run-scores">{data}</script>',
             '<script src="../_static/run_grid.js"></script>',
         ]
     )
     return (
         f"# All runs\n\n{each}. The colour runs from the worst to the best value that a score can have; the "
         "[glossary](glossary.md) says what each asks.\n\n"
-        f"```{{raw}} html\n{body}\n```\n\n{_explained(scores)}\n"
+        f"{markup.raw(body)}\n\n{_explained(scores)}\n"
     )
 
 
@@ -117,11 +117,7 @@ def palette() -> list[tuple[str, str]]:
     The map is cividis: its lightness grows evenly, also for readers who see no red or no green.
     """
     colours = [tuple(colormaps["cividis"](step / (_STEPS - 1))[:3]) for step in range(_STEPS)]
-    return [(_hex(colour), ink_on(colour)) for colour in colours]
-
-
-def _hex(colour: tuple[float, ...]) -> str:
-    return "#" + "".join(f"{round(255 * c):02x}" for c in colour)
+    return [(to_hex(colour), ink_on(colour)) for colour in colours]
 
 
 def _form() -> str:
@@ -150,13 +146,7 @@ def _table(
     card: catalog.StudyCard, linked: Collection[str], scores: pd.DataFrame, first: dict[str, Any]
 ) -> str:
     titles = [html.escape(catalog.dataset(name).title) for name in card.datasets]
-    heads = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    lines = [
-        '<table class="table" id="runs">',
-        f'<caption aria-live="polite">{_caption(first)}</caption>',
-        f'<thead><tr><th scope="col">method</th>{heads}</tr></thead>',
-        "<tbody>",
-    ]
+    lines = ["<tbody>"]
     seen = dict(zip(_runs(scores), scores["seen_in_pretraining"], strict=True))
     colours, cells = palette(), iter(first["cells"])
     for reference in card.models:
@@ -181,7 +171,9 @@ def _table(
                 style = f'style="background:{colours[colour][0]};color:{colours[colour][1]}"'
             lines.append(f"<td {style}>{said}</td>")
         lines.append("</tr>")
-    return "\n".join([*lines, "</tbody>", "</table>"])
+    body = "\n".join([*lines, "</tbody>"])
+    caption = f'<caption aria-live="polite">{_caption(first)}</caption>'
+    return markup.table(["method", *titles], body, 'class="table" id="runs"', caption)
 
 
 def _legend(first: dict[str, Any]) -> str:
@@ -212,9 +204,3 @@ def _explained(scores: pd.DataFrame) -> str:
 def _number(value: float) -> str:
     """At most two digits after the point, with a real minus sign."""
     return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−")
-
-
-def _json(metrics: dict[str, Any]) -> str:
-    """For a script element, whose text must not hold the beginning of a tag."""
-    data = {"palette": palette(), "metrics": metrics}
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

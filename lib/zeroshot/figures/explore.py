@@ -2,7 +2,6 @@
 
 import base64
 import bisect
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 
-from zeroshot import sampling
+from zeroshot import markup, sampling
 
 from .style import group_colours
 
@@ -49,7 +48,7 @@ class UmapExplorer:
     def _repr_html_(self) -> str:
         return (
             f'<div class="umap-explorer"><p>{FALLBACK}</p>'
-            f'<script type="application/json">{_json(self.record)}</script></div>'
+            f'<script type="application/json">{markup.script_data(self.record)}</script></div>'
         )
 
 
@@ -97,7 +96,7 @@ def explore_umaps(
     most = [min(len(cells[part["title"]]), POINTS // max(len(part["methods"]), 1)) for part in parts]
     # A 16-bit word per coordinate, group and depth, as base64.
     width = [(4 * len(part["methods"]) + 2 * len(part["groups"]) + 2) * 4 / 3 for part in parts]
-    left = budget - len(_json(record))
+    left = budget - len(markup.script_data(record))
 
     def size(n: int) -> float:
         return sum(min(n, m) * w for m, w in zip(most, width, strict=True))
@@ -107,8 +106,8 @@ def explore_umaps(
         raise ValueError(f"no cell fits into {budget:,} bytes beside the names of types and batches")
     for part, m in zip(parts, most, strict=True):
         title = part["title"]
-        types, size = cells[title]["cell_type"], min(n_cells, m)
-        kept = sampling.draw_in_proportion(types, size, seed, least=CELLS_PER_TYPE)
+        types = cells[title]["cell_type"]
+        kept = sampling.draw_in_proportion(types, min(n_cells, m), seed, least=CELLS_PER_TYPE)
         kept = np.random.default_rng(seed).permutation(kept)  # so that none is covered by its place
         _fill(part, kept, coordinates[title], cells[title])
     return UmapExplorer(record)
@@ -168,11 +167,3 @@ def _ramps() -> dict[str, list[str]]:
     ends = {"light": (0.65, 0.0), "dark": (0.45, 1.0)}
     ramp = sns.color_palette("cividis", as_cmap=True)
     return {theme: [to_hex(ramp(x)) for x in np.linspace(*end, 16)] for theme, end in ends.items()}
-
-
-def _json(record: dict[str, Any]) -> str:
-    """JSON that stands in a script element as it is: a name of a user's cannot end it."""
-    text = json.dumps(record, separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
