@@ -305,6 +305,10 @@ def test_edited_registry_is_read_again(register, home):
         ({"models": ["pca", "pca"]}, "models: .*listed twice: pca"),
         ({"datasets": ["simulated-atlas"] * 2}, "datasets: .*listed twice: simulated-atlas"),
         ({"chapters": ["01_data"] * 2}, "chapters: .*listed twice: 01_data"),
+        (
+            {"chapters": ["03_batches"], "datasets": ["pbmc68k-reduced"]},
+            "builds 03_batches, but .* is one batch.*simulated-atlas",
+        ),
     ],
 )
 def test_study_of_things_that_do_not_exist_is_refused(register, change, message):

@@ -349,6 +349,9 @@ def test_csv_and_json_are_read_back():
     for row, paper in zip(rows, PAPERS.values(), strict=True):
         assert (row["title"], row["link"], row["doi"] or None) == (paper.title, paper.link, paper.doi)
         assert row["tokenisation"].split("; ") == [*paper.tokenisation] or not paper.tokenisation
+        descents = [f"{descent.paper} ({descent.takes})" for descent in paper.builds_on]
+        assert [text for text in row["builds_on"].split("; ") if text] == descents
+    assert any(row["builds_on"] for row in rows)
     for fields in json.loads(export.to_json(PAPERS.values())):
         name, link = fields.pop("id"), fields.pop("link")
         assert Paper.model_validate({"name": name, **fields}) == PAPERS[name]

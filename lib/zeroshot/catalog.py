@@ -321,6 +321,11 @@ def studies() -> dict[str, StudyCard]:
             find(datasets(), dataset_name, "data set")
         for reference in card.models:
             split_reference(reference)
+        if "03_batches" in card.chapters and all(datasets()[name].batches == 1 for name in card.datasets):
+            raise CatalogError(
+                f"study {card.name!r} builds 03_batches, but each of its data sets is one batch. Add a data "
+                "set of several batches, for instance simulated-atlas."
+            )
     return cards
 
 

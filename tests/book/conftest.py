@@ -19,6 +19,7 @@ from bs4 import BeautifulSoup
 ROOT = Path(__file__).resolve().parents[2]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+both_widths = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 # Folders whose pages are made by one template each, and the page in them that is not: Sphinx puts its list of
 # module sources together with lists right within lists.
 ALIKE = ("_modules", "book/api", "book/reading_list", "runs")

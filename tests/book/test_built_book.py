@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pandas as pd
 import pybtex.database
 import pytest
-from conftest import DESKTOP, PHONE, book_folder, html_pages, parsed
+from conftest import book_folder, both_widths, html_pages, parsed
 
 from zeroshot import stamp
 
@@ -61,7 +61,7 @@ def anchors(path: Path) -> frozenset[str]:
     return frozenset(value for tag in found for value in (tag.get("id"), tag.get("name")) if value)
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@both_widths
 def test_page_opens_cleanly(html_page, viewport, book, open_tab):
     """No console error, failed request or request to another host; nothing wider than the window."""
     tab = open_tab(viewport)
@@ -137,16 +137,18 @@ def test_index_leads_to_the_introduction(book, open_tab):
     assert tab.problems == []
 
 
-def test_search_works_without_a_network(book, open_tab):
-    tab = open_tab()
+@both_widths
+def test_search_works_without_a_network(viewport, book, open_tab):
+    tab = open_tab(viewport)
     tab.open("search.html?q=Harmony")
     tab.page.wait_for_selector("#search-results ul.search li a")
     tab.page.wait_for_load_state("networkidle")
     assert tab.problems == []
 
 
-def test_theme_switch(book, new_tab):
-    tab = new_tab(DESKTOP)  # the choice is remembered: not in a tab that others use
+@both_widths
+def test_theme_switch(viewport, book, new_tab):
+    tab = new_tab(viewport)  # the choice is remembered: not in a tab that others use
     tab.open("book/intro.html")
     tab.set_scheme("light")
     seen = set()
@@ -194,9 +196,9 @@ def test_page_offers_its_data(html_page, book):
 
 
 @pytest.fixture
-def reading_list(book, new_tab):
+def reading_list(viewport, book, new_tab):
     """The table of the reading list in a tab that may use the clipboard."""
-    tab = new_tab(DESKTOP)
+    tab = new_tab(viewport)
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tab.open("book/reading_list.html")
     return tab
@@ -206,6 +208,7 @@ def shown_papers(tab):
     return tab.page.locator("#papers tbody tr:visible")
 
 
+@both_widths
 def test_a_paper_is_searched_and_filtered(reading_list):
     tab, papers = reading_list, pd.read_json(reading_list_file("json"))
     assert shown_papers(tab).count() == len(papers)
@@ -222,6 +225,7 @@ def test_a_paper_is_searched_and_filtered(reading_list):
     assert shown_papers(tab).count() == 0 and tab.problems == []
 
 
+@both_widths
 def test_papers_are_sorted(reading_list):
     head = reading_list.page.locator("#papers thead th", has_text="Year")
     for order in ("ascending", "descending"):
@@ -235,6 +239,7 @@ def test_papers_are_sorted(reading_list):
         )
 
 
+@both_widths
 def test_a_link_leads_to_a_paper_that_filters_hide(reading_list):
     reading_list.page.fill("form.filters input", "no such words")
     reading_list.page.evaluate("location.hash = 'paper-geneformer'")
@@ -248,6 +253,7 @@ def test_a_link_leads_to_a_paper_that_filters_hide(reading_list):
     assert reading_list.problems == []
 
 
+@both_widths
 def test_bibtex_is_copied(reading_list):
     button = reading_list.page.locator("#paper-geneformer button.cite")
     button.click()
@@ -288,7 +294,7 @@ def test_every_run_page_is_listed(book):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@both_widths
 def test_screenshots(viewport, scheme, book, open_tab):
     """Pictures of a few pages beside the book, for a human to look at."""
     runs = [name for name in html_pages(book) if name.startswith("runs/")]

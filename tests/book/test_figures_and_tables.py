@@ -7,11 +7,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from conftest import DESKTOP, PHONE
+from conftest import PHONE, both_widths
 
 pytestmark = pytest.mark.book
 LARGEST_SVG = 1_000_000  # bytes
-both_widths = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 
 def column(table, number):
@@ -143,8 +142,9 @@ def test_each_figure_offers_its_files(html_page, book):
         assert len(figure.select_one(".caption-text").get_text().split()) >= 20, "a caption that stands alone"
 
 
-def test_data_of_a_figure_are_downloaded(book, open_tab):
-    tab = open_tab(PHONE)
+@both_widths
+def test_data_of_a_figure_are_downloaded(viewport, book, open_tab):
+    tab = open_tab(viewport)
     tab.open("notebooks/02_cell_types.html")
     with tab.page.expect_download() as started:
         tab.page.get_by_role("link", name="CSV of the data").first.click()

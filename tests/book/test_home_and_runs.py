@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import pandas as pd
 import pytest
-from conftest import DESKTOP, parsed
+from conftest import DESKTOP, both_widths, parsed
 
 from zeroshot.book import rendering
 
@@ -50,8 +50,9 @@ def test_the_home_page_answers_on_the_first_screen(open_tab):
     assert tab.problems == []
 
 
-def test_another_score_is_chosen_by_keyboard_and_a_run_is_opened(book, scores, open_tab):
-    tab = open_tab()
+@both_widths
+def test_another_score_is_chosen_by_keyboard_and_a_run_is_opened(viewport, book, scores, open_tab):
+    tab = open_tab(viewport)
     tab.open("book/runs.html")
     data = json.loads(tab.page.locator("#run-scores").text_content())["metrics"]
     shown = tab.page.locator("#runs tbody td .score")

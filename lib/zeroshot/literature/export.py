@@ -18,7 +18,7 @@ _LATEX = str.maketrans(
 COLUMNS = (
     "id", "title", "short_name", "authors", "year", "venue", "link", "doi", "arxiv", "preprint", "code",
     "section", "subsection", "kind", "modality", "tokenisation", "objective", "editions", "supersedes",
-    "checked", "other_titles", "other_urls", "corrections",
+    "builds_on", "checked", "other_titles", "other_urls", "corrections",
 )  # fmt: skip
 
 
@@ -109,7 +109,10 @@ def to_csv(papers: Iterable[Paper]) -> str:
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
     for paper in papers:
-        row = _plain(paper) | {"preprint": paper.preprint.url if paper.preprint else None}
+        row = _plain(paper) | {
+            "preprint": paper.preprint.url if paper.preprint else None,
+            "builds_on": [f"{descent.paper} ({descent.takes})" for descent in paper.builds_on],
+        }
         cells = {name: row.get(name) for name in COLUMNS}
         table.writerow({name: "; ".join(v) if isinstance(v, list) else v for name, v in cells.items()})
     return text.getvalue()
