@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import re
 import shlex
 import tokenize
@@ -301,6 +302,19 @@ def test_plan_of_a_page_that_cannot_run_ends_with_an_exit_code(home, tmp_path, c
     assert notebooks.main([str(plan), str(output), "1"]) == 1
     assert "run.ipynb does not declare modle" in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("notebook", "policy"), [("run", "reuse"), ("06_umap", "reuse"), ("sensitivity", "recompute")]
+)
+def test_what_a_study_computes_is_not_recomputed_by_its_pages(home, tmp_path, monkeypatch, notebook, policy):
+    """Variants are computed by the chapters that compare them, all else before pages are executed."""
+    plan, seen = tmp_path / "plan.json", []
+    plan.write_text(json.dumps({"notebook": notebook, "parameters": {}}))
+    monkeypatch.setenv("ZEROSHOT_POLICY", "recompute")
+    monkeypatch.setattr(notebooks, "execute", lambda *_, **__: seen.append(os.environ["ZEROSHOT_POLICY"]))
+    assert notebooks.main([str(plan), str(tmp_path / "out.ipynb"), "1"]) == 0
+    assert seen == [policy]
 
 
 # -- the stamp -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from zeroshot import paths
+from zeroshot import dependencies, paths
 
 
 class NotebookError(RuntimeError):
@@ -129,11 +129,12 @@ def _clean(executed: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """``python -m zeroshot.notebooks PLAN OUTPUT THREADS``: execute one planned page of a study."""
-    if os.environ.get("ZEROSHOT_POLICY") == "recompute":
-        os.environ["ZEROSHOT_POLICY"] = "reuse"  # `study.compute` has just recomputed what the page shows
     plan_file, output, threads = arguments
     plan = json.loads(Path(plan_file).read_text())
     notebook = paths.notebooks() / f"{plan['notebook']}.ipynb"
+    compares_variants = "zeroshot.variants" in dependencies.modules_of_notebook(notebook)
+    if os.environ.get("ZEROSHOT_POLICY") == "recompute" and not compares_variants:
+        os.environ["ZEROSHOT_POLICY"] = "reuse"  # `study.compute` has just recomputed what the page shows
     try:
         execute(notebook, Path(output), plan["parameters"], threads=int(threads))
     except NotebookError as error:
