@@ -589,6 +589,15 @@ def test_curves_have_a_panel_per_data_set_and_steps_in_order():
     assert (hvg.get_xdata() - pca.get_xdata() > 0).all(), "side by side"
 
 
+def test_curves_stand_over_the_score_of_random_numbers():
+    chance = pd.Series({"two": 0.2, "one": 0.1})
+    figure = figures.draw_curves(curves(), "counts kept", "AvgBIO", chance)
+    for axis, value in zip(figure.axes, (0.1, 0.2), strict=True):
+        (dotted,) = [line for line in axis.lines if line.get_linestyle() == ":"]
+        assert dotted.get_ydata() == [value, value]
+    assert [text.get_text() for text in figure.legends[0].texts].count("random numbers") == 1
+
+
 def test_curves_without_an_interval_are_drawn():
     bare = curves().assign(low=np.nan, high=np.nan)
     axis = figures.draw_curves(bare, "counts kept", "overlap").axes[0]

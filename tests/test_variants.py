@@ -182,6 +182,16 @@ def test_effects_as_text(compared):
     assert table.loc[("toy", metrics.METRICS["pcr"].label), "again"] == "+0.000 ± 0.000"
 
 
+def test_verdicts_in_the_order_of_the_variants(compared):
+    effects = variants.effects(compared).query("metric == 'asw_label'")
+    table = variants.verdicts(effects)
+    assert list(table.index) == [("toy", "HVG"), ("toy", "PCA")]
+    assert list(table.columns) == ["again", "few", "half"]
+    for row in effects.itertuples():
+        assert table.loc[("toy", catalog.model(row.model).title), row.method] == row.verdict
+    assert table.loc[("toy", "PCA")].tolist()[:2] == ["–", "–"]
+
+
 def test_curves_are_the_scores_and_the_overlap_with_the_first(compared):
     curve = variants.score_curves(compared, "pcr")
     assert curve["line"].tolist() == ["HVG"] * 3 + ["PCA"] * 2

@@ -320,6 +320,19 @@ def tabulate(effects: pd.DataFrame, model: str) -> pd.DataFrame:
     return wide.rename_axis(columns=None).fillna("–")
 
 
+def verdicts(effects: pd.DataFrame) -> pd.DataFrame:
+    """What :func:`effects` found of one metric: a row per data set and model, a column per variant.
+
+    Returns
+    -------
+    pandas.DataFrame
+        "better", "tie" or "worse", as text; "–" without an interval.
+    """
+    titles = [catalog.model(name).title for name in effects["model"]]
+    wide = effects.assign(model=titles).pivot(index=["dataset", "model"], columns="method", values="verdict")
+    return wide[list(dict.fromkeys(effects["method"]))].rename_axis(columns=None).fillna("–")
+
+
 def _run(variant: Variant) -> tuple[str, str]:
     return variant.adata.uns["dataset"]["name"], variant.model
 

@@ -1,5 +1,7 @@
 """Variants of a model on the same cells: how far from the first, how alike, and along a scale."""
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -103,7 +105,7 @@ def draw_similarity(similarity: pd.DataFrame) -> Figure:
     return drawn(figure, medians.reset_index())
 
 
-def draw_curves(curves: pd.DataFrame, x: str, y: str) -> Figure:
+def draw_curves(curves: pd.DataFrame, x: str, y: str, chance: Mapping[str, float] | None = None) -> Figure:
     """A value along a scale of steps with its 95 % intervals: a panel per data set, a line per method.
 
     Parameters
@@ -113,6 +115,8 @@ def draw_curves(curves: pd.DataFrame, x: str, y: str) -> Figure:
         ``high``; the last two are NaN without an interval.
     x, y
         Labels of the axes.
+    chance
+        The value of random numbers by data set, drawn as a dotted line.
     """
     set_style()
     datasets, lines, steps = (list(dict.fromkeys(curves[name])) for name in ("dataset", "line", "step"))
@@ -135,12 +139,18 @@ def draw_curves(curves: pd.DataFrame, x: str, y: str) -> Figure:
                 yerr=[below.fillna(0), above.fillna(0)], color=colour, linewidth=1.5, elinewidth=0.9,
                 marker=LINE_MARKERS[number % len(LINE_MARKERS)], markersize=5, label=name,
             )  # fmt: skip
+        if chance is not None:
+            axis.axhline(
+                chance[dataset], color="#666666", linestyle=":", linewidth=1.5, label="random numbers"
+            )
         axis.set(title=dataset, ylabel=y)
         axis.set_xticks(range(len(steps)), steps)
         axis.xaxis.grid(False)
     axes[-1, 0].set(xlabel=x)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False,
                   fontsize=9)  # fmt: skip
+    if chance is not None:
+        curves = curves.assign(random_numbers=curves["dataset"].map(chance))
     return drawn(figure, curves)
 
 
