@@ -555,7 +555,7 @@ def test_effects_are_drawn_in_the_row_of_their_variant_ties_hollow():
     drawn = {
         (line.get_xdata()[0], round(line.get_ydata()[0])): (line.get_color(), line.get_markerfacecolor())
         for line in axis.lines
-        if line.get_marker() in "oX"
+        if line.get_linestyle() == "None"
     }
     better, worse, tie = (figures.variants.VERDICT_COLOURS[name] for name in ("better", "worse", "tie"))
     assert drawn == {

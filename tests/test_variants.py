@@ -87,7 +87,7 @@ def test_tokens_are_limited_where_more_are_allowed():
 def test_conventions_are_described_by_what_they_change():
     table = variants.describe(TWIN, variants.conventions(TWIN)).set_index("convention")
     assert table.loc["own-vocabulary", ["same parameters", "changes"]].tolist() == ["upstream, paper", "–"]
-    assert table.loc["helical", "changes"] == "layer 0"
+    assert table.loc["helical", "changes"] == "layer 6 of 6"
     assert table.loc["scunify", "changes"] == "exclude_ends True"
     assert set(table["model"]) == {catalog.model(TWIN).title}
 

@@ -155,6 +155,7 @@ class Pretraining(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     corpora: tuple[str, ...]
+    cells: bool = True  # False where it read no counts, but texts
     datasets: Annotated[Mapping[str, Seen], _read_only, _as_dict] = Field(
         default_factory=lambda: MappingProxyType({})
     )

@@ -22,8 +22,12 @@ CHANCE = {
     "ilisi": 0.05,
     "kbet": 0.05,
 }
-# Where an implementation measures something else under the same name.
-NOTES = {
+# What this project leaves to scib-metrics.
+SHARED = ("clisi", "ilisi", "kbet")
+# Where an implementation measures something else under the same name, or is ours.
+NOTES = dict.fromkeys(
+    SHARED, "ours is that of scib-metrics, on exact neighbours instead of approximate ones"
+) | {
     "graph_connectivity": "scib-metrics keeps the neighbour graph directed and asks for paths both ways; "
     "scib and ours join two cells if either is a neighbour of the other",
 }

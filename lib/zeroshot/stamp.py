@@ -4,7 +4,7 @@ import html
 import json
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,8 @@ class Stamp:
         shown = {
             "Re-run this page": f"<code>{html.escape(self.record['command'])}</code>",
             "Parameters": _pairs(self.record["parameters"]),
-            "Data (sha256)": html.escape(
-                self.record["data"] or f"{self.record['scores']} scores of the study"
-            ),
+            "Data (sha256)": html.escape(self.record["data"] or "no cells"),
+            "Scores of the study": html.escape(self.record["scores"] or "none read"),
             "Stored results": "<br>".join(map(_artifact, self.record["artifacts"])) or "none",
             "Commit": html.escape(self.record["commit"]),
             "Device": html.escape(self.record["device"]),
@@ -53,7 +52,7 @@ class Stamp:
 
 def stamp(
     notebook: str,
-    adata: AnnData | None = None,
+    adata: AnnData | Mapping[str, AnnData] | None = None,
     artifacts: Iterable[store.Artifact] = (),
     **parameters: Any,
 ) -> Stamp:
@@ -64,21 +63,24 @@ def stamp(
     notebook
         Name of the notebook without suffix, for example "run".
     adata
-        The data the page read, for its content hash.
+        The cells the page read, for their content hash; several data sets by name.
     artifacts
         Stored results the page used.
     parameters
         The page's parameters as it ran with them.
     """
     artifacts = list(artifacts)
+    sets = adata if isinstance(adata, Mapping) else {"": adata} if adata is not None else {}
+    hashes = [f"{name} {cells.uns['dataset']['content_hash']}".strip() for name, cells in sets.items()]
+    scores = "kept" if paths.reads_kept_scores() else "computed"
     record = store.measure(time.time() - _process_start())
     costs = ("stage", "seconds", "peak_memory_mb")
     record |= {
         "notebook": notebook,
         "parameters": parameters,
-        "data": adata.uns["dataset"]["content_hash"] if adata is not None else None,
-        "n_cells": adata.n_obs if adata is not None else None,
-        "scores": "kept" if paths.reads_kept_scores() else "computed",
+        "data": ", ".join(hashes) or None,
+        "n_cells": sum(cells.n_obs for cells in sets.values()) or None,
+        "scores": scores if "study" in parameters else None,
         "artifacts": [
             {"key": artifact.key} | {name: artifact.provenance[name] for name in costs}
             for artifact in artifacts

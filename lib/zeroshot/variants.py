@@ -131,10 +131,13 @@ def describe(model: str, found: Sequence[Convention]) -> pd.DataFrame:
     pandas.DataFrame
         Columns model (its title), convention, same parameters, changes and source.
     """
-    first = found[0].parameters
+    first, layers = found[0].parameters, catalog.model(model).layers
     rows = []
     for one in found:
-        changes = [f"{name} {value}" for name, value in one.parameters.items() if value != first[name]]
+        changed = {name: value for name, value in one.parameters.items() if value != first[name]}
+        if "layer" in changed:  # counted from the last; in figures from the first
+            changed["layer"] = f"{layers + changed['layer']} of {layers}"
+        changes = [f"{name} {value}" for name, value in changed.items()]
         rows.append(
             {
                 "model": catalog.model(model).title,
@@ -266,6 +269,30 @@ def effects(compared: Compared) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
+def clear_of_chance(effects: pd.DataFrame, compared: Compared, floor: pd.DataFrame) -> pd.DataFrame:
+    """Effects on what can become worse: the first variant of its model is better than random numbers.
+
+    Parameters
+    ----------
+    effects
+        As :func:`effects` returns it for one metric where higher is better.
+    compared
+        What the effects were found in.
+    floor
+        Scores of random numbers on the same cells, as :func:`compare` returns them, by this metric.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of the data sets and models whose interval lies above that of random numbers.
+    """
+    scores = compared.scores[compared.scores["metric"].isin(effects["metric"])]
+    first = scores.drop_duplicates(["dataset", "model"]).set_index(["dataset", "model"])["low"]
+    level = floor.set_index("dataset")["high"]
+    clear = first > first.index.get_level_values("dataset").map(level)
+    return effects[clear.loc[pd.MultiIndex.from_frame(effects[["dataset", "model"]])].to_numpy()]
+
+
 def score_curves(compared: Compared, metric: str) -> pd.DataFrame:
     """Scores of variants that are steps of a scale, as :func:`zeroshot.figures.draw_curves` takes them.
 
@@ -309,8 +336,8 @@ def tabulate(effects: pd.DataFrame, model: str) -> pd.DataFrame:
     marks = {"better": " ▲", "worse": " ▼", "tie": ""}
     rows = effects[effects["model"] == model]
     texts = [
-        f"{row.difference:+.3f} ± {row.high - row.difference:.3f}{marks[row.verdict]}"
-        for row in rows.itertuples()
+        f"{round(row.difference, 3) + 0.0:+.3f} ± {row.high - row.difference:.3f}{marks[row.verdict]}"
+        for row in rows.itertuples()  # + 0.0: no "-0.000"
     ]
     labels = [metrics.METRICS[name].label for name in rows["metric"]]
     table = rows.assign(metric=labels, text=texts)

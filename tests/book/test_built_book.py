@@ -143,6 +143,9 @@ def test_search_works_without_a_network(viewport, book, open_tab):
     tab.open("search.html?q=Harmony")
     tab.page.wait_for_selector("#search-results ul.search li a")
     tab.page.wait_for_load_state("networkidle")
+    excerpts = [text.casefold() for text in tab.page.locator("#search-results p.context").all_inner_texts()]
+    assert sum("harmony" in text for text in excerpts) > len(excerpts) / 2 > 2
+    assert not [text for text in excerpts if ".ipynb" in text or not text.strip(" .")]
     assert tab.problems == []
 
 

@@ -141,7 +141,7 @@ def _status_row(page: study.Page, made: dict[str, Any]) -> dict[str, str]:
         "embedding (s)": f"{embedded['seconds']:.1f}" if embedded else "–",
         "embedding (MB)": f"{embedded['peak_memory_mb']:.0f}" if embedded else "–",
         "scores (s)": f"{scored['seconds']:.1f}" if scored else "–",
-        "data": _escape((made["data"] or "–")[:8]),
+        "data": _escape(made["data"][:8] if made["data"] and " " not in made["data"] else "–"),
         "commit": _escape(made["commit"]),
         "UTC": _escape(made["finished"][:16].replace("T", " ")),
     }

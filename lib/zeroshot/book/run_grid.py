@@ -196,7 +196,8 @@ def _explained(scores: pd.DataFrame) -> str:
             f"{NOT_SCORED}\n: The method was run, but this score does not exist for these cells, the "
             "embedding did not pass the checks before scoring, or the scores are older than the metric.",
             f"{LEFT_OUT}\n: Left out; the [status page](status.md) says why.",
-            "control\n: No method that anybody would use, but what scores give away for nothing, or at most.",
+            "control\n: Not a method to use: it shows what a score gives for nothing (random numbers) or at "
+            "most (labels).",
         ]
     )
 

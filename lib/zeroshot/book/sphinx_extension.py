@@ -2,9 +2,10 @@
 
 Run pages are in the book's order and in its search, but not in the sidebar. Only pages whose source is in the
 repository have buttons to edit it and to open it in Binder or Colab. MathJax is loaded by pages with
-formulas only.
+formulas only. Attributes that are described together are named together.
 """
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -22,6 +23,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", edit_on_branch, priority=_AFTER_THE_THEME)
     app.connect("env-updated", leave_out_of_sidebar)
+    app.connect("autodoc-process-docstring", name_together, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_buttons_without_source, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_unused_mathjax, priority=_AFTER_THE_THEME)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -46,6 +48,14 @@ def leave_out_of_sidebar(app: Sphinx, environment: BuildEnvironment) -> None:
             listed = toctree["includefiles"]
             if listed and all(name.startswith(_RUNS) for name in listed):
                 _remove(toctree)
+
+
+def name_together(app: Sphinx, what: str, name: str, described: Any, options: Any, lines: list[str]) -> None:
+    """Attributes "a, b" are one name, with an invisible space: Sphinx would take "a" for the type of "b"."""
+    lines[:] = [
+        re.sub(r"^:ivar (?:\w+, )+\w+:", lambda names: names[0].replace(", ", ",\u200b"), line)
+        for line in lines
+    ]
 
 
 def drop_buttons_without_source(

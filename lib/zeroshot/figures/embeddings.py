@@ -99,9 +99,10 @@ def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
     figure, axis = plt.subplots(
         figsize=(1.1 * table.shape[1] + 3.4, 0.34 * table.shape[0] + 1.5), layout="constrained"
     )
-    heat_map(np.log10(table + 1), axis, annot=table, fmt="d")
+    heat_map(np.log10(table + 1), axis, annot=table, fmt="d", vmin=0)
     axis.set(title=title, xlabel="batch", ylabel="")
     axis.tick_params(axis="x", rotation=30)
+    axis.tick_params(axis="y", rotation=0)  # seaborn turns the names of few types
     return drawn(figure, table.reset_index().melt("cell_type", value_name="cells"))
 
 

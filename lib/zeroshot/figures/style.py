@@ -7,13 +7,16 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-DATASET_MARKERS = "oXsDPv^<>*"
+from zeroshot import catalog
+
+DATASET_MARKERS = "oXsDPv^<>*pdhH8"
 TIE_COLOUR = "#949494"
 
 
 def dataset_marker(datasets: list[str], name: str) -> str:
-    """Marker of a data set among those of a figure."""
-    return DATASET_MARKERS[datasets.index(name) % len(DATASET_MARKERS)]
+    """Marker of a data set among those of a figure: a registered one has the same in all figures."""
+    order = [*catalog.datasets(), *datasets]
+    return DATASET_MARKERS[order.index(name) % len(DATASET_MARKERS)]
 
 
 def dataset_handles(datasets: list[str]) -> list[plt.Line2D]:

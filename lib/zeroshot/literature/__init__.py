@@ -114,9 +114,9 @@ def _holds(paper: Paper, words: Iterable[str]) -> bool:
 def by_place(papers: Iterable[Paper]) -> Iterator[tuple[Section, str | None, list[Paper]]]:
     """Groups for a page: section, title of the subsection or None, and the papers shown there.
 
-    Empty groups are left out; a paper with several places comes in each.
+    Empty groups are left out; a paper with several places comes in each. In a group the newest come first.
     """
-    papers = list(papers)
+    papers = sorted(papers, key=lambda paper: -paper.year)
     for section in sections().values():
         for subsection in section.subsections or [None]:
             shown = [paper for paper in papers if (section.name, subsection) in paper.places]
