@@ -109,7 +109,13 @@
     filter(); // a browser may have kept what was typed before a reload
   }
 
+  // On paper a wide table fits because words may break anywhere: not those that fit into a column.
+  const LONGEST_UNBROKEN = 12;
+
   for (const table of document.querySelectorAll(".bd-article table")) {
+    for (const cell of table.querySelectorAll("td")) {
+      cell.classList.toggle("unbroken", text(cell).length <= LONGEST_UNBROKEN);
+    }
     const count = table.tBodies[0]?.rows.length ?? 0;
     if (count < LEAST_TO_SORT || !isGrid(table) || table.closest(".as-is")) continue;
     makeSortable(table);
