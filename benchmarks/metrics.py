@@ -31,8 +31,7 @@ BOUNDS = (
     "clusterings as Leiden and scib do, in about their time. On many cells, exact neighbours: their time "
     "grows with the square of the cells, that of an approximate search hardly faster than their number, and "
     "the compilation that others pay for in a cold start no longer counts for much. What we gain there is "
-    "the silhouette, most of the time of scib-metrics. Other work left this run less than one core on "
-    "average, so what ours spread over cores, all but Louvain, gained nothing by it."
+    "the silhouette, most of the time of scib-metrics."
 )
 
 
