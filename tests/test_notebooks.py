@@ -10,7 +10,9 @@ import tokenize
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from anndata import AnnData
 
 from zeroshot import notebooks, stamp
 from zeroshot.notebooks import NotebookError
@@ -332,6 +334,16 @@ def test_stamp_escapes_every_value(home, monkeypatch):
     # command, parameters, data, artifacts (2), commit, device, finished, packages (2)
     assert html.count("&lt;script&gt;") == 10
     assert made._repr_mimebundle_()[stamp.MIME] is made.record
+
+
+def test_stamp_names_every_data_set_and_whether_scores_were_read(home):
+    cells = AnnData(np.zeros((3, 1)), uns={"dataset": {"content_hash": "c0ffee"}})
+    several = stamp.stamp("01_data", {"one": cells, "<two>": cells}, study="smoke")
+    assert several.record["data"] == "one c0ffee, <two> c0ffee" and several.record["n_cells"] == 6
+    assert several.record["scores"] == "computed" and "&lt;two&gt; c0ffee" in several.to_html()
+    alone = stamp.stamp("tokens", cells, dataset="one").record
+    assert (alone["data"], alone["n_cells"], alone["scores"]) == ("c0ffee", 3, None)
+    assert stamp.stamp("landscape").record["data"] is None
 
 
 def test_command_of_a_stamp_survives_a_shell(tmp_path):

@@ -182,6 +182,17 @@ def test_effects_as_text(compared):
     assert table.loc[("toy", metrics.METRICS["pcr"].label), "again"] == "+0.000 ± 0.000"
 
 
+def test_effects_on_what_is_at_chance_are_left_out(project, compared):
+    noise = variants.compare([Variant("random", project, "random")], names=["asw_label"]).scores
+    effects = variants.effects(compared).query("metric == 'asw_label'")
+    lows = compared.scores.query("metric == 'asw_label'").drop_duplicates("model").set_index("model")["low"]
+    assert variants.clear_of_chance(effects, compared, noise.assign(high=lows.min() - 0.01)).equals(effects)
+    assert variants.clear_of_chance(effects, compared, noise.assign(high=lows.max())).empty
+    between = variants.clear_of_chance(effects, compared, noise.assign(high=lows.mean()))
+    assert set(between["model"]) == {lows.idxmax()}
+    assert variants.clear_of_chance(effects, compared, noise.assign(high=np.nan)).empty
+
+
 def test_verdicts_in_the_order_of_the_variants(compared):
     effects = variants.effects(compared).query("metric == 'asw_label'")
     table = variants.verdicts(effects)
