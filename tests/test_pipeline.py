@@ -438,6 +438,14 @@ def test_wide_table():
         results.wide(pd.concat([scores, scores]), "avg_bio")
 
 
+def test_every_metric_in_one_table():
+    rows = [("one", "PCA", "avg_bio", 0.7), ("one", "PCA", "nmi", 0.6), ("two", "random", "nmi", np.nan)]
+    table = results.every(pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"]))
+    assert list(table.index) == [("one", "AvgBIO"), ("one", "NMI"), ("two", "NMI")]
+    assert list(table.columns) == ["PCA", "random"] and table.loc[("one", "NMI"), "PCA"] == 0.6
+    assert table["random"].isna().all()
+
+
 def test_lower_is_better_puts_the_lowest_first():
     rows = [("one", "random", "pcr", 0.1), ("one", "PCA", "pcr", 0.7)]
     scores = pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"])

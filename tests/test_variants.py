@@ -183,7 +183,8 @@ def test_effects_as_text(compared):
 
 
 def test_effects_on_what_is_at_chance_are_left_out(project, compared):
-    noise = variants.compare([Variant("random", project, "random")], names=["asw_label"]).scores
+    noise = variants.random_numbers([project], names=["asw_label"]).scores
+    assert noise[["dataset", "model", "metric"]].to_numpy().tolist() == [["toy", "random", "asw_label"]]
     effects = variants.effects(compared).query("metric == 'asw_label'")
     lows = compared.scores.query("metric == 'asw_label'").drop_duplicates("model").set_index("model")["low"]
     assert variants.clear_of_chance(effects, compared, noise.assign(high=lows.min() - 0.01)).equals(effects)

@@ -6,6 +6,7 @@
 (() => {
   const LEAST_TO_SORT = 3;
   const LONGEST_WITHOUT_SEARCH = 12;
+  const LONGEST_UNBROKEN = 12; // on paper a wide table fits because longer words may break anywhere
   // "1,234", "-0.5", "12 %", "0.12 [0.1, 0.2]" and "0.8 ●" are numbers; "3k", "1.2.3" and "2026-07-01" are not.
   const NUMBER = /^[<>≤≥≈~]?\s*([-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?)(?![\p{L}\d.,:/-])/iu;
   const MISSING = /^(?:|[-–—]|nan|none|<na>)$/i;
@@ -108,9 +109,6 @@
     form.addEventListener("input", filter);
     filter(); // a browser may have kept what was typed before a reload
   }
-
-  // On paper a wide table fits because words may break anywhere: not those that fit into a column.
-  const LONGEST_UNBROKEN = 12;
 
   for (const table of document.querySelectorAll(".bd-article table")) {
     for (const cell of table.querySelectorAll("td")) {

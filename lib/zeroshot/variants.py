@@ -250,6 +250,18 @@ def compare(
     return Compared(**stacked, similarity=alike, artifacts=tuple(artifacts.values()))
 
 
+def random_numbers(
+    cells: Iterable[AnnData],
+    *,
+    seed: int = 0,
+    precision: embedding.Precision = "float32",
+    names: Sequence[str] | None = None,
+) -> Compared:
+    """Random numbers on the cells of each data set, scored as :func:`compare` scores variants on them."""
+    noise = (Variant("random", adata, "random") for adata in cells)
+    return compare(noise, seed=seed, precision=precision, names=names)
+
+
 def effects(compared: Compared) -> pd.DataFrame:
     """How far each variant is from the first of its model, and whether that is more than chance.
 
@@ -279,7 +291,7 @@ def clear_of_chance(effects: pd.DataFrame, compared: Compared, floor: pd.DataFra
     compared
         What the effects were found in.
     floor
-        Scores of random numbers on the same cells, as :func:`compare` returns them, by this metric.
+        Scores of :func:`random_numbers` on the same cells by this metric.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The tidy scores of a study, one row per data set, model, recipe and metric, and comparisons of methods."""
 
 from .benchmarker import BENCHMARKER_NAMES, from_benchmarker, to_benchmarker
-from .comparisons import differences, tally, wide, winners
+from .comparisons import differences, every, tally, wide, winners
 from .study_tables import (
     COLUMNS,
     COST_COLUMNS,
@@ -25,6 +25,7 @@ __all__ = [
     "Tables",
     "collect",
     "differences",
+    "every",
     "from_benchmarker",
     "keep",
     "load",

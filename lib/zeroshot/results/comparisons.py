@@ -135,3 +135,10 @@ def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.Da
     table = table[list(dict.fromkeys(chosen["dataset"]))]
     order = table.median(axis=1).sort_values(ascending=ascending)
     return table.loc[order.index].rename_axis(columns=None)
+
+
+def every(scores: pd.DataFrame) -> pd.DataFrame:
+    """All metrics as one table: a row per data set and metric (its label), methods in columns."""
+    labels = {name: metric.label for name, metric in metrics.METRICS.items()}
+    named = scores.assign(score=scores["metric"].map(labels))
+    return named.pivot(index=["dataset", "score"], columns="method", values="value").rename_axis(columns=None)
