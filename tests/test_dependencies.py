@@ -155,7 +155,7 @@ def test_hash_of_scores_does_not_change_with_another_source(package, name):
 def test_infrastructure_changes_no_stored_result_but_the_pages(package):
     modules = {"zeroshot.embedding", "zeroshot.models.baselines"}
     code, sources = dependencies.code_hash(modules), dependencies.source_hashes(dependencies.closure(modules))
-    edit(package / "catalog.py")
+    edit(package / "catalog" / "__init__.py")
     assert "zeroshot.catalog" in dependencies.closure(modules)
     assert dependencies.code_hash(modules) == code
     changed = dependencies.source_hashes(dependencies.closure(modules))

@@ -1,34 +1,21 @@
-"""The registries under ``data/``: data sets, models and studies, read into frozen records.
+"""Entries of the registries as frozen records: data sets, models, studies, published numbers.
 
-Unknown fields are rejected and names that do not exist are answered with the nearest one, so
-that a typing error in a card never turns into a silent default.
+Unknown fields are rejected, so that a typing error in a card never turns into a silent default.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     WrapSerializer,
     field_validator,
     model_validator,
 )
-
-from zeroshot import paths
-
-
-class CatalogError(ValueError):
-    """A registry file is wrong, or a name is not in it."""
-
 
 # Cards are shared by the whole process: a mapping inside one must be as immutable as the card.
 _read_only = AfterValidator(MappingProxyType)
@@ -281,166 +268,3 @@ class PublishedNumber(Card):
         if bool(self.over) != (self.statistic == MEDIAN_OVER_DATASETS):
             raise ValueError(f"`over` goes with `statistic: {MEDIAN_OVER_DATASETS}`, and with nothing else")
         return self
-
-
-AnyCard = TypeVar("AnyCard", bound=Card)
-
-
-def datasets() -> dict[str, DatasetCard]:
-    """All data sets by name, in the order of the file."""
-    return read("datasets", DatasetCard)
-
-
-def models() -> dict[str, ModelCard]:
-    """All models by name, in the order of the file; twins and data sets they name must exist."""
-    cards = read("models", ModelCard)
-    for card in cards.values():
-        if card.twin_of:
-            find(cards, card.twin_of, "model")
-        for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
-            find(datasets(), dataset_name, "data set")
-    return cards
-
-
-def seen_in_pretraining(model_name: str, dataset_name: str) -> Seen:
-    """Whether a model was trained on cells of a data set before it was used on them.
-
-    A model without pretraining has seen nothing, and nobody has seen what is simulated. A data set that
-    is not registered is one of the model's other data sets.
-    """
-    before, cells = model(model_name).pretrained_on, datasets().get(dataset_name)
-    if before is None or (cells is not None and cells.source == "simulate"):
-        return "unseen"
-    return before.datasets.get(dataset_name, before.other_datasets)
-
-
-def studies() -> dict[str, StudyCard]:
-    """All studies by name; the data sets, models and recipes they name must exist."""
-    cards = read("studies", StudyCard)
-    for card in cards.values():
-        for dataset_name in card.datasets:
-            find(datasets(), dataset_name, "data set")
-        for reference in card.models:
-            split_reference(reference)
-        if "03_batches" in card.chapters and all(datasets()[name].batches == 1 for name in card.datasets):
-            raise CatalogError(
-                f"study {card.name!r} builds 03_batches, but each of its data sets is one batch. Add a data "
-                "set of several batches, for instance simulated-atlas."
-            )
-    return cards
-
-
-def dataset(name: str) -> DatasetCard:
-    """One data set by name."""
-    return find(datasets(), name, "data set")
-
-
-def model(name: str) -> ModelCard:
-    """One model by name."""
-    return find(models(), name, "model")
-
-
-def study(name: str) -> StudyCard:
-    """One study by name."""
-    return find(studies(), name, "study")
-
-
-def split_reference(reference: str) -> tuple[ModelCard, str]:
-    """Turn "scvi" or "scvi@short" into the card and the name of the recipe."""
-    name, _, recipe = reference.partition("@")
-    card = model(name)
-    recipe = recipe or card.recipe
-    find(card.recipes, recipe, f"recipe of {name}")
-    return card, recipe
-
-
-def family_anchor(family: str) -> str:
-    """Where the cards of a family of models stand on the page of models; a card's own anchor is its name."""
-    return "family-" + family.lower().replace(" ", "-")
-
-
-def find(entries: Mapping[str, Any], name: str, kind: str) -> Any:
-    """Look a name up, or say which names are close.
-
-    Raises
-    ------
-    CatalogError
-        If the name is not an entry.
-    """
-    if name in entries:
-        return entries[name]
-    raise CatalogError(f"no {kind} is called {name!r}.{_suggest(name, entries)}")
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(known)}."
-
-
-def read(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
-    """Entries of ``data/<registry>.yml`` by name, in the order of the file.
-
-    Raises
-    ------
-    CatalogError
-        If the file is not YAML, an entry breaks the rules of its record, or a key comes twice.
-    """
-    path = paths.catalog(registry)
-    return dict(_parse(path, path.stat().st_mtime_ns, kind))  # a copy: what is cached stays as parsed
-
-
-@lru_cache(maxsize=16)
-def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard]:
-    try:
-        entries = yaml.load(path.read_text(), _UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
-    except yaml.YAMLError as error:
-        raise CatalogError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(entries, dict):
-        raise CatalogError(f"{path} must map names to entries, not hold a {type(entries).__name__}")
-    cards = {}
-    for name, fields in entries.items():
-        if not isinstance(fields, dict):
-            raise CatalogError(f"{path}: entry {name!r} must be a mapping of fields")
-        if "name" in fields:
-            raise CatalogError(f"{path}: entry {name!r}: unknown field 'name'. The entry's key is its name.")
-        try:
-            cards[name] = kind.model_validate({"name": name, **fields})
-        except ValidationError as error:
-            raise CatalogError(f"{path}: entry {name!r}: {_explain(error, kind)}") from None
-    return cards
-
-
-# Fields whose values are records of their own.
-_NESTED: dict[str, type[BaseModel]] = {
-    "files": SourceFile, "recipes": Recipe, "weights": WeightsSource, "pretrained_on": Pretraining,
-}  # fmt: skip
-
-
-def _explain(error: ValidationError, kind: type[Card]) -> str:
-    """Pydantic's findings in one line each, with a suggestion for misspelt fields."""
-    lines = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "entry"
-        if item["type"] == "extra_forbidden":
-            depth = len(item["loc"])
-            nested = _NESTED | dict(kind.nested)
-            record = kind if depth == 1 else WeightsFile if depth == 4 else nested[item["loc"][0]]
-            lines.append(f"unknown field {where!r}.{_suggest(str(item['loc'][-1]), record.model_fields)}")
-        else:
-            lines.append(f"{where}: {item['msg']}")
-    return "; ".join(lines)
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys in silence; a registry must refuse them."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        # `<<: *other` is no key of its own, and what it brings in may be said again.
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        keys = [self.construct_object(key, deep=deep) for key in own]
-        repeated = {key for key in keys if keys.count(key) > 1}
-        if repeated:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"{sorted(map(str, repeated))} appear twice in the mapping at line {line}")
-        return super().construct_mapping(node, deep)

@@ -1,0 +1,104 @@
+"""The registries under ``data/``: data sets, models and studies, read into frozen records.
+
+Unknown fields are rejected and names that do not exist are answered with the nearest one, so
+that a typing error in a card never turns into a silent default.
+"""
+
+from zeroshot.catalog.names import CatalogError, find
+from zeroshot.catalog.records import (
+    MEDIAN_OVER_DATASETS,
+    Card,
+    CitedCard,
+    DatasetCard,
+    ModelCard,
+    Parameters,
+    Pretraining,
+    PublishedNumber,
+    Recipe,
+    Seen,
+    SourceFile,
+    StudyCard,
+    WeightsFile,
+    WeightsSource,
+)
+from zeroshot.catalog.yaml_files import read
+
+__all__ = [
+    "MEDIAN_OVER_DATASETS", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard", "Parameters",
+    "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard", "WeightsFile",
+    "WeightsSource", "dataset", "datasets", "family_anchor", "find", "model", "models", "read",
+    "seen_in_pretraining", "split_reference", "studies", "study",
+]  # fmt: skip
+
+
+def datasets() -> dict[str, DatasetCard]:
+    """All data sets by name, in the order of the file."""
+    return read("datasets", DatasetCard)
+
+
+def models() -> dict[str, ModelCard]:
+    """All models by name, in the order of the file; twins and data sets they name must exist."""
+    cards = read("models", ModelCard)
+    for card in cards.values():
+        if card.twin_of:
+            find(cards, card.twin_of, "model")
+        for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
+            find(datasets(), dataset_name, "data set")
+    return cards
+
+
+def seen_in_pretraining(model_name: str, dataset_name: str) -> Seen:
+    """Whether a model was trained on cells of a data set before it was used on them.
+
+    A model without pretraining has seen nothing, and nobody has seen what is simulated. A data set that
+    is not registered is one of the model's other data sets.
+    """
+    before, cells = model(model_name).pretrained_on, datasets().get(dataset_name)
+    if before is None or (cells is not None and cells.source == "simulate"):
+        return "unseen"
+    return before.datasets.get(dataset_name, before.other_datasets)
+
+
+def studies() -> dict[str, StudyCard]:
+    """All studies by name; the data sets, models and recipes they name must exist."""
+    cards = read("studies", StudyCard)
+    for card in cards.values():
+        for dataset_name in card.datasets:
+            find(datasets(), dataset_name, "data set")
+        for reference in card.models:
+            split_reference(reference)
+        if "03_batches" in card.chapters and all(datasets()[name].batches == 1 for name in card.datasets):
+            raise CatalogError(
+                f"study {card.name!r} builds 03_batches, but each of its data sets is one batch. Add a data "
+                "set of several batches, for instance simulated-atlas."
+            )
+    return cards
+
+
+def dataset(name: str) -> DatasetCard:
+    """One data set by name."""
+    return find(datasets(), name, "data set")
+
+
+def model(name: str) -> ModelCard:
+    """One model by name."""
+    return find(models(), name, "model")
+
+
+def study(name: str) -> StudyCard:
+    """One study by name."""
+    return find(studies(), name, "study")
+
+
+def split_reference(reference: str) -> tuple[ModelCard, str]:
+    """Turn "scvi" or "scvi@short" into the card and the name of the recipe."""
+    name, _, recipe = reference.partition("@")
+    card = model(name)
+    recipe = recipe or card.recipe
+    find(card.recipes, recipe, f"recipe of {name}")
+    return card, recipe
+
+
+def family_anchor(family: str) -> str:
+    """Where the cards of a family of models stand on the page of models; a card's own anchor is its name."""
+    return "family-" + family.lower().replace(" ", "-")

@@ -1,0 +1,29 @@
+"""Names of entries: found, or answered with the nearest one."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class CatalogError(ValueError):
+    """A registry file is wrong, or a name is not in it."""
+
+
+def find(entries: Mapping[str, Any], name: str, kind: str) -> Any:
+    """Look a name up, or say which names are close.
+
+    Raises
+    ------
+    CatalogError
+        If the name is not an entry.
+    """
+    if name in entries:
+        return entries[name]
+    raise CatalogError(f"no {kind} is called {name!r}.{suggestion(name, entries)}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: those that are near, else all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(known)}."
