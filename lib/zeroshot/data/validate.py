@@ -16,16 +16,14 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from zeroshot.data.error import DataError
+
 # float32 holds every integer up to here; a larger count would be changed by the conversion.
 LARGEST_COUNT = 2**24
 # log1p of any real count is below 20; non-integers that all lie below are taken for logarithms.
 LARGEST_LOGARITHM = 20
 # Columns of `var` under which cellxgene, scanpy and Tabula Sapiens keep Ensembl gene ids.
 ENSEMBL_COLUMNS = ("ensembl_id", "ensemblid", "gene_ids", "gene_id", "feature_id")
-
-
-class DataError(ValueError):
-    """Data that breaks the contract: what was wrong, what was expected, what to do."""
 
 
 def contract(
