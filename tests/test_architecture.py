@@ -13,10 +13,10 @@ PACKAGE = LIBRARY / "zeroshot"
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "paths", "lock", "catalog", "dependencies", "store", "markup", "literature", "sampling", "data", "genes",
-    "tokens", "tokenizers", "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity",
-    "reconstruction", "figures", "pipeline", "cross_check", "stamp", "kept", "results", "variants",
-    "published", "notebooks", "study", "field", "book", "cli", "__main__",
+    "paths", "hashing", "lock", "catalog", "dependencies", "store", "markup", "literature", "sampling",
+    "data", "genes", "tokens", "tokenizers", "encoder", "weights", "models", "integrity", "embedding",
+    "metrics", "similarity", "reconstruction", "figures", "pipeline", "cross_check", "stamp", "kept",
+    "results", "variants", "published", "notebooks", "study", "field", "book", "cli", "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (

@@ -143,7 +143,7 @@ def test_hash_of_scores_changes_with_a_source_they_need(package, name):
         "embedding",
         "results/comparisons",
         "data/load",
-        "store",
+        "store/artifacts",
     ],
 )
 def test_hash_of_scores_does_not_change_with_another_source(package, name):

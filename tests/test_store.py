@@ -1,9 +1,12 @@
 """The store: keys, policies, round trips, and that no accident leaves half a result."""
 
+import errno
+import hashlib
 import importlib.metadata
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +18,7 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from zeroshot import paths, store
+from zeroshot import hashing, paths, store
 
 INPUTS = {"data": "abc", "seed": 0}
 
@@ -61,7 +64,7 @@ def test_key_depends_on_content(other):
     assert store.key_of({"a": [1, 2]}) != store.key_of(other)
 
 
-@pytest.mark.parametrize("value", [{1, 2}, np.float32(1), np.arange(2), Path("x"), b"bytes"])
+@pytest.mark.parametrize("value", [{1, 2}, np.float32(1), np.arange(2), Path("x"), b"bytes", {10: 1, 9: 1}])
 def test_key_of_anything_but_json_is_refused(value):
     with pytest.raises(TypeError):
         store.key_of({"a": value})
@@ -194,17 +197,224 @@ class Bomb:
 
 
 def test_pickles_are_never_read(home, tmp_path):
-    artifact = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+    """Not even where the hashes agree."""
     trace = tmp_path / "executed"
-    np.save(artifact.path / "x.npy", np.array([Bomb(trace)], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="allow_pickle"):
-        artifact.load("x")
-    (artifact.path / "x.npy").write_bytes(pickle.dumps(Bomb(trace)))
-    with pytest.raises(ValueError, match="allow_pickle"):
-        artifact.load("x")
-    assert not trace.exists()
-    np.load(artifact.path / "x.npy", allow_pickle=True)
+    for write in (
+        lambda file: np.save(file, np.array([Bomb(trace)], dtype=object), allow_pickle=True),
+        lambda file: file.write_bytes(pickle.dumps(Bomb(trace))),
+    ):
+        artifact = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}), "recompute")
+        write(artifact.path / "x.npy")
+        rehash(artifact)
+        with pytest.raises(store.StoreError, match=r"x.npy cannot be read"):
+            artifact.load("x")
+        assert not trace.exists()
+    assert pickle.loads((artifact.path / "x.npy").read_bytes()) is None
     assert trace.exists(), "the bomb would have gone off"
+
+
+# -- damage ----------------------------------------------------------------------------------------
+
+
+def rehash(artifact: store.Artifact, **changes) -> None:
+    """Write the record of an artifact anew, as somebody who forges results would."""
+    path = artifact.path / "provenance.json"
+    record = json.loads(path.read_text()) | changes
+    for name in record["files"]:
+        record["files"][name] = hashlib.sha256((artifact.path / name).read_bytes()).hexdigest()
+    path.write_text(json.dumps(record | {"record": store.artifacts._hash_of(record)}))
+
+
+CONTENT = {
+    "embedding": np.arange(600.0).reshape(100, 6),
+    "scores": pd.DataFrame({"metric": ["asw", "nmi"], "value": [0.123456, 0.5]}),
+    "notes": {"notes": ["one"]},
+}
+
+
+def flip(file: Path, at: int = -5) -> None:
+    """Change one bit and neither size nor times."""
+    content, times = bytearray(file.read_bytes()), file.stat()
+    content[at] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def swap_for_another(path: Path) -> None:
+    other = store.load_or_compute("stage", INPUTS | {"seed": 1}, compute(CONTENT))
+    shutil.copytree(other.path, path, dirs_exist_ok=True)
+
+
+def link(path: Path, name: str) -> None:
+    (path / name).rename(path.parent / "elsewhere")
+    (path / name).symlink_to(path.parent / "elsewhere")
+
+
+def become_a_file(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("x")
+
+
+def record_without(path: Path, *names: str) -> None:
+    record = json.loads((path / "provenance.json").read_text())
+    text = json.dumps({key: value for key, value in record.items() if key not in names})
+    (path / "provenance.json").write_text(text)
+
+
+def another_stage(path: Path) -> None:
+    rehash(store.Artifact(path, True), stage="another")
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+DAMAGES = {
+    "a bit of an array": lambda path: flip(path / "embedding.npy"),
+    "a digit of a table": lambda path: rewrite(path / "scores.csv", "0.123456", "0.923456"),
+    "a letter of a dict": lambda path: rewrite(path / "notes.json", "one", "two"),
+    "a truncated array": lambda path: os.truncate(path / "embedding.npy", 200),
+    "an empty table": lambda path: os.truncate(path / "scores.csv", 0),
+    "a missing file": lambda path: (path / "scores.csv").unlink(),
+    "a link": lambda path: link(path, "scores.csv"),
+    "a pipe": lambda path: [(path / "notes.json").unlink(), os.mkfifo(path / "notes.json")],
+    "a record that is a pipe": lambda path: [
+        (path / "provenance.json").unlink(), os.mkfifo(path / "provenance.json")],
+    "no record": lambda path: (path / "provenance.json").unlink(),
+    "an empty record": lambda path: os.truncate(path / "provenance.json", 0),
+    "half a record": lambda path: os.truncate(path / "provenance.json", 300),
+    "a record that is a list": lambda path: (path / "provenance.json").write_text("[1]"),
+    "a deeply nested record": lambda path: (path / "provenance.json").write_text('{"a":' * 60_000),
+    "a record of bytes": lambda path: (path / "provenance.json").write_bytes(b"\xff\x00" * 9),
+    "a record without hashes": lambda path: record_without(path, "files", "record"),
+    "a record without its own hash": lambda path: record_without(path, "record"),
+    "other seconds": lambda path: rewrite(path / "provenance.json", '"seconds"', '"Seconds"'),
+    "another seed": lambda path: rewrite(path / "provenance.json", '"seed": 0', '"seed": 1'),
+    "another artifact": swap_for_another,
+    "a forged stage": another_stage,
+    "a file": become_a_file,
+    "an empty directory": lambda path: [file.unlink() for file in path.iterdir()],
+}  # fmt: skip
+
+
+def test_what_is_damaged_is_computed_again_and_never_used(home, capsys, monkeypatch):
+    measured = store.measure(0.5)
+    monkeypatch.setattr(store.artifacts, "measure", lambda seconds: measured)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    for name, harm in DAMAGES.items():
+        first = store.load_or_compute("stage", INPUTS, compute(CONTENT))
+        assert store.damage(first.path) is None
+        harm(first.path)
+        assert store.damage(first.path), name
+        with pytest.raises(store.StoreError, match=first.key):
+            [store.Artifact(first.path, reused=True).load(value) for value in CONTENT]
+        with pytest.raises(store.NotStoredError, match=f"{first.key} is damaged: .*policy 'reuse'"):
+            store.load_or_compute("stage", INPUTS, compute(CONTENT), "only-stored")
+        capsys.readouterr()
+        again = store.load_or_compute("stage", INPUTS, compute(CONTENT))
+        said = capsys.readouterr().err
+        assert f"artifacts/stage/{first.key} is damaged and computed again: " in said, name
+        assert not again.reused and again.load("scores")["value"].tolist() == [0.123456, 0.5]
+        assert (again.load("embedding") == CONTENT["embedding"]).all()
+        assert store.load_or_compute("stage", INPUTS, compute(CONTENT)).reused
+        assert not capsys.readouterr().err
+        shutil.rmtree(again.path.parent)
+
+
+def test_files_that_were_not_stored_are_not_read(home):
+    artifact = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+    (artifact.path / "subsamples.csv").write_text("a\n1\n")
+    (artifact.path / "x.csv").write_text("a\n1\n")
+    assert "subsamples" not in artifact and artifact.load("x").tolist() == [0, 1, 2]
+    with pytest.raises(KeyError):
+        artifact.load("subsamples")
+
+
+@pytest.mark.parametrize("shape", ["(9999999999999,)", "(3, 2**70)", "(4,)", "(-1,)", "('a',)"])
+def test_header_that_claims_what_is_not_there(home, shape):
+    artifact = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(3)}))
+    file = artifact.path / "x.npy"
+    old = b"'shape': (3,), }" + b" " * 30
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, f"'shape': {shape}, }}".encode().ljust(len(old))))
+    rehash(artifact)
+    with pytest.raises(store.StoreError, match=r"x.npy cannot be read.*Delete"):
+        artifact.load("x")
+
+
+def test_what_was_read_once_is_not_hashed_again(home, monkeypatch):
+    artifact = store.load_or_compute("stage", INPUTS, compute({"x": np.arange(1000), "y": np.arange(3)}))
+    for file in artifact.path.iterdir():
+        os.utime(file, (1, 1))
+    monkeypatch.setattr(hashing, "_UNSETTLED_NS", 0)
+    read = []
+    monkeypatch.setattr(
+        hashing, "_read", lambda path, real=hashing._read: read.append(path.name) or real(path)
+    )
+    for _ in range(3):
+        again = store.load_or_compute("stage", INPUTS, compute({}))
+        assert again.reused and len(again.load("x")) == 1000 and len(again.load("y")) == 3
+    assert sorted(read) == ["x.npy", "y.npy"]
+    flip(artifact.path / "x.npy")
+    with pytest.raises(store.StoreError, match=r"x.npy has sha256"):
+        again.load("x")
+
+
+def test_repair_while_another_process_repairs_the_same(home):
+    artifact = store.load_or_compute("stage", INPUTS, compute(CONTENT))
+    flip(artifact.path / "embedding.npy")
+    inode = []
+
+    def while_another_repairs():
+        inode.append(store.load_or_compute("stage", INPUTS, compute(CONTENT)).path.stat().st_ino)
+        return CONTENT
+
+    again = store.load_or_compute("stage", INPUTS, while_another_repairs)
+    assert [again.path.stat().st_ino] == inode, "whoever reads the first repair goes on reading it"
+    assert stored() == [again.key]
+
+
+def fail(code: int):
+    def write(path, value):
+        Path(f"{path}.npy").write_bytes(b"half an array")
+        raise OSError(code, os.strerror(code))
+
+    return write
+
+
+def test_full_disk_is_named_and_nothing_old_is_lost(home, monkeypatch):
+    old = store.load_or_compute("stage", INPUTS, compute(CONTENT))
+    for error in (errno.ENOSPC, errno.EDQUOT):
+        with monkeypatch.context() as patch:
+            patch.setattr(store.artifacts, "write_value", fail(error))
+            with pytest.raises(
+                store.StoreError, match=rf"the disk of {old.path.parent} is full \([\d,]+ MiB free"
+            ):
+                store.load_or_compute("stage", INPUTS, compute(CONTENT), "recompute")
+        assert stored() == [old.key] and store.damage(old.path) is None
+
+
+def test_result_that_cannot_be_moved_into_place_leaves_the_old_one(home, monkeypatch):
+    old = store.load_or_compute("stage", INPUTS, compute(CONTENT))
+    rename = Path.rename
+
+    def refuse(self, target):
+        if Path(target) == old.path and self.name != "replaced":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(store.StoreError, match=r"cannot be written: .*Permission denied"):
+        store.load_or_compute("stage", INPUTS, compute(CONTENT), "recompute")
+    assert stored() == [old.key] and store.damage(old.path) is None
+
+
+def test_store_that_cannot_be_written_is_refused_before_computing(home):
+    (home / "artifacts").mkdir()
+    (home / "artifacts" / "stage").write_text("a file where a directory belongs")
+    with pytest.raises(store.StoreError, match=r"artifacts/stage cannot be written.*ZEROSHOT_HOME"):
+        store.load_or_compute("stage", INPUTS, lambda: pytest.fail("computed for nothing"))
 
 
 # -- provenance ------------------------------------------------------------------------------------
@@ -250,14 +460,14 @@ def test_a_compute_that_raises_leaves_nothing(home):
 
 
 def test_an_interrupt_while_writing_leaves_nothing(home, monkeypatch):
-    write = store._write
+    write = store.artifacts.write_value
 
     def interrupted(path, value):
         write(path, value)
         if path.name == "second":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "_write", interrupted)
+    monkeypatch.setattr(store.artifacts, "write_value", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.load_or_compute("stage", INPUTS, compute({"first": np.arange(3), "second": np.arange(3)}))
     assert stored() == []
@@ -268,6 +478,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from zeroshot import store
+from zeroshot.store import artifacts
 
 kill_at, ready, policy = sys.argv[1:]
 
@@ -280,7 +491,7 @@ def compute():
     pause("compute")
     return {"first": np.arange(1000.0), "second": np.arange(10.0)}
 
-write = store._write
+write = artifacts.write_value
 
 def slow_write(path, value):
     if kill_at == "half-written" and path.name == "second":
@@ -298,7 +509,7 @@ def slow_rename(self, target):
         pause("moved-aside")
     return done
 
-store._write, Path.rename = slow_write, slow_rename
+artifacts.write_value, Path.rename = slow_write, slow_rename
 artifact = store.load_or_compute("stage", {"data": "abc", "seed": 0}, compute, policy)
 print(artifact.reused, artifact.load("first").sum(), artifact.load("second").sum())
 """
@@ -444,6 +655,32 @@ def test_write_text_replaces_the_file_and_never_writes_into_it(tmp_path):
     with file.open() as reader:
         store.write_text(file, "new")
         assert reader.read() == "old", "somebody who was reading keeps the whole old text"
+
+
+def no_space(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_write_text_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    file = tmp_path / "plan.json"
+    file.write_bytes(b"\xff\xfe not UTF-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space"))
+        )
+        with pytest.raises(store.StoreError, match=f"the disk of {file} is full"):
+            store.write_text(file, "new")
+    assert file.read_bytes() == b"\xff\xfe not UTF-8" and list(tmp_path.iterdir()) == [file]
+    store.write_text(file, "new")
+    assert file.read_text() == "new"
+    with pytest.raises(store.StoreError, match="is a directory: expected the name of a file"):
+        store.write_text(tmp_path, "x")
+    with pytest.raises(store.StoreError, match="cannot be written"):
+        store.write_text(file / "below-a-file", "x")
+    with pytest.raises(store.StoreError, match="UTF-8"):
+        store.write_text(file, "\ud800")
+    store.write_text(tmp_path / ("n" * 250), "x")
+    assert sorted(path.name[:4] for path in tmp_path.iterdir()) == ["nnnn", "plan"]
 
 
 def test_provenance_file_is_readable_json(home):

@@ -15,7 +15,7 @@ from hub_server import serving, stop
 
 from zeroshot import catalog, paths, weights
 from zeroshot.catalog import ModelCard
-from zeroshot.weights import WeightsError, digest, fetch, read_state
+from zeroshot.weights import WeightsError, fetch, read_state
 
 REPOSITORY, REVISION = "authors/Model", "0123456789abcdef0123456789abcdef01234567"
 
@@ -203,19 +203,6 @@ def test_model_without_weights():
     with pytest.raises(WeightsError, match="pca has no released weights"):
         weights.find(untrained)
     assert weights.at_hand(untrained) is None
-
-
-def test_hash_is_computed_once_for_the_same_file(tmp_path, monkeypatch):
-    import pooch
-
-    read = []
-    real = pooch.file_hash
-    monkeypatch.setattr(pooch, "file_hash", lambda path, alg: read.append(path) or real(path, alg=alg))
-    folder = fill(tmp_path / "w", "config.json", "model.safetensors")
-    assert [weights.find(card(), folder).hashes["config"] for _ in range(3)] == [sha(b"config.json")] * 3
-    assert sorted(Path(path).name for path in read) == ["config.json", "model.safetensors"]
-    (folder / "config.json").write_text("changed, and of another size")
-    assert digest.sha256(folder / "config.json") == sha(b"changed, and of another size")
 
 
 # -- an installed package ----------------------------------------------------------------------------

@@ -15,7 +15,14 @@ from zeroshot import paths
 # import, re-executes pages but does not make a stored embedding or score stale. Of weights the
 # files' hashes are in an embedding's key.
 INFRASTRUCTURE = frozenset(
-    {"zeroshot", "zeroshot.paths", "zeroshot.catalog", "zeroshot.store", "zeroshot.weights"}
+    {
+        "zeroshot",
+        "zeroshot.paths",
+        "zeroshot.hashing",
+        "zeroshot.catalog",
+        "zeroshot.store",
+        "zeroshot.weights",
+    }
 )
 
 

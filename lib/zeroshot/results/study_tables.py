@@ -180,10 +180,11 @@ def _of_page(study: str, page: Path) -> Tables:
 
 def _stored(page: Path, artifact: dict[str, Any]) -> store.Artifact:
     stored = store.Artifact(paths.artifacts() / artifact["stage"] / artifact["key"], reused=True)
-    if not stored.path.is_dir():
+    problem = store.damage(stored.path)
+    if problem:
         raise LookupError(
-            f"{page.name} names {artifact['stage']} {artifact['key']}, which are not in {paths.artifacts()}. "
-            "Delete the page and run the study again."
+            f"{page.name} names {artifact['stage']} {artifact['key']}, which are not in {paths.artifacts()} "
+            f"as they were written: {problem}. Delete the page and run the study again."
         )
     return stored
 

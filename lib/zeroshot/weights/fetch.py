@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from zeroshot import paths
 from zeroshot.catalog import ModelCard, SourceFile, WeightsFile
+from zeroshot.hashing import sha256
 from zeroshot.store import write_text
 from zeroshot.weights import hub
-from zeroshot.weights.digest import sha256
 from zeroshot.weights.error import OutOfReachError, WeightsError
 
 Found = dict[str, Path]  # by role

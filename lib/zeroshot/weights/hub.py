@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path, PurePosixPath
 
 from zeroshot.catalog import SourceFile, WeightsFile, WeightsSource
-from zeroshot.weights.digest import sha256
+from zeroshot.hashing import sha256
 from zeroshot.weights.error import OutOfReachError, WeightsError
 
 _SHA256_DIGITS = 64

@@ -1,0 +1,54 @@
+"""Arrays, tables, dicts and AnnData as files of an artifact. Nothing is pickled."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from anndata import AnnData  # imported when a value is one: a page of tables must not pay for it
+
+
+def write_value(path: Path, value: "np.ndarray | pd.DataFrame | dict | AnnData") -> None:
+    """Write a value to ``path`` with the suffix of its kind; refuse what would not come back the same."""
+    if isinstance(value, np.ndarray):
+        np.save(f"{path}.npy", value, allow_pickle=False)
+    elif isinstance(value, pd.DataFrame):
+        value.to_csv(f"{path}.csv", index=False)
+    elif isinstance(value, dict):
+        Path(f"{path}.json").write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+    elif hasattr(value, "write_h5ad"):
+        value.write_h5ad(f"{path}.h5ad", compression="gzip")
+    else:
+        raise TypeError(
+            f"cannot store {path.name!r} of type {type(value).__name__}: array, table, dict or AnnData"
+        )
+
+
+def _read_array(path: Path) -> np.ndarray:
+    # Maps the file only, which fails where the header claims more than the file holds.
+    np.load(path, allow_pickle=False, mmap_mode="r")
+    return np.load(path, allow_pickle=False)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    # pandas' default parser is off in the last bit, and reads a cell type called "NA" as missing.
+    return pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+
+
+def _read_json(path: Path) -> dict:
+    return json.loads(path.read_bytes())
+
+
+def _read_cells(path: Path) -> "AnnData":
+    import anndata
+
+    return anndata.read_h5ad(path)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".npy": _read_array, ".csv": _read_table, ".json": _read_json, ".h5ad": _read_cells
+}  # fmt: skip
