@@ -324,9 +324,9 @@ def test_study_of_things_that_do_not_exist_is_refused(register, change, message)
         ({"source": "builtin", "files": []}, "`source: builtin` needs a `prepare` step"),
         ({"source": "simulate", "files": []}, "`source: simulate` needs a `prepare` step"),
         ({"source": "web"}, "source: .*'builtin', 'simulate' or 'files'"),
-        ({"files": [{"name": "a", "url": "u"}]}, "a verified data set needs sha256 or md5"),
-        ({"files": [{"name": "a", "url": "u", "sha256": "ABC"}]}, r"files\.0\.sha256: .*pattern"),
-        ({"files": [{"name": "a", "url": "u", "md5": "0" * 31}]}, r"files\.0\.md5: .*pattern"),
+        ({"files": [{"name": "a", "url": "https://b"}]}, "a verified data set needs sha256 or md5"),
+        ({"files": [{"name": "a", "url": "https://b", "sha256": "ABC"}]}, r"files\.0\.sha256: .*pattern"),
+        ({"files": [{"name": "a", "url": "https://b", "md5": "0" * 31}]}, r"files\.0\.md5: .*pattern"),
     ],
 )
 def test_source_and_files_must_agree(register, change, message):
@@ -335,9 +335,9 @@ def test_source_and_files_must_agree(register, change, message):
 
 
 def test_files_without_checksum_are_allowed_where_nobody_has_checked(register):
-    card = register("datasets", FILES_SET | {"files": [{"name": "a", "url": "u"}], "verified": False})[
-        "entry"
-    ]
+    card = register(
+        "datasets", FILES_SET | {"files": [{"name": "a", "url": "https://b"}], "verified": False}
+    )["entry"]
     assert not card.verified and card.files[0].sha256 is None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from zeroshot import catalog, paths
 from zeroshot.catalog import DatasetCard, SourceFile
@@ -65,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()
         body = content[start:]
         self.wfile.write(body[: server.cut_after] if cut else body)
@@ -168,7 +171,7 @@ def test_part_of_an_earlier_run(server, part):
     (folder / "file.bin.part").write_bytes(part)
     assert fetch(card(server.url()))["file.bin"].read_bytes() == CONTENT
     assert leftovers() == ["file.bin"]
-    assert len(server.requests) == (0 if part == CONTENT else 2)
+    assert len(server.requests) == {b"of another file": 2, CONTENT: 0}.get(part, 1)
 
 
 def test_concurrent_fetch_downloads_once(server, home):
@@ -240,8 +243,8 @@ def test_server_down(server):
 
 
 def test_plain_http_is_refused_even_after_a_redirect(server):
-    with pytest.raises(DataError, match="only https"):
-        fetch(card("http://example.org/file.bin"))
+    with pytest.raises(ValidationError, match="only https"):
+        card("http://example.org/file.bin")
     server.redirect = f"http://localhost:{server.server_address[1]}/file.bin"
     with pytest.raises(DataError, match="only https"):
         fetch(card(server.url()))

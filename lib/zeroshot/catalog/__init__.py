@@ -4,6 +4,11 @@ Unknown fields are rejected and names that do not exist are answered with the ne
 that a typing error in a card never turns into a silent default.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zeroshot import paths
+from zeroshot.catalog.fields import Parameters, address_problem
 from zeroshot.catalog.names import CatalogError, find
 from zeroshot.catalog.records import (
     MEDIAN_OVER_DATASETS,
@@ -11,7 +16,6 @@ from zeroshot.catalog.records import (
     CitedCard,
     DatasetCard,
     ModelCard,
-    Parameters,
     Pretraining,
     PublishedNumber,
     Recipe,
@@ -26,8 +30,8 @@ from zeroshot.catalog.yaml_files import read
 __all__ = [
     "MEDIAN_OVER_DATASETS", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard", "Parameters",
     "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard", "WeightsFile",
-    "WeightsSource", "dataset", "datasets", "family_anchor", "find", "model", "models", "read",
-    "seen_in_pretraining", "split_reference", "studies", "study",
+    "WeightsSource", "address_problem", "dataset", "datasets", "family_anchor", "find", "model", "models",
+    "read", "seen_in_pretraining", "split_reference", "studies", "study",
 ]  # fmt: skip
 
 
@@ -40,10 +44,11 @@ def models() -> dict[str, ModelCard]:
     """All models by name, in the order of the file; twins and data sets they name must exist."""
     cards = read("models", ModelCard)
     for card in cards.values():
-        if card.twin_of:
-            find(cards, card.twin_of, "model")
-        for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
-            find(datasets(), dataset_name, "data set")
+        with _entry("models", card):
+            if card.twin_of:
+                find(cards, card.twin_of, "model")
+            for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
+                find(datasets(), dataset_name, "data set")
     return cards
 
 
@@ -63,10 +68,11 @@ def studies() -> dict[str, StudyCard]:
     """All studies by name; the data sets, models and recipes they name must exist."""
     cards = read("studies", StudyCard)
     for card in cards.values():
-        for dataset_name in card.datasets:
-            find(datasets(), dataset_name, "data set")
-        for reference in card.models:
-            split_reference(reference)
+        with _entry("studies", card):
+            for dataset_name in card.datasets:
+                find(datasets(), dataset_name, "data set")
+            for reference in card.models:
+                split_reference(reference)
         if "03_batches" in card.chapters and all(datasets()[name].batches == 1 for name in card.datasets):
             raise CatalogError(
                 f"study {card.name!r} builds 03_batches, but each of its data sets is one batch. Add a data "
@@ -102,3 +108,12 @@ def split_reference(reference: str) -> tuple[ModelCard, str]:
 def family_anchor(family: str) -> str:
     """Where the cards of a family of models stand on the page of models; a card's own anchor is its name."""
     return "family-" + family.lower().replace(" ", "-")
+
+
+@contextmanager
+def _entry(registry: str, card: Card) -> Iterator[None]:
+    """Put file and entry before what is wrong with a name in it."""
+    try:
+        yield
+    except CatalogError as error:
+        raise CatalogError(f"{paths.catalog(registry)}: entry {card.name!r}: {error}") from None

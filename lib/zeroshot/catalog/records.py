@@ -4,37 +4,38 @@ Unknown fields are rejected, so that a typing error in a card never turns into a
 """
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    WrapSerializer,
-    field_validator,
-    model_validator,
+from pydantic import Field, field_validator, model_validator
+
+from zeroshot.catalog.fields import (
+    Address,
+    EntryName,
+    FileName,
+    Line,
+    Md5,
+    Parameters,
+    Record,
+    RelativePath,
+    Sha256,
+    Size,
+    as_dict,
+    read_only,
 )
 
-# Cards are shared by the whole process: a mapping inside one must be as immutable as the card.
-_read_only = AfterValidator(MappingProxyType)
-_as_dict = WrapSerializer(lambda mapping, serialize: serialize(dict(mapping)))  # pydantic knows no proxies
-Parameters = Annotated[Mapping[str, Any], _read_only, _as_dict]
 
+class Card(Record):
+    """Base of every entry of a registry."""
 
-class Card(BaseModel):
-    """Base of every entry: immutable, no field beyond the declared ones."""
-
-    nested: ClassVar[Mapping[str, type[BaseModel]]] = {}  # fields whose values are records of their own
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    name: EntryName
 
 
 class CitedCard(Card):
     """An entry that names the works to cite for it."""
 
-    citation: str | None = None  # keys that zeroshot.book.citations knows, with commas between them
+    citation: Line | None = None  # keys that zeroshot.book.citations knows, with commas between them
 
     @property
     def cited(self) -> tuple[str, ...]:
@@ -42,37 +43,36 @@ class CitedCard(Card):
         return tuple(key.strip() for key in self.citation.split(",")) if self.citation else ()
 
 
-class SourceFile(BaseModel):
+class SourceFile(Record):
     """One published file: where it is and how it is recognised."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    url: str
-    size: int | None = None
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+    name: FileName
+    url: Address
+    size: Size | None = None  # bytes
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
 
 
 class DatasetCard(CitedCard):
     """One data set of ``data/datasets.yml``."""
 
-    title: str
+    title: Line
     description: str
-    organism: str
-    tissue: str
+    organism: Line
+    tissue: Line
     source: Literal["builtin", "simulate", "files"]
     files: tuple[SourceFile, ...] = ()
-    licence: str
-    label_key: str
-    batch_key: str | None = None
-    counts: str = "X"
+    licence: Line
+    label_key: Line
+    batch_key: Line | None = None
+    counts: Line = "X"
     gene_names: Literal["symbol", "Ensembl"] = "symbol"
-    prepare: str | None = None
-    parameters: Parameters = {}
-    cells: int | None = None
-    genes: int | None = None
-    labels: int | None = None
-    batches: int | None = None
+    prepare: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*$")
+    parameters: Parameters = Field(default_factory=dict)
+    cells: Size | None = None
+    genes: Size | None = None
+    labels: Size | None = None
+    batches: Size | None = None
     verified: bool = True
     notes: tuple[str, ...] = ()
 
@@ -84,39 +84,44 @@ class DatasetCard(CitedCard):
             raise ValueError("a verified data set needs sha256 or md5 for each file")
         if self.source != "files" and self.prepare is None:
             raise ValueError(f"`source: {self.source}` needs a `prepare` step")
+        names = [file.name.lower() for file in self.files]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"`files` lists twice: {', '.join(repeated)}")
         return self
 
 
-class Recipe(BaseModel):
+class Recipe(Record):
     """A published convention for the same model: parameters and where they come from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     source: str
-    parameters: Parameters = {}
+    parameters: Parameters = Field(default_factory=dict)
 
 
-class WeightsFile(BaseModel):
+class WeightsFile(Record):
     """One file of a released model: where it stands in its source and how it is recognised."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    path: str
-    url: str | None = None
-    size: int | None = None
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    path: RelativePath
+    url: Address | None = None
+    size: Size | None = None  # bytes
+    sha256: Sha256 | None = None
 
 
-class WeightsSource(BaseModel):
+_HUB_NAME = r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*"  # neither ".." nor "--"
+
+
+class WeightsSource(Record):
     """Where the released files of a model are: a hub repository, a Drive folder, or one address a file.
 
     A hub repository may have the authors' Drive folder beside it, for places that cannot reach the hub.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    # Names of folders in the hub's cache are made of owner and repository with `--` between them.
+    hub: str | None = Field(default=None, pattern=rf"^{_HUB_NAME}/{_HUB_NAME}$", max_length=96)
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
-    drive: str | None = Field(default=None, pattern=r"^[\w-]+$")  # id of the folder
-    package: str | None = None  # an installed distribution that carries the same files
-    files: Annotated[Mapping[str, WeightsFile], _read_only, _as_dict]
+    drive: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=200)  # id of the folder
+    # An installed distribution that carries the same files.
+    package: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    files: Annotated[Mapping[str, WeightsFile], read_only, as_dict]
 
     @model_validator(mode="after")
     def _sources_agree(self) -> "WeightsSource":
@@ -130,6 +135,10 @@ class WeightsSource(BaseModel):
             raise ValueError("`files` must name at least `config` and `weights`")
         if self.package and not all(file.sha256 for file in self.files.values()):
             raise ValueError("`package` is trusted by hash alone: each file needs its sha256")
+        names = [PurePosixPath(path).name.lower() for path in {file.path for file in self.files.values()}]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated and (self.hub is None or self.drive):  # downloads of these lie in one folder
+            raise ValueError(f"two files are both called {', '.join(repeated)}")
         return self
 
 
@@ -137,13 +146,12 @@ class WeightsSource(BaseModel):
 Seen = Literal["seen", "partly", "unseen", "unknown"]
 
 
-class Pretraining(BaseModel):
+class Pretraining(Record):
     """What a model saw before, and what is known of each data set's part in it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     corpora: tuple[str, ...]
     cells: bool = True  # False where it read no counts, but texts
-    datasets: Annotated[Mapping[str, Seen], _read_only, _as_dict] = Field(
+    datasets: Annotated[Mapping[str, Seen], read_only, as_dict] = Field(
         default_factory=lambda: MappingProxyType({})
     )
     other_datasets: Literal["unseen", "unknown"] = "unknown"
@@ -153,17 +161,17 @@ class Pretraining(BaseModel):
 class ModelCard(CitedCard):
     """One model of ``data/models.yml``."""
 
-    title: str
+    title: Line
     kind: Literal["baseline", "control", "foundation"]
     implementation: str | None = Field(default=None, pattern=r"^[a-z_]+:[A-Za-z]+$")
     description: str
-    licence: str
-    family: str | None = None
+    licence: Line
+    family: Line | None = None
     weights: WeightsSource | None = None
-    weights_licence: str | None = None
+    weights_licence: Line | None = None
     architecture: Parameters | None = None  # of a model that is run untrained
     twin_of: str | None = None  # the trained model whose architecture it has
-    organism: str | None = None
+    organism: Line | None = None
     gene_ids: Literal["symbol", "Ensembl"] | None = None
     max_tokens: int | None = Field(default=None, gt=0)
     layers: int | None = Field(default=None, gt=0)
@@ -176,7 +184,7 @@ class ModelCard(CitedCard):
     trained_on_target: bool
     seeded: bool = False  # another seed gives another embedding
     recipe: str
-    recipes: Annotated[Mapping[str, Recipe], _read_only, _as_dict]
+    recipes: Annotated[Mapping[str, Recipe], read_only, as_dict]
     version: int = 1
 
     def method(self, recipe: str) -> str:

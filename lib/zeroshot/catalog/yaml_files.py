@@ -1,15 +1,24 @@
-"""Registry files: YAML, read once a process into the records of their kind."""
+"""Registry files: YAML, read once a process into the records of their kind.
 
+A file is data and nothing else: no tags, no key twice, no alias that grows beyond measure.
+"""
+
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from zeroshot import paths
 from zeroshot.catalog.names import CatalogError, suggestion
-from zeroshot.catalog.records import Card, Pretraining, Recipe, SourceFile, WeightsFile, WeightsSource
+from zeroshot.catalog.records import Card
+
+MOST_BYTES = 2**20  # of a file; the longest of ours has 0.1 MB
+MOST_NODES = 50_000  # values in a file, with all that aliases stand for; the most of ours is 9,000
+DEEPEST = 20  # mappings and lists in one another
+_MOST_FINDINGS = 5  # of an entry, in a message
 
 AnyCard = TypeVar("AnyCard", bound=Card)
 
@@ -20,20 +29,25 @@ def read(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
     Raises
     ------
     CatalogError
-        If the file is not YAML, an entry breaks the rules of its record, or a key comes twice.
+        If the file cannot be read or is not YAML, an entry breaks the rules of its record, or a key comes
+        twice.
     """
     path = paths.catalog(registry)
-    return dict(_parse(path, path.stat().st_mtime_ns, kind))  # a copy: what is cached stays as parsed
+    try:
+        modified = path.stat().st_mtime_ns
+    except OSError as error:
+        raise CatalogError(
+            f"{path} cannot be read: {error.strerror}. Restore it from the repository."
+        ) from None
+    return dict(_parse(path, modified, kind))  # a copy: what is cached stays as parsed
 
 
 @lru_cache(maxsize=16)
 def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard]:
-    try:
-        entries = yaml.load(path.read_text(), _UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
-    except yaml.YAMLError as error:
-        raise CatalogError(f"{path} is not valid YAML: {error}") from None
+    entries = _load(path)
     if not isinstance(entries, dict):
-        raise CatalogError(f"{path} must map names to entries, not hold a {type(entries).__name__}")
+        held = "nothing" if entries is None else f"a {type(entries).__name__}"
+        raise CatalogError(f"{path} must map names to entries, not hold {held}")
     cards = {}
     for name, fields in entries.items():
         if not isinstance(fields, dict):
@@ -47,35 +61,122 @@ def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard
     return cards
 
 
-# Fields whose values are records of their own.
-_NESTED: dict[str, type[BaseModel]] = {
-    "files": SourceFile, "recipes": Recipe, "weights": WeightsSource, "pretrained_on": Pretraining,
-}  # fmt: skip
+def _load(path: Path) -> Any:
+    """What a YAML file holds, read as data.
+
+    Raises
+    ------
+    CatalogError
+        If it is too large, not text in UTF-8, or not YAML.
+    """
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise CatalogError(
+                f"{path} has more than {MOST_BYTES:,} bytes, which no registry needs. Shorten it."
+            )
+        return yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506 - derives from SafeLoader
+    except OSError as error:
+        raise CatalogError(f"{path} cannot be read: {error.strerror}. Make it a readable file.") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise CatalogError(f"{path} is not text in UTF-8 (line {line}). Save it as UTF-8.") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        raise CatalogError(f"{path} is not valid YAML: {place}{said}. Correct it there.") from None
+    # Numbers and dates that only look like one are ValueErrors of the standard library.
+    except (yaml.YAMLError, ValueError) as error:
+        raise CatalogError(f"{path} is not valid YAML: {' '.join(str(error).split())}. Correct it.") from None
 
 
 def _explain(error: ValidationError, kind: type[Card]) -> str:
     """Pydantic's findings in one line each, with a suggestion for misspelt fields."""
     lines = []
-    for item in error.errors():
+    findings = error.errors(include_url=False, include_input=False)
+    for item in findings[:_MOST_FINDINGS]:
         where = ".".join(str(part) for part in item["loc"]) or "entry"
         if item["type"] == "extra_forbidden":
-            depth = len(item["loc"])
-            nested = _NESTED | dict(kind.nested)
-            record = kind if depth == 1 else WeightsFile if depth == 4 else nested[item["loc"][0]]
+            record = _record_at(kind, item["loc"][:-1])
             lines.append(f"unknown field {where!r}.{suggestion(str(item['loc'][-1]), record.model_fields)}")
         else:
-            lines.append(f"{where}: {item['msg']}")
+            lines.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
+    if len(findings) > _MOST_FINDINGS:
+        lines.append(f"and {len(findings) - _MOST_FINDINGS} more")
     return "; ".join(lines)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys in silence; a registry must refuse them."""
+def _record_at(kind: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel]:
+    """The record that stands at a place of an entry; positions and keys of mappings do not change it."""
+    for part in location:
+        if part in kind.model_fields:
+            kind = next(_records_in(kind.model_fields[part].annotation), kind)
+    return kind
+
+
+def _records_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _records_in(argument)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that also refuses what is silent, or endless, in it.
+
+    The last of two equal keys wins, tags change what a value is, and a few aliases of aliases stand for
+    millions of values.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._n_nodes = 0
+        self._sizes: dict[int, int] = {}  # of complete nodes with an anchor
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+        """Compose a node, keeping count."""
+        event = self.peek_event()
+        if getattr(event, "tag", None) is not None:
+            raise yaml.MarkedYAMLError(
+                problem=f"the tag {event.tag} is not allowed", problem_mark=event.start_mark
+            )
+        alias = isinstance(event, yaml.AliasEvent)
+        before = self._n_nodes
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {DEEPEST} mappings and lists in one another",
+                problem_mark=event.start_mark,
+            )
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if alias and id(node) not in self._sizes:
+            raise yaml.MarkedYAMLError(
+                problem=f"*{event.anchor} stands inside what it repeats", problem_mark=event.start_mark
+            )
+        self._n_nodes += self._sizes[id(node)] if alias else 1
+        if self._n_nodes > MOST_NODES:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {MOST_NODES:,} values, with what aliases repeat",
+                problem_mark=event.start_mark,
+            )
+        if event.anchor and not alias:
+            self._sizes[id(node)] = self._n_nodes - before
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Construct a mapping each of whose keys is a word and comes once."""
         # `<<: *other` is no key of its own, and what it brings in may be said again.
         own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        keys = [self.construct_object(key, deep=deep) for key in own]
-        repeated = {key for key in keys if keys.count(key) > 1}
+        for key in own:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
+        seen, repeated = set(), set()
+        for name in (self.construct_object(key, deep=deep) for key in own):
+            (repeated if name in seen else seen).add(name)
         if repeated:
             line = node.start_mark.line + 1
             raise yaml.YAMLError(f"{sorted(map(str, repeated))} appear twice in the mapping at line {line}")

@@ -3,29 +3,66 @@
 :func:`fetch_file` gets any one file the same way; weights are fetched with it too.
 
 A file is used only when its hash is the one in the registry. Where the registry knows none (sets
-marked ``verified: false``), the hash seen first is written beside the file and holds ever after.
+marked ``verified: false``), length and type must be right, and the hash seen first is recorded beside the
+file and must stay the same.
 """
 
 import fcntl
+import hashlib
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from zeroshot import paths
 from zeroshot.catalog import DatasetCard, SourceFile
+from zeroshot.data import content, pins, transfer
+from zeroshot.data.transfer import TransferError
 from zeroshot.data.validate import DataError
-from zeroshot.store import write_text
 
 ATTEMPTS = 4
 WAIT_SECONDS = 2.0  # before the second attempt, doubled before each further one
-TIMEOUT_SECONDS = 30
-CHUNK_BYTES = 2**16  # what a cut connection costs at most
+TIMEOUT_SECONDS = 30  # of silence
+CHUNK_BYTES = 2**16  # written at once, at most
 
-Hash = tuple[str, str]  # algorithm and hexadecimal digest
+
+class UnavailableError(DataError):
+    """A file that its source does not give now; another source may.
+
+    Attributes
+    ----------
+    problem
+        What was wrong, without what a reader can do.
+    """
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}. {advice}.")
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The hash that a file must have.
+
+    Attributes
+    ----------
+    algorithm
+        A name that ``hashlib`` knows, or "git" for the name that git gives the content.
+    digest
+        Hexadecimal.
+    source
+        Who says so, in words.
+    """
+
+    algorithm: str
+    digest: str
+    source: str = "the registry"
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file has the hash."""
+        return digest(path, self.algorithm) == self.digest
 
 
 def fetch(card: DatasetCard) -> dict[str, Path]:
@@ -52,32 +89,48 @@ def fetch(card: DatasetCard) -> dict[str, Path]:
 
 
 def _local(file: SourceFile) -> Path | None:
-    """The file in ``ZEROSHOT_DATA``, or None; one of that name with other content is passed over, aloud."""
+    """The file in ``ZEROSHOT_DATA``, or None; another one of that name is skipped with a warning."""
     folder = paths.local_sources()
     if folder is None:
         return None
     if not folder.is_dir():
-        raise DataError(f"ZEROSHOT_DATA names {folder}, which is no folder. Correct it or unset it.")
-    expected = _registered_hash(file)
+        raise DataError(f"ZEROSHOT_DATA names {folder}, which is not a directory. Correct it or unset it.")
+    expected = _registered(file)
     for path in sorted(folder.rglob(file.name)):
         if not path.is_file():
             continue
+        try:
+            if expected is None:
+                problem = content.problem(path)
+            else:
+                seen = digest(path, expected.algorithm)
+                problem = (
+                    None
+                    if seen == expected.digest
+                    else f"its {expected.algorithm} is {seen}, the registry says {expected.digest}"
+                )
+        except OSError as error:
+            problem = f"it cannot be read ({error.strerror})"
+        if problem:
+            warnings.warn(f"{path} is not used: {problem}.", stacklevel=2)
+            continue
         if expected is None:
             warnings.warn(
-                f"{path} is used unchecked: the registry knows no hash of it (sha256 here: {_digest(path)}).",
+                f"{path} is used unchecked: the registry knows no hash of it (sha256 here: {digest(path)}).",
                 stacklevel=2,
             )
-            return path
-        seen = _digest(path, expected[0])
-        if seen == expected[1]:
-            return path
-        warnings.warn(
-            f"{path} is not used: its {expected[0]} is {seen}, the registry says {expected[1]}.", stacklevel=2
-        )
+        return path
     return None
 
 
-def fetch_file(file: SourceFile, target: Path, otherwise: str) -> Path:
+def fetch_file(
+    file: SourceFile,
+    target: Path,
+    otherwise: str,
+    *,
+    expected: Expected | None = None,
+    http_host: str | None = None,
+) -> Path:
     """One file at its place, fetched if it is absent or damaged, resuming what an earlier call left.
 
     Parameters
@@ -88,109 +141,195 @@ def fetch_file(file: SourceFile, target: Path, otherwise: str) -> Path:
         Where it shall be; the partial file and a lock file stand beside it.
     otherwise
         What a reader can do who cannot download it, for the error: "put it into …".
+    expected
+        A hash from elsewhere, for a file whose hash the registry does not know.
+    http_host
+        The one host that may be asked by plain http; by default this machine, for tests.
 
     Raises
     ------
     DataError
-        If it cannot be had, or what arrives is not the file that was described.
+        If what arrives is not the file that was described, or it cannot be written to the disk.
+    UnavailableError
+        If its source does not give it.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with lock(target.with_name(f".{target.name}.lock")):
-        expected = _registered_hash(file) or _first_seen(target)
-        if target.is_file():
-            if expected and _digest(target, expected[0]) == expected[1]:
-                return target
-            warnings.warn(f"{target} is damaged and is downloaded again.", stacklevel=2)
-            target.unlink()
-        _download(file, target, expected, otherwise)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with lock(target.with_name(f".{target.name}.lock")):
+            if target.is_dir():
+                raise DataError(f"{target} is a directory, a file is expected there. Move it away.")
+            _Fetching(file, target, otherwise, _registered(file) or expected, http_host).run()
+    except OSError as error:
+        raise DataError(
+            f"{file.name} cannot be kept in {target.parent}: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}. Correct that folder, or {otherwise}."
+        ) from None
     return target
 
 
-def _download(file: SourceFile, target: Path, expected: Hash | None, otherwise: str) -> None:
-    """Download to ``<name>.part``, resuming what an earlier call left, and rename once it is right."""
-    import requests
+class _Fetching:
+    """One file on its way to its place; whoever uses it holds the lock."""
 
-    part = target.with_name(f"{target.name}.part")
-    if expected is None:
-        warnings.warn(
-            f"{file.name} comes unchecked from {file.url}: the registry knows no hash of it. "
-            "The hash of what arrives is recorded and checked from now on.",
-            stacklevel=2,
+    def __init__(
+        self, file: SourceFile, target: Path, otherwise: str, expected: Expected | None, http_host: str | None
+    ) -> None:
+        self.file, self.target, self.otherwise = file, target, otherwise
+        self.expected, self.http_host = expected, http_host
+        # What an earlier download recorded, where nobody published a hash.
+        self.pin = pins.read(target) if expected is None else None
+        self.seen_here: str | None = (
+            None  # sha256 of a file that was at the place, and is not the recorded one
         )
-        part.unlink(missing_ok=True)  # only a hash can tell that two halves belong together
-    problem = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(WAIT_SECONDS * 2 ** (attempt - 1))
-        resumed = part.is_file() and part.stat().st_size > 0
-        try:
-            if not (resumed and expected and _digest(part, expected[0]) == expected[1]):
-                _transfer(file, part)
-        except requests.RequestException as error:
-            status = getattr(error.response, "status_code", None)
-            problem = f"the server answered {status}" if status else reason(error)
-            if status == 416 or expected is None:
-                part.unlink(missing_ok=True)
-            elif status and 400 <= status < 500 and status not in (408, 429):
-                break  # the address is wrong or forbidden: asking again does not help
-            continue
-        size = part.stat().st_size
-        if file.size is not None and size < file.size:
-            problem = f"the transfer ended after {size:,} of {file.size:,} bytes"
-            continue
-        seen = _digest(part, expected[0] if expected else "sha256")
-        if expected is None:
-            write_text(_sidecar(target), f"{seen}  {target.name}\n")
-        elif seen != expected[1]:
-            part.unlink()
-            if resumed:
-                problem = "an interrupted download could not be completed"
-                continue
-            raise DataError(
-                f"{file.url} is not the file the registry describes: its {expected[0]} is {seen}, expected "
-                f"{expected[1]}. It was removed. Try again; if it stays so, the source has changed."
+
+    def run(self) -> None:
+        """Leave the right file at its place."""
+        if not self.target.is_file() or not self._is_right():
+            self.target.unlink(missing_ok=True)
+            self._download()
+
+    def _is_right(self) -> bool:
+        """Whether the file that is here is the expected one; warns if not."""
+        if self.expected is not None:
+            if self.expected.fits(self.target):
+                return True
+        elif problem := _problem(self.target, self.file):
+            pins.remove(self.target)
+            self.pin = None
+            warnings.warn(
+                f"{self.target} is removed, with the hash of it that was recorded here: {problem}. "
+                "It is downloaded again.",
+                stacklevel=4,
             )
-        part.replace(target)
-        return
-    raise DataError(
-        f"could not download {file.url}: {problem}. Check the network and try again, or {otherwise}."
-    )
+            return False
+        else:
+            self.seen_here = digest(self.target)
+            if self.pin and self.pin.sha256 == self.seen_here:
+                return True
+        warnings.warn(f"{self.target} is damaged and is downloaded again.", stacklevel=4)
+        return False
 
-
-def _transfer(file: SourceFile, part: Path) -> None:
-    """One request, continuing a partial file if the server agrees to."""
-    from pooch import HTTPDownloader
-    from tqdm import tqdm
-
-    check_scheme(file.url)
-    # pooch asks for the truth of the bar, which tqdm has only with a total; it sets the real one itself.
-    bar = tqdm(desc=file.name, unit="B", unit_scale=True, total=file.size or 1)
-    with part.open("ab") as handle, bar as progress:
-        # Compressed in transit, byte ranges would count other bytes than those on disk.
-        headers = {"Accept-Encoding": "identity"}
-        if handle.tell():
-            headers["Range"] = f"bytes={handle.tell()}-"
-
-        def inspect(response: Any, **_: Any) -> None:
-            check_scheme(response.url)
-            if response.status_code == 200:  # the whole file, whatever was asked for
-                handle.truncate(0)
-
-        download = HTTPDownloader(
-            progressbar=progress,
-            chunk_size=CHUNK_BYTES,
-            timeout=TIMEOUT_SECONDS,
-            headers=headers,
-            hooks={"response": inspect},
+    def _download(self) -> None:
+        """Download to ``<name>.part``, resuming what an earlier call left, and rename once it is right."""
+        file, part = self.file, self.target.with_name(f"{self.target.name}.part")
+        if self.expected is None and self.pin is None:
+            warnings.warn(
+                f"{file.name} comes unchecked from {file.url}: the registry knows no hash of it. "
+                "The hash of what arrives is recorded and checked from now on.",
+                stacklevel=4,
+            )
+        # Only a hash can tell that two halves belong together.
+        whole = self.expected
+        if whole is None and self.pin and self.pin.checked:
+            whole = Expected("sha256", self.pin.sha256)
+        if whole is None or (file.size is not None and _size(part) > file.size):
+            part.unlink(missing_ok=True)
+        problem, wait = "", 0.0
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(max(wait, WAIT_SECONDS * 2 ** (attempt - 1)))
+            resumed = _size(part) > 0
+            try:
+                if not (resumed and _size(part) == (file.size or _size(part)) and whole.fits(part)):
+                    transfer.request(
+                        file.url, part, name=file.name, size=file.size, http_host=self.http_host,
+                        checked=self.expected is not None, timeout=TIMEOUT_SECONDS, chunk=CHUNK_BYTES,
+                    )  # fmt: skip
+            except TransferError as error:
+                problem, wait = str(error), error.wait or 0.0
+                if error.restart or whole is None:
+                    part.unlink(missing_ok=True)
+                if error.again:
+                    continue
+                break  # the address is wrong or forbidden: asking again does not help
+            except DataError:
+                if whole is None:
+                    part.unlink(missing_ok=True)
+                raise
+            if resumed and not whole.fits(part):
+                part.unlink()
+                problem, wait = "an interrupted download could not be completed", 0.0
+                continue
+            keep(
+                part, self.target, file, self.otherwise,
+                expected=self.expected, pin=self.pin, seen_here=self.seen_here,
+            )  # fmt: skip
+            return
+        raise UnavailableError(
+            f"could not download {file.name} from {file.url}: {problem}",
+            f"There is no {self.target}. Check the network and try again, or {self.otherwise}",
         )
-        download(file.url, handle, None)
 
 
-def check_scheme(url: str) -> None:
-    """Raise DataError for an address that is neither https nor on this machine."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname == "127.0.0.1"):
-        raise DataError(f"{url} is not fetched: only https is (and http from 127.0.0.1, for tests).")
+def keep(
+    part: Path,
+    target: Path,
+    file: SourceFile,
+    otherwise: str,
+    *,
+    expected: Expected | None,
+    pin: pins.Pin | None,
+    seen_here: str | None = None,
+) -> None:
+    """Move what has arrived to its place if it is the expected file, else remove it.
+
+    Parameters
+    ----------
+    part, target
+        Where it has arrived, and its place.
+    file, otherwise
+        As for :func:`fetch_file`.
+    expected
+        The hash it must have; None where nobody knows one.
+    pin
+        What an earlier download recorded then.
+    seen_here
+        sha256 of a file that was at the place and did not have the recorded one: if it comes once more,
+        the record was wrong.
+
+    Raises
+    ------
+    DataError
+        If it is not the expected file.
+    """
+    origin = f"{file.name} from {file.url}"
+    if expected is not None and not expected.fits(part):
+        seen, problem = digest(part, expected.algorithm), _problem(part, file)
+        part.unlink()
+        raise DataError(
+            f"{origin} is not the file {expected.source} describes: its {expected.algorithm} is {seen}, "
+            f"expected {expected.digest}{f' ({problem})' if problem else ''}. It was removed. Try again; if "
+            f"it stays so, the source has changed: {otherwise}."
+        )
+    if expected is None:
+        if problem := _problem(part, file):
+            part.unlink()
+            raise UnavailableError(
+                f"{origin} is not that file: {problem}", f"It was removed. Try again later, or {otherwise}"
+            )
+        seen, sidecar = digest(part), pins.place(target)
+        if pin and pin.sha256 != seen:
+            if pin.checked and seen != seen_here:
+                part.unlink()
+                raise DataError(
+                    f"{origin} is not the file that was downloaded here first: its sha256 is {seen}, "
+                    f"expected {pin.sha256}. That is no published hash: we recorded it in {sidecar}. The "
+                    f"file was removed. If the source has changed on purpose, remove {sidecar} and try "
+                    f"again; else {otherwise}."
+                )
+            warnings.warn(
+                f"{sidecar} held a wrong sha256, {pin.sha256}. It was ours, not the registry's, and is "
+                f"replaced by that of the file that came now, {seen}.",
+                stacklevel=5,
+            )
+        pins.write(target, seen)
+    part.replace(target)
+
+
+def _problem(path: Path, file: SourceFile) -> str | None:
+    """Why a file whose hash nobody knows cannot be the one of the registry, None if it can."""
+    if file.size is not None and path.stat().st_size != file.size:
+        return f"it has {path.stat().st_size:,} bytes instead of {file.size:,}"
+    return content.problem(path, file.name)
 
 
 @contextmanager
@@ -201,29 +340,22 @@ def lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _registered_hash(file: SourceFile) -> Hash | None:
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hexadecimal hash of a file; "git" is the name that git gives its content."""
+    hasher = hashlib.sha1(usedforsecurity=False) if algorithm == "git" else hashlib.new(algorithm)
+    with path.open("rb") as handle:
+        if algorithm == "git":
+            hasher.update(b"blob %d\0" % path.stat().st_size)
+        while piece := handle.read(2**20):
+            hasher.update(piece)
+    return hasher.hexdigest()
+
+
+def _registered(file: SourceFile) -> Expected | None:
     if file.sha256:
-        return "sha256", file.sha256
-    return ("md5", file.md5) if file.md5 else None
+        return Expected("sha256", file.sha256)
+    return Expected("md5", file.md5) if file.md5 else None
 
 
-def _sidecar(target: Path) -> Path:
-    return target.with_name(f"{target.name}.sha256")
-
-
-def _first_seen(target: Path) -> Hash | None:
-    sidecar = _sidecar(target)
-    return ("sha256", sidecar.read_text().split()[0]) if sidecar.is_file() else None
-
-
-def _digest(path: Path, algorithm: str = "sha256") -> str:
-    from pooch import file_hash
-
-    return file_hash(str(path), alg=algorithm)
-
-
-def reason(error: Exception) -> str:
-    """The innermost cause in a few words; requests and urllib3 wrap it several times over."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return f"{type(error).__name__}: {error}"
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

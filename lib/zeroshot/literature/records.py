@@ -5,9 +5,8 @@ in another module does not survive that.
 """
 
 import re
-from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -162,12 +161,6 @@ class Paper(Card, _Addressed):
     ``url`` is the published version; a paper known by its preprint alone, but published elsewhere, has
     ``preprint`` and no ``url``. A paper that only ever was a preprint has its server as ``venue``.
     """
-
-    nested: ClassVar[Mapping[str, type[BaseModel]]] = {
-        "preprint": Preprint,
-        "also_in": Place,
-        "builds_on": Descent,
-    }
 
     title: Text
     short_name: Text | None = None

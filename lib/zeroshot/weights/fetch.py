@@ -10,9 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from zeroshot import paths
 from zeroshot.catalog import ModelCard, SourceFile, WeightsFile
-from zeroshot.hashing import sha256
-from zeroshot.store import write_text
 from zeroshot.weights import hub
+from zeroshot.weights.digest import sha256
 from zeroshot.weights.error import OutOfReachError, WeightsError
 
 Found = dict[str, Path]  # by role
@@ -131,12 +130,15 @@ def _from_addresses(card: ModelCard, roles: list[str], download: bool) -> Found:
 
     for role, target in targets.items():
         file = card.weights.files[role]
-        described = SourceFile(name=target.name, url=file.url, size=file.size, sha256=file.sha256)
         try:
-            fetch_file(described, target, otherwise(card))
+            fetch_file(_described(file, file.url), target, otherwise(card))
         except DataError as error:
             raise WeightsError(str(error)) from None
     return targets
+
+
+def _described(file: WeightsFile, url: str) -> SourceFile:
+    return SourceFile(name=PurePosixPath(file.path).name, url=url, size=file.size, sha256=file.sha256)
 
 
 # -- folders of Google Drive -------------------------------------------------------------------------
@@ -150,42 +152,56 @@ def _from_drive(card: ModelCard, roles: list[str], download: bool) -> Found:
     from zeroshot.data.download import lock
 
     folder = paths.weights(card.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / ".lock"):
-        absent = [role for role in roles if not _is_right(targets[role], card.weights.files[role])]
-        if absent:  # still, after waiting for another process
-            _download_drive(card, folder, {targets[role].name: card.weights.files[role] for role in absent})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder / ".lock"):
+            absent = [role for role in roles if not _is_right(targets[role], card.weights.files[role])]
+            if absent:  # still, after waiting for another process
+                _download_drive(
+                    card, folder, {targets[role].name: card.weights.files[role] for role in absent}
+                )
+    except OSError as error:
+        raise WeightsError(
+            f"files of {card.name} cannot be kept in {folder}: {error.strerror or error}. Correct that "
+            f"folder, or {otherwise(card)}."
+        ) from None
     return targets
 
 
 def _download_drive(card: ModelCard, folder: Path, wanted: dict[str, WeightsFile]) -> None:
     """Fetch files of a Drive folder by name, into ``.part`` first, and move them once they are right."""
-    from zeroshot.data.download import reason
+    from zeroshot.data import DataError, download, pins, transfer
 
     part = folder / ".part"
     part.mkdir(exist_ok=True)
     drive = card.weights.drive
+    page = f"https://drive.google.com/drive/folders/{drive}"
     try:
-        fetch_from_drive(drive, set(wanted), part)
+        transfer.watched(lambda: fetch_from_drive(drive, set(wanted), part), lambda: _bytes_in(part))
     except Exception as error:  # of gdown, of requests, of the system
         raise OutOfReachError(
-            f"{reason(error).rstrip('.')}. Drive limits how often a file is fetched; "
-            f"https://drive.google.com/drive/folders/{drive} opens in a browser."
+            f"{transfer.reason(error).rstrip('.')}. Drive limits how often a file is fetched; "
+            f"{page} opens in a browser."
         ) from None
     for name, file in wanted.items():
-        arrived = part / name
+        arrived, target = part / name, folder / name
         if not arrived.is_file():
-            raise WeightsError(f"the Drive folder {drive} of {card.name} holds no {name}")
-        seen = sha256(arrived)
-        if file.sha256 not in (None, seen):
-            arrived.unlink()
-            raise WeightsError(
-                f"{name} of Drive folder {drive} is not the file of {card.name}: its sha256 is {seen}, "
-                f"expected {file.sha256}. It was removed. Try again; if it stays so, the source has changed."
-            )
-        if file.sha256 is None:
-            write_text(_first_seen(folder / name), f"{seen}  {name}\n")
-        arrived.replace(folder / name)
+            raise WeightsError(f"the Drive folder {page} of {card.name} holds no {name}: {otherwise(card)}.")
+        described = _described(file, page)
+        expected = download.Expected("sha256", file.sha256) if file.sha256 else None
+        pin = None if expected else pins.read(target)
+        try:
+            download.keep(arrived, target, described, otherwise(card), expected=expected, pin=pin)
+        except download.UnavailableError as error:
+            raise OutOfReachError(
+                f"{error.problem}. Drive limits how often a file is fetched; {page} opens in a browser."
+            ) from None
+        except DataError as error:
+            raise WeightsError(str(error)) from None
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def fetch_from_drive(folder_id: str, names: set[str], target: Path) -> None:
@@ -214,10 +230,9 @@ def _is_right(path: Path, file: WeightsFile) -> bool:
     """Whether a file is here with the sha256 of the card, else with that of its first download."""
     if not path.is_file():
         return False
-    seen_first = _first_seen(path)
-    expected = file.sha256 or (seen_first.read_text().split()[0] if seen_first.is_file() else None)
-    return expected is not None and sha256(path) == expected
+    if file.sha256 is not None:
+        return sha256(path) == file.sha256
+    from zeroshot.data import content, pins
 
-
-def _first_seen(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
+    pin = pins.read(path)
+    return pin is not None and sha256(path) == pin.sha256 and content.problem(path) is None

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from zeroshot import paths
 from zeroshot.catalog import ModelCard
-from zeroshot.hashing import sha256
 from zeroshot.weights import fetch
+from zeroshot.weights.digest import sha256
 from zeroshot.weights.error import WeightsError
 
 # What a file is for, and how it is called in released folders; of several, the first is taken.
