@@ -4,12 +4,11 @@ Cells become sentences, sentences become word pieces, and BERT, averaged over th
 embedding. Only the last step has weights: those of all-MiniLM, a model of English.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,15 @@ from zeroshot.genes import GeneOverlapError
 from zeroshot.models import Cells
 from zeroshot.tokens import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
+from zeroshot.weights.files import (
+    REMEDY,
+    read_bytes,
+    read_json,
+    require_numbering,
+    require_numbers,
+    require_whole,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -95,7 +103,8 @@ class Cellama:
         config = read_config(self.checkpoint.files["config"])
         if not 3 <= self.max_tokens <= config.max_position_embeddings:
             raise WeightsError(
-                f"max_tokens is {self.max_tokens}; this model reads 3 to {config.max_position_embeddings}"
+                f"max_tokens is {self.max_tokens}; this model reads 3 to {config.max_position_embeddings} "
+                f"({self.checkpoint.files['config']}): choose a number in between"
             )
         pieces = read_word_pieces(self.checkpoint.files["vocabulary"], config.vocab_size)
         chosen = self._choose(cells)
@@ -126,10 +135,13 @@ class Cellama:
         """
         from transformers import BertModel
 
-        config = read_config(self.checkpoint.files["config"])
+        config, path = read_config(self.checkpoint.files["config"]), self.checkpoint.files["weights"]
+        with torch.device("meta"):  # sizes that are not those of the weights must not be reserved
+            outline = BertModel(config, add_pooling_layer=False)
+        load_state(outline, read_state(path), ignored=_IGNORED, path=path)
         with torch.random.fork_rng(devices=[]):  # the first values are random, and then all replaced
             bert = BertModel(config, add_pooling_layer=False)
-        load_state(bert, read_state(self.checkpoint.files["weights"]), ignored=_IGNORED)
+        bert.load_state_dict(outline.state_dict(), strict=True, assign=True)
         return SentenceEncoder(bert).eval()
 
     def _choose(self, cells: Cells) -> np.ndarray:
@@ -292,17 +304,43 @@ def read_config(path: Path) -> "BertConfig":
     """
     from transformers import BertConfig
 
-    try:
-        found: Any = json.loads(path.read_text())
-    except ValueError as error:
-        raise WeightsError(f"{path} is not valid JSON: {error}") from None
-    kind = found.get("model_type") if isinstance(found, dict) else None
+    config = read_json(path, "config.json of a BERT")
+    kind = config.get("model_type")
     if kind != "bert":
         raise WeightsError(
-            f"{path} describes a model of type {kind!r}; CELLama's sentence encoders are of type 'bert'. "
-            "Name the folder of all-MiniLM-L6-v2 or -L12-v2."
+            f"{path} describes a model of type {shortened(kind)}; CELLama's sentence encoders are of type "
+            "'bert'. Name the folder of all-MiniLM-L6-v2 or -L12-v2."
         )
-    return BertConfig.from_dict(found, attn_implementation="sdpa")
+    config = {"type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 0, **config}
+    require_whole(config, path, _SIZES)
+    require_numbers(config, path, {"layer_norm_eps": (1e-20, 0.1)})
+    if (
+        config["hidden_size"] % config["num_attention_heads"]
+        or config["pad_token_id"] >= config["vocab_size"]
+    ):
+        raise WeightsError(
+            f"{path} asks for {config['num_attention_heads']} heads of a hidden_size of "
+            f"{config['hidden_size']}, and the pad_token_id {config['pad_token_id']:,} of "
+            f"{config['vocab_size']:,} tokens; expected heads that divide it, and one of these. {REMEDY}"
+        )
+    fixed = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False,
+             "add_cross_attention": False, "pruned_heads": {}}  # fmt: skip
+    other = [name for name, value in fixed.items() if config.get(name, value) != value]
+    if other:
+        raise WeightsError(
+            f"{path} asks for {', '.join(f'{name} {shortened(config[name])}' for name in other)}; expected "
+            f"{', '.join(f'{name} {fixed[name]}' for name in other)}, as all-MiniLM has. {REMEDY}"
+        )
+    # Of all that a config can ask of transformers, only what describes the network.
+    described = {name: config[name] for name in (*_SIZES, "layer_norm_eps")}
+    return BertConfig(**described, hidden_act="gelu", attn_implementation="sdpa")
+
+
+_SIZES = {
+    "vocab_size": (4, 2**22), "hidden_size": (1, 2**15), "num_hidden_layers": (1, 512),
+    "num_attention_heads": (1, 2**10), "intermediate_size": (1, 2**17),
+    "max_position_embeddings": (3, 2**17), "type_vocab_size": (1, 2**10), "pad_token_id": (0, 2**22),
+}  # fmt: skip
 
 
 def read_word_pieces(path: Path, n_pieces: int) -> "WordPieces":
@@ -324,6 +362,10 @@ def read_word_pieces(path: Path, n_pieces: int) -> "WordPieces":
     from tokenizers import Tokenizer as WordPieces
     from tokenizers.models import WordPiece
 
+    if path.suffix == ".json":
+        _require_word_pieces(read_json(path, _EXPECTED), path)
+    else:
+        read_bytes(path, _EXPECTED)
     try:
         if path.suffix == ".json":
             pieces = WordPieces.from_file(str(path))
@@ -332,12 +374,39 @@ def read_word_pieces(path: Path, n_pieces: int) -> "WordPieces":
             pieces.no_padding()
         else:
             pieces = BertWordPieceTokenizer(WordPiece.read_file(str(path)), lowercase=True)
-    except Exception as error:  # the library's errors have no type of their own
-        raise WeightsError(f"{path} is no vocabulary of word pieces: {error}") from None
-    size = pieces.get_vocab_size()
-    if size != n_pieces:
+        vocabulary, probe = pieces.get_vocab(), pieces.encode("top genes are cd74").ids
+    except BaseException as error:  # the library's errors have no type of their own, and may be panics
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         raise WeightsError(
-            f"{path} has {size:,} word pieces, the model has {n_pieces:,}: vocabulary and model are not of "
-            "the same release, or the file is incomplete"
+            f"{path} is no vocabulary of word pieces: {str(error)[:200]}. Expected {_EXPECTED}. {REMEDY}"
+        ) from None
+    if len(vocabulary) != n_pieces:
+        raise WeightsError(
+            f"{path} has {len(vocabulary):,} word pieces, the model has {n_pieces:,}: vocabulary and model "
+            f"are not of the same release, or the file is incomplete. {REMEDY}"
+        )
+    require_numbering(vocabulary, path, _EXPECTED)
+    absent = [name for name in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if name not in vocabulary]
+    if absent or [probe[0], probe[-1]] != [vocabulary["[CLS]"], vocabulary["[SEP]"]]:
+        raise WeightsError(
+            f"{path} lacks {', '.join(absent) or '[CLS] and [SEP] around a sentence'}. Expected {_EXPECTED}. "
+            f"{REMEDY}"
         )
     return pieces
+
+
+_EXPECTED = "vocab.txt or tokenizer.json of all-MiniLM"
+
+
+def _require_word_pieces(described: dict, path: Path) -> None:
+    """Refuse a tokenizer.json that describes another way to read text than BERT's."""
+    types = {"model": "WordPiece", "normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer"}
+    for part, expected in types.items():
+        content = described.get(part)
+        seen = content.get("type", expected) if isinstance(content, dict) else content
+        if seen != expected:
+            raise WeightsError(
+                f"{path} is no vocabulary of word pieces: its {part} is {shortened(seen)}, expected "
+                f"{expected!r}. {REMEDY}"
+            )

@@ -3,10 +3,8 @@
 Released checkpoints are read as they are; the network is native, without the geneformer package.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,15 +15,20 @@ from torch import nn
 from zeroshot.encoder import TransformerEncoder
 from zeroshot.genes import align_ensembl, collapse, require_overlap
 from zeroshot.models import Cells
+from zeroshot.models.geneformer_files import (
+    IGNORED,
+    SPECIAL,
+    read_config,
+    read_medians,
+    read_names,
+    read_tokens,
+    read_weights,
+    rename,
+)
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.tokenizers import rank_tokens
 from zeroshot.tokens import Tokenizer, Tokens
-from zeroshot.weights import Checkpoint, WeightsError, load_state, read_dictionary, read_state
-
-SPECIAL = ("<pad>", "<mask>", "<cls>", "<eos>")
-
-# In released files, but not in the network: a constant, and second names of tied tensors.
-_IGNORED = ("bert.embeddings.position_ids", "cls.predictions.decoder.*")
+from zeroshot.weights import Checkpoint, WeightsError, load_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,10 @@ class Geneformer:
         room = config["max_position_embeddings"]
         max_tokens = room if self.max_tokens is None else self.max_tokens
         if not 3 <= max_tokens <= room:
-            raise WeightsError(f"max_tokens is {max_tokens}; this model has positions for 3 to {room}")
+            raise WeightsError(
+                f"max_tokens is {max_tokens}; this model has positions for 3 to {room} tokens"
+                f"{self._source('config')}: choose a number in between"
+            )
         empty = int((np.diff(counts.indptr) == 0).sum())
         if empty:
             notes = (*notes, f"{empty:,} cells express no gene that the model knows")
@@ -137,23 +143,27 @@ class Geneformer:
         tokens = self._tokens(cells)
         if "vocab_size" in config and config["vocab_size"] != len(tokens):
             raise WeightsError(
-                f"the token dictionary has {len(tokens):,} entries, the model {config['vocab_size']:,}: they "
-                "are of different generations of Geneformer. Take the dictionaries that the card names."
+                f"the token dictionary has {len(tokens):,} entries{self._source('token_dictionary')}, the "
+                f"model {config['vocab_size']:,}{self._source('config')}: they are of different generations "
+                "of Geneformer. Take the dictionaries that the card names."
             )
         n_layers = config["num_hidden_layers"] + self.layer
         if not 0 <= n_layers <= config["num_hidden_layers"]:
             raise WeightsError(
-                f"layer {self.layer} does not exist in a model of {config['num_hidden_layers']}"
+                f"layer {self.layer} does not exist in a model of {config['num_hidden_layers']} layers"
+                f"{self._source('config')}: 0 is the last, -1 the one before it"
             )
         has_ends = {"<cls>", "<eos>"} <= tokens.keys()
         if self.pooling == "cls" and not has_ends:
             raise WeightsError(
-                "pooling is cls, but the vocabulary has no <cls>: models of V1 have none, use mean"
+                "pooling is cls, but the vocabulary has no <cls> and <eos>"
+                f"{self._source('token_dictionary')}: models of V1 have none, use mean"
             )
         with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
             network = GeneformerNetwork(config, len(tokens))
         if self.architecture is None:
-            load_state(network, _read_weights(self.checkpoint.files["weights"]), _rename, _IGNORED)
+            path = self.checkpoint.files["weights"]
+            load_state(network, read_weights(path), rename, IGNORED, path)
         else:
             network = network.to_empty(device="cpu")
             _draw(network, config["initializer_range"], sorted(tokens, key=tokens.get), seed)
@@ -162,6 +172,11 @@ class Geneformer:
         network.pooled_ends = (1, 1) if self.exclude_ends else network.special_ends
         network.pooling, network.pooled_layers = self.pooling, n_layers
         return network.eval()
+
+    def _source(self, role: str) -> str:
+        """The file of a role in brackets, for an error; nothing where there is none."""
+        path = self.checkpoint.files.get(role) if self.checkpoint else None
+        return f" ({path})" if path else ""
 
     def _config(self) -> Mapping[str, Any]:
         if self.architecture is not None:
@@ -173,27 +188,14 @@ class Geneformer:
         if self.vocabulary == "data-set":
             special = SPECIAL if self.architecture["special_tokens"] else SPECIAL[:2]
             return {name: number for number, name in enumerate([*special, *cells.genes])}
-        path = self.checkpoint.files["token_dictionary"]
-        tokens = {str(name): int(number) for name, number in read_dictionary(path).items()}
-        if sorted(tokens.values()) != list(range(len(tokens))) or not {"<pad>", "<mask>"} <= tokens.keys():
-            raise WeightsError(
-                f"{path} does not number its {len(tokens):,} tokens from 0 on, or lacks <pad> or <mask>: it "
-                "is no token dictionary of Geneformer"
-            )
-        return tokens
+        return read_tokens(self.checkpoint.files["token_dictionary"])
 
     def _released_genes(self, cells: Cells, tokens: Mapping[str, int]) -> tuple:
         files = self.checkpoint.files
         known = {name: number for name, number in tokens.items() if name not in SPECIAL}
-        medians = read_dictionary(files["gene_medians"])
-        absent = [name for name in known if name not in medians]
-        if absent:
-            raise WeightsError(
-                f"{files['gene_medians']} has no median for {len(absent):,} genes of "
-                f"{files['token_dictionary']}, such as {absent[0]}: the two are not of the same release"
-            )
-        names = read_dictionary(files["gene_names"]) if "gene_names" in files else None
-        mapping = read_dictionary(files["ensembl_mapping"]) if "ensembl_mapping" in files else {}
+        medians = read_medians(files["gene_medians"], list(known), files["token_dictionary"])
+        names = read_names(files["gene_names"]) if "gene_names" in files else None
+        mapping = read_names(files["ensembl_mapping"]) if "ensembl_mapping" in files else {}
         alignment = align_ensembl(
             cells.genes,
             cells.ensembl_ids,
@@ -321,82 +323,6 @@ def nonzero_medians(counts: sparse.csr_matrix, library_size: np.ndarray) -> np.n
     starts = scaled.indptr[:-1]
     low, high = starts + np.maximum(expressed - 1, 0) // 2, starts + expressed // 2
     return np.where(expressed > 0, (ranked[low] + ranked[high]) / 2, 1.0)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Architecture of a released Geneformer.
-
-    Raises
-    ------
-    zeroshot.weights.WeightsError
-        If the file is damaged or describes what this network does not compute.
-    """
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise WeightsError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(config, dict) or config.get("model_type") != "bert":
-        raise WeightsError(f"{path} does not describe a BERT, which every Geneformer is")
-    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-             "max_position_embeddings", "hidden_act")  # fmt: skip
-    absent = [name for name in sizes if name not in config]
-    if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}")
-    position = config.get("position_embedding_type", "absolute")
-    if position != "absolute" or config["hidden_act"] not in ("relu", "gelu"):
-        raise WeightsError(
-            f"{path} asks for {position} positions and {config['hidden_act']}: this network computes "
-            "absolute positions with relu or gelu"
-        )
-    return {"layer_norm_eps": 1e-12, **config}
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Released tensors, with query, key and value of each layer put together."""
-    state = read_state(path)
-    tied = state.get("cls.predictions.decoder.weight")
-    words = state.get("bert.embeddings.word_embeddings.weight")
-    if tied is not None and words is not None and not torch.equal(tied, words):
-        raise WeightsError(
-            f"{path} has an output embedding of its own: in Geneformer it is that of the input"
-        )
-    for kind in ("weight", "bias"):
-        for key in [key for key in state if key.endswith(f".attention.self.query.{kind}")]:
-            parts = [key.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
-            # What is incomplete stays as it is and is reported by name when it is loaded.
-            if all(part in state for part in parts):
-                state[key.replace(".query.", ".qkv.")] = torch.cat([state.pop(part) for part in parts])
-    return state
-
-
-_NAMES = {
-    "bert.embeddings.word_embeddings": "words",
-    "bert.embeddings.position_embeddings": "positions",
-    "bert.embeddings.token_type_embeddings": "types",
-    "bert.embeddings.LayerNorm": "norm",
-    "cls.predictions.transform.dense": "head",
-    "cls.predictions.transform.LayerNorm": "head_norm",
-}
-_NAMES_IN_LAYER = {
-    "attention.self.qkv": "qkv",
-    "attention.output.dense": "out",
-    "attention.output.LayerNorm": "norm1",
-    "intermediate.dense": "linear1",
-    "output.dense": "linear2",
-    "output.LayerNorm": "norm2",
-}
-
-
-def _rename(key: str) -> str | None:
-    if key == "cls.predictions.bias":
-        return "head_bias"
-    module, _, kind = key.rpartition(".")
-    if module.startswith("bert.encoder.layer."):
-        number, _, inner = module.removeprefix("bert.encoder.layer.").partition(".")
-        known = _NAMES_IN_LAYER.get(inner)
-        return known and f"encoder.layers.{number}.{known}.{kind}"
-    known = _NAMES.get(module)
-    return known and f"{known}.{kind}"
 
 
 def _draw(network: GeneformerNetwork, spread: float, names: list[str], seed: int) -> None:

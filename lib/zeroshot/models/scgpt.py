@@ -3,10 +3,8 @@
 Released checkpoints are read as they are; the network is native, without the scgpt package and flash-attn.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,6 +17,7 @@ from zeroshot.encoder import Linear, TransformerEncoder
 from zeroshot.genes import Alignment, align_symbols, require_overlap
 from zeroshot.models import Cells
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
+from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename
 from zeroshot.models.untrained import fill_uniform, gene_rows
 from zeroshot.tokenizers import Draws, bin_blocks, bin_values, cell_keys, value_tokens
 from zeroshot.tokens import Tokenizer, Tokens
@@ -26,10 +25,6 @@ from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
 
 # Appended to a vocabulary in this order where it lacks them.
 SPECIAL = ("<pad>", "<cls>", "<eoc>")
-
-# Heads of other tasks and the flag of generated genes, which an embedding does not use. Layers that change
-# it, such as the batch encoder of fine-tuned models, are not in this list: such checkpoints are refused.
-_IGNORED = ("cls_decoder.*", "flag_encoder.*", "grad_reverse_discriminator.*")
 
 _LARGEST_VALUE = 512  # values above are clipped
 
@@ -126,6 +121,13 @@ class Scgpt:
             If there are too few cells to choose variable genes by.
         """
         config, tokens = self._config(), self._tokens(cells)
+        if config["pad_token"] not in tokens:
+            files = self.checkpoint.files
+            raise WeightsError(
+                f"{files['config']} names {config['pad_token'][:40]!r} as pad_token, which "
+                f"{files['vocabulary']} lacks: they are not of the same model. Each scGPT has a vocab.json "
+                "of its own."
+            )
         columns, alignment = self._choose(cells, tokens)
         values, ids = cells.counts[:, columns], alignment.targets[columns]
         gene_keys = cell_keys(cells.genes[columns])
@@ -180,17 +182,18 @@ class Scgpt:
             If config, vocabulary and weights do not belong together.
         """
         config, tokens = self._config(), self._tokens(cells)
-        state = {} if self.architecture is not None else read_state(self.checkpoint.files["weights"])
+        files = {} if self.checkpoint is None else self.checkpoint.files
+        state = {} if self.architecture is not None else read_state(files["weights"])
         rows = state.get("encoder.embedding.weight")
-        if rows is not None and len(rows) != len(tokens):
+        if rows is not None and rows.ndim and len(rows) != len(tokens):
             raise WeightsError(
-                f"the vocabulary has {len(tokens):,} tokens, the model {len(rows):,}: they are not of the "
-                "same model. Each scGPT has a vocab.json of its own."
+                f"the vocabulary has {len(tokens):,} tokens, the model {len(rows):,}: {files['vocabulary']} "
+                f"and {files['weights']} are not of the same model. Each scGPT has a vocab.json of its own."
             )
         with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
             network = ScgptNetwork(config, len(tokens), *decoders_of(state, config["embsize"]))
         if self.architecture is None:
-            load_state(network, state, _rename, _IGNORED)
+            load_state(network, state, rename, IGNORED, files["weights"])
         else:
             network = network.to_empty(device="cpu")
             _draw(network, sorted(tokens, key=tokens.get), seed)
@@ -341,81 +344,6 @@ class ScgptNetwork(nn.Module):
             "gep": self.decoder(hidden)["value"],
             "gepc": self.mvc_decoder(hidden[:, 0], genes)["value"],
         }
-
-
-def read_args(path: Path) -> dict[str, Any]:
-    """Architecture of a released scGPT.
-
-    Raises
-    ------
-    zeroshot.weights.WeightsError
-        If the file is damaged or describes what this network does not compute.
-    """
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise WeightsError(f"{path} is not valid JSON: {error}") from None
-    sizes = ("embsize", "nheads", "d_hid", "nlayers", "pad_token", "pad_value", "mask_value", "n_bins")
-    absent = [name for name in sizes if not isinstance(config, dict) or name not in config]
-    if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no args.json of scGPT")
-    expected = {"input_style": "binned", "input_emb_style": "continuous", "pre_norm": False}
-    other = {name: config[name] for name, value in expected.items() if config.get(name, value) != value}
-    if other:
-        raise WeightsError(
-            f"{path} asks for {other}: this network computes {', '.join(f'{k} {expected[k]}' for k in other)}"
-        )
-    return config
-
-
-def read_vocabulary(path: Path) -> dict[str, int]:
-    """Tokens of a released vocabulary and their numbers.
-
-    Raises
-    ------
-    zeroshot.weights.WeightsError
-        If the file is damaged, or does not number its tokens from 0 on.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise WeightsError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(found, dict) or sorted(found.values()) != list(range(len(found))):
-        raise WeightsError(f"{path} does not number its tokens from 0 on: it is no vocab.json of scGPT")
-    return found
-
-
-_NAMES = {
-    "encoder.embedding": "genes",
-    "encoder.enc_norm": "gene_norm",
-    "value_encoder.linear1": "value1",
-    "value_encoder.linear2": "value2",
-    "value_encoder.norm": "value_norm",
-}
-# Attention is spelled in three ways: by flash-attn, by torch, and by the code of 2026.
-_NAMES_IN_LAYER = {
-    "self_attn.Wqkv.weight": "qkv.weight",
-    "self_attn.Wqkv.bias": "qkv.bias",
-    "self_attn.in_proj_weight": "qkv.weight",
-    "self_attn.in_proj_bias": "qkv.bias",
-    "self_attn._impl.Wqkv.weight": "qkv.weight",
-    "self_attn._impl.Wqkv.bias": "qkv.bias",
-    "self_attn.out_proj.weight": "out.weight",
-    "self_attn.out_proj.bias": "out.bias",
-    "self_attn._impl.out_proj.weight": "out.weight",
-    "self_attn._impl.out_proj.bias": "out.bias",
-}
-
-
-def _rename(key: str) -> str | None:
-    if key.startswith("transformer_encoder.layers."):
-        number, _, inner = key.removeprefix("transformer_encoder.layers.").partition(".")
-        return f"encoder.layers.{number}.{_NAMES_IN_LAYER.get(inner, inner)}"
-    if key.startswith(("decoder.", "mvc_decoder.")):
-        return key
-    module, _, kind = key.rpartition(".")
-    known = _NAMES.get(module)
-    return known and f"{known}.{kind}"
 
 
 def _draw(network: ScgptNetwork, names: list[str], seed: int) -> None:

@@ -105,7 +105,7 @@ def decoders_of(state: Mapping[str, torch.Tensor], dim: int) -> tuple[Expression
     if "mvc_decoder.fc1.weight" not in state:
         style = "inner product"
     else:
-        style = "concat query" if state["mvc_decoder.fc1.weight"].shape[1] != dim else "sum query"
+        style = "concat query" if state["mvc_decoder.fc1.weight"].shape[1:] != (dim,) else "sum query"
     gep = ExpressionDecoder(dim, zeros="decoder.zero_logit.0.weight" in state)
     return gep, CellDecoder(dim, style, zeros="mvc_decoder.W_zero_logit.weight" in state)
 

@@ -1,14 +1,11 @@
 """Gene dictionaries from pickle files that nobody has to trust.
 
-Geneformer publishes its token numbers and medians as pickles, and a pickle is a program: reading it the
-usual way runs whatever its author put in. Here only dicts, strings, numbers and numpy values are built,
-and not even by numpy's own code: all that a file can call are the few makers at the end.
+Geneformer publishes its token numbers and medians as pickles. Of what a pickle can ask for, only numpy values
+of numbers and strings are made, and not even by numpy's own code: all that a file can call are the few makers
+at the end.
 """
 
 import io
-import json
-import pickle
-import pickletools
 import re
 from collections.abc import Callable
 from math import prod
@@ -18,20 +15,13 @@ from typing import Any
 import numpy as np
 
 from zeroshot.weights.error import WeightsError
+from zeroshot.weights.files import foreign_kind, read_bytes, read_json
+from zeroshot.weights.machine import Machine, Name, RefusedError
 
 Value = int | float | str | np.ndarray
 
-# Instructions of the pickle machine that dicts of strings, numbers and numpy values are written with.
-# Left out are those that make instances (INST, OBJ, NEWOBJ), fill lists and sets, or reach for
-# registered and persistent objects (EXT1, PERSID).
-_INSTRUCTIONS = {
-    "PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE", "NEWFALSE", "INT", "LONG",
-    "LONG1", "LONG4", "BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
-    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
-    "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
-    "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET",
-    "LONG_BINGET", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD",
-}  # fmt: skip
+_EXPECTED = "a dictionary of genes, as .pkl or .json"
+_MOST_AXES = 8
 _DTYPE_CODE = re.compile(r"[biufU]\d{1,4}")
 
 
@@ -52,70 +42,53 @@ def read_dictionary(path: Path) -> dict[str, Value]:
     Raises
     ------
     WeightsError
-        If the file asks for anything beyond dicts, strings, numbers and numpy values of them, is
-        damaged, or holds something else than such a dict.
+        If the file asks for anything beyond dicts, strings, numbers and numpy values of them, has a key
+        twice, is damaged, or holds something else than such a dict.
     """
-    content = path.read_bytes()
-    if path.suffix == ".json":
-        try:
-            found = json.loads(content)
-        except ValueError as error:
-            raise WeightsError(f"{path} is not valid JSON: {error}") from None
-    else:
-        found = _unpickle(content, path)
+    found = read_json(path, _EXPECTED) if path.suffix == ".json" else _unpickle(path)
     if type(found) is not dict:
-        raise WeightsError(f"{path} holds a {type(found).__name__}; a dict is expected")
-    return {_key(key, path): _value(key, value, path) for key, value in found.items()}
+        raise WeightsError(
+            f"{path} holds a {type(found).__name__}; a dict is expected, {_EXPECTED}. Take the file from its "
+            "authors."
+        )
+    return {key: _value(key, value, path) for key, value in found.items()}
 
 
-class _Refused(Exception):
-    """The file asks for something a dictionary of genes does not need."""
-
-
-def _unpickle(content: bytes, path: Path) -> Any:
+def _unpickle(path: Path) -> Any:
+    content = read_bytes(path, _EXPECTED)
     try:
-        _inspect(content)
-        return _Unpickler(io.BytesIO(content)).load()
-    except _Refused as refusal:
+        return Machine(_is_known, _call, _build).run(io.BytesIO(content))
+    except RefusedError as refusal:
         raise WeightsError(
             f"{path} is refused: {refusal}. A dictionary of genes needs only dicts, strings, numbers and "
             "numpy values of them. Nothing of the file was executed. Take the file from its authors, or "
             "save it as .json."
         ) from None
     except Exception as error:  # a damaged pickle fails in every way there is
-        raise WeightsError(f"{path} is damaged, or no pickle: {type(error).__name__}: {error}") from None
+        kind = foreign_kind(content)
+        cause = f"it is {kind}" if kind else f"{type(error).__name__}: {str(error)[:200]}"
+        raise WeightsError(
+            f"{path} is damaged, or no pickle: {cause}. Expected {_EXPECTED}. Take the file from its authors."
+        ) from None
 
 
-def _inspect(content: bytes) -> None:
-    """Refuse by reading alone; lengths too, before the C code reserves what a false one claims."""
-    for instruction, argument, _ in pickletools.genops(content):
-        if instruction.name == "GLOBAL":
-            _maker(*argument.split(" ", 1))
-        elif instruction.name not in _INSTRUCTIONS:
-            raise _Refused(f"it holds the instruction {instruction.name}")
-        elif instruction.name.endswith("PUT") and argument > len(content):
-            raise ValueError(f"memo number {argument} in {len(content)} bytes")
+def _is_known(name: Name) -> bool:
+    return _spelled(name) in _MAKERS
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Callable:
-        """Return a maker of ours, never the object of that name."""
-        maker = _maker(module, name)
-        # A fresh function each time: a pickle may set attributes on what it is handed.
-        return lambda *arguments: maker(*arguments)
+def _call(name: Name, arguments: tuple) -> Any:
+    return _MAKERS[_spelled(name)](*arguments)
 
 
-def _maker(module: str, name: str) -> Callable:
-    found = _MAKERS.get((module.replace("numpy._core", "numpy.core"), name))
-    if found is None:
-        raise _Refused(f"it asks for {module}.{name}")
-    return found
+def _spelled(name: Name) -> tuple[str, str]:
+    """Module and name as numpy 1 spells them."""
+    return name.module.replace("numpy._core", "numpy.core"), name.name
 
 
-def _key(key: Any, path: Path) -> str:
-    if type(key) is not str:
-        raise WeightsError(f"{path}: key {key!r} is a {type(key).__name__}; gene names are strings")
-    return key
+def _build(target: Any, state: Any) -> None:
+    if not isinstance(target, _Dtype | _Array):
+        raise ValueError(f"a {type(target).__name__} with a state")
+    target.set_state(state)
 
 
 def _value(key: str, value: Any, path: Path) -> Value:
@@ -123,8 +96,8 @@ def _value(key: str, value: Any, path: Path) -> Value:
         return value.array
     if type(value) not in (bool, int, float, str):
         raise WeightsError(
-            f"{path}: the value of {key!r} is a {type(value).__name__.strip('_')}; "
-            "numbers, strings or arrays of them are expected"
+            f"{path}: the value of {key[:60]!r} is a {type(value).__name__.strip('_')}; "
+            "numbers, strings or arrays of them are expected. Take the file from its authors."
         )
     return value
 
@@ -134,19 +107,27 @@ class _Dtype:
 
     def __init__(self, code: str, *_: Any) -> None:
         if not _DTYPE_CODE.fullmatch(code):
-            raise _Refused(
-                f"it holds numpy values of type {code!r}, and only numbers and strings are admitted"
+            raise RefusedError(
+                f"it holds numpy values of type {code[:40]!r}, and only numbers and strings are admitted"
             )
         self.code, self.order = code, "="
 
-    def __setstate__(self, state: tuple) -> None:
+    def set_state(self, state: tuple) -> None:
+        """Take the byte order."""
         if state[1] not in ("<", ">", "=", "|"):
-            raise ValueError(f"byte order {state[1]!r}")
+            raise ValueError("an unknown byte order")
         self.order = state[1]
 
     def read(self, raw: Any, shape: tuple, order: str = "C") -> np.ndarray:
         """Array of this type from its bytes."""
         dtype = np.dtype(self.order + self.code)
+        # Checked before it is multiplied: what stands there may be anything, and any number of it.
+        if (
+            type(shape) is not tuple
+            or len(shape) > _MOST_AXES
+            or any(type(size) is not int for size in shape)
+        ):
+            raise ValueError("an array whose shape is none")
         if not isinstance(raw, bytes | bytearray) or len(raw) != prod(shape) * dtype.itemsize:
             raise ValueError(f"{dtype} array of shape {shape} with other content")
         return np.frombuffer(raw, dtype).reshape(shape, order=order).copy()
@@ -158,14 +139,20 @@ class _Array:
     def __init__(self, array: np.ndarray | None = None) -> None:
         self.array = array
 
-    def __setstate__(self, state: tuple) -> None:
+    @property
+    def nbytes(self) -> int:
+        """Size of the content."""
+        return 0 if self.array is None else self.array.nbytes
+
+    def set_state(self, state: tuple) -> None:
+        """Take shape, type and content."""
         _version, shape, dtype, by_columns, raw = state
         self.array = dtype.read(raw, shape, "F" if by_columns else "C")
 
 
 def _encode(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
-        raise ValueError(f"encoding {encoding!r}")
+        raise ValueError("bytes in another encoding than latin1")
     return text.encode("latin1")
 
 

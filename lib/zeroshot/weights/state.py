@@ -3,6 +3,7 @@
 torch and safetensors are imported when a checkpoint is read.
 """
 
+import json
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,12 +11,20 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zeroshot.weights import archives
 from zeroshot.weights.error import WeightsError
+from zeroshot.weights.files import foreign_kind, head_of, shortened
+from zeroshot.weights.machine import RefusedError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _PICKLED = (".pt", ".bin", ".ckpt", ".pth")
+_NESTED = ("state_dict", "model_state_dict", "model")
+_PARALLEL = "module."
+_LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
+_EXPECTED = "a checkpoint: tensors by name, as .safetensors or as torch.save writes them"
+_REMEDY = "Download it again, or take the checkpoint that its authors released."
 _LISTED = 12  # keys named in an error; a wrong layout would list hundreds
 
 
@@ -45,66 +54,116 @@ def read_state(path: Path) -> "dict[str, Tensor]":
     ----------
     path
         ``.safetensors``, or ``.pt .bin .ckpt .pth`` as torch saves them, read with
-        ``weights_only=True``; tensors under a ``state_dict`` entry are taken from there.
+        ``weights_only=True``; tensors under an entry ``state_dict``, ``model_state_dict`` or ``model`` are
+        taken from there, and the ``module.`` that DataParallel puts before every name is left out.
 
     Raises
     ------
     WeightsError
-        If the file is damaged, holds anything but tensors, or is a pickle that needs other objects
-        than tensors and plain values. Nothing of such a file is executed.
+        If the file is damaged, holds anything but tensors of floating-point numbers (or int64 buffers), or
+        is a pickle that needs other objects than tensors and plain values. Nothing of such a file is
+        executed.
     """
     read = {".safetensors": _read_safetensors} | dict.fromkeys(_PICKLED, _read_torch)
     if path.suffix not in read:
         raise WeightsError(
             f"{path} is no checkpoint that can be read: expected one of {', '.join(sorted(read))}"
         )
-    if not path.is_file():
-        raise WeightsError(f"there is no checkpoint {path}")
     state = read[path.suffix](path)
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
+    for name in _NESTED:
+        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
+            state = state[name]
     if not isinstance(state, Mapping) or not state:
-        raise WeightsError(f"{path} holds no tensors by name")
+        raise WeightsError(f"{path} holds no tensors by name; expected {_EXPECTED}. {_REMEDY}")
     import torch
 
-    others = [str(key) for key, value in state.items() if not isinstance(value, torch.Tensor)]
+    others = [
+        key[:60] if type(key) is str else f"the key {shortened(key)}"
+        for key, value in state.items()
+        if type(key) is not str or not isinstance(value, torch.Tensor)
+    ]
     if others:
         raise WeightsError(
             f"{path} holds more than tensors: {_some(others)}. A state dict is expected, or one under "
-            "the key 'state_dict'."
+            f"the key {' or '.join(map(repr, _NESTED))}."
         )
-    return {str(key): value for key, value in state.items()}
+    problems = [f"{key} is {problem}" for key, tensor in state.items() if (problem := _unusable(tensor))]
+    if problems:
+        raise WeightsError(
+            f"{path} is refused: {_some(problems, '; ')}. Expected whole tensors of float32, float64, "
+            f"float16 or bfloat16 (int64 for buffers): others would be read as other numbers. {_REMEDY}"
+        )
+    if all(key.startswith(_PARALLEL) for key in state):
+        state = {key.removeprefix(_PARALLEL): value for key, value in state.items()}
+    return dict(state)
+
+
+def _unusable(tensor: "Tensor") -> str | None:
+    """Why a tensor cannot be taken for weights; None if it can."""
+    import torch
+
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        return f"{'quantised' if tensor.is_quantized else tensor.layout} on {tensor.device}"
+    if tensor.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64):
+        return str(tensor.dtype).removeprefix("torch.")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"{tuple(tensor.shape)} over fewer stored values"
+    return None
 
 
 def _read_safetensors(path: Path) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    head = head_of(path, _EXPECTED)
     try:
+        _require_unique_names(path, head)
         return load_file(path, device="cpu")
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged or incomplete, or no safetensors file: {error}") from None
+    except Exception as error:  # of safetensors, of torch, of the system
+        kind = foreign_kind(head)
+        raise WeightsError(
+            f"{path} is damaged or incomplete, or no safetensors file: "
+            f"{f'it is {kind}' if kind else _cause(error)}. Expected {_EXPECTED}. {_REMEDY}"
+        ) from None
+
+
+def _require_unique_names(path: Path, head: bytes) -> None:
+    """Refuse a header that names a tensor twice, of which the library would take one."""
+    size = int.from_bytes(head[:8], "little")
+    if size > min(_LARGEST_HEADER, path.stat().st_size):
+        raise ValueError(f"its header claims {size:,} bytes")
+    with path.open("rb") as file:
+        file.seek(8)
+        header = json.loads(file.read(size), object_pairs_hook=lambda pairs: pairs)
+    names = [name for name, _ in header]
+    if len(set(names)) < len(names):
+        raise ValueError(f"it holds {max(names, key=names.count)} more than once")
 
 
 def _read_torch(path: Path) -> object:
     import torch
 
+    head = head_of(path, _EXPECTED)
     try:
+        archives.inspect(path, head)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (RefusedError, pickle.UnpicklingError) as error:
         raise WeightsError(
             f"{path} is refused: it is damaged, or a pickle that needs more than tensors and plain values "
             f"({_cause(error)}). Nothing of it was executed. Ask its authors for a safetensors file."
         ) from None
     except Exception as error:  # a damaged file fails in every way there is
-        raise WeightsError(f"{path} is damaged or incomplete: {_cause(error)}") from None
+        kind = None if head.startswith(archives.ZIP) else foreign_kind(head)
+        raise WeightsError(
+            f"{path} is damaged or incomplete: {f'it is {kind}' if kind else _cause(error)}. Expected "
+            f"{_EXPECTED}. {_REMEDY}"
+        ) from None
 
 
 def _cause(error: Exception) -> str:
     """The line of torch's long explanation that names the object."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error)[:10_000].splitlines() if line.strip()]
     named = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
-    return (named or lines or [type(error).__name__])[0][:200]
+    return (named or lines or [type(error).__name__])[0][:200].rstrip(".")
 
 
 def load_state(
@@ -112,6 +171,7 @@ def load_state(
     state: "Mapping[str, Tensor]",
     rename: Callable[[str], str | None] | None = None,
     ignored: Iterable[str] = (),
+    path: Path | None = None,
 ) -> LoadReport:
     """Fill a module with the tensors of a checkpoint; nothing may stay as it was initialised.
 
@@ -126,6 +186,8 @@ def load_state(
         absent where the names are the same.
     ignored
         Patterns (``cls_decoder.*``) of released names that the module is known not to use.
+    path
+        File that the tensors are from, to be named in errors.
 
     Returns
     -------
@@ -136,7 +198,8 @@ def load_state(
     ------
     WeightsError
         If a parameter or buffer of the module stays unset, a key belongs to nothing, two keys claim
-        the same parameter, or a shape differs. All of them are named, with their shapes.
+        the same parameter, a shape differs, or a value is no finite number in the module's precision. All
+        of them are named.
     """
     wanted = module.state_dict()
     patterns = tuple(ignored)
@@ -155,6 +218,9 @@ def load_state(
         elif tensor.shape != wanted[name].shape:
             sources[name], filled[name] = key, tensor
             problems.append(f"{key} is {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}")
+        elif tensor.is_floating_point() != wanted[name].is_floating_point():
+            sources[name], filled[name] = key, tensor
+            problems.append(f"{key} is {tensor.dtype}, expected {wanted[name].dtype}")
         else:
             sources[name], filled[name] = key, tensor
     missing = [name for name in wanted if name not in filled]
@@ -163,15 +229,26 @@ def load_state(
         problems.insert(0, "unexpected " + _some([f"{key} {tuple(state[key].shape)}" for key in unexpected]))
     if missing:
         problems.insert(0, "missing " + _some([f"{name} {tuple(wanted[name].shape)}" for name in missing]))
+    if not problems:
+        # Assigned, not copied: the tensors of a checkpoint would be in memory twice.
+        filled = {name: tensor.to(wanted[name].dtype) for name, tensor in filled.items()}
+        problems = [
+            f"{sources[name]} holds values that are NaN, infinite or too large for {tensor.dtype}"
+            for name, tensor in filled.items()
+            if not _is_finite(tensor)
+        ]
     if problems:
         raise WeightsError(
-            f"the checkpoint does not fit {type(module).__name__}: {_some(problems, '; ')}. "
+            f"{path or 'the checkpoint'} does not fit {type(module).__name__}: {_some(problems, '; ')}. "
             "Nothing was loaded: take the files of the model that the card names."
         )
-    # Assigned, not copied: the tensors of a checkpoint would be in memory twice.
-    filled = {name: tensor.to(wanted[name].dtype) for name, tensor in filled.items()}
     module.load_state_dict(filled, strict=True, assign=True)
     return LoadReport(tuple(missing), tuple(unexpected), tuple(left_out))
+
+
+def _is_finite(tensor: "Tensor") -> bool:
+    # What is not finite stays so in a sum, which needs no memory; but the sum of finite values may not be.
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _some(items: list[str], joined: str = ", ") -> str:
