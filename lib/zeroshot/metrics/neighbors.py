@@ -80,7 +80,7 @@ def nearest_neighbors(embedding: np.ndarray, k: int) -> Neighbors:
             steps[:, block].fill_diagonal_(-1)  # the cell itself before its duplicates
             found, squared = _nearest(steps, block.start, k)
             indices[block] = found.cpu().numpy()
-            distances[block] = (squared * pairs.unit).sqrt_().cpu().numpy()
+            distances[block] = pairs.lengths(squared)
 
     by_worker(work, len(blocks), pairs)
     return Neighbors(indices, distances)
@@ -97,16 +97,20 @@ def _nearest(steps: "torch.Tensor", start: int, k: int) -> "tuple[torch.Tensor, 
     minima = steps[:, : cells // size * size].unflatten(1, (size, -1)).amin(dim=1)
     bound = torch.topk(minima, k, dim=1, largest=False, sorted=False).values.amax(dim=1, keepdim=True)
     row, column = torch.nonzero(steps <= bound, as_tuple=True)
-    # One integer per candidate: distance in the high digits, place in the tie order in the low ones. No two
-    # keys of a row are equal, so the smallest k are unique. 2**40 steps leave room for 4 million cells.
-    keys = steps[row, column].long() * cells + (column - row - start) % cells
     candidates = torch.bincount(row, minlength=rows)
     place = torch.arange(len(row), device=row.device) - (candidates.cumsum(0) - candidates)[row]
-    table = torch.full((rows, int(candidates.max())), torch.iinfo(torch.int64).max, device=row.device)
-    table[row, place] = keys
-    keys = torch.topk(table, k, dim=1, largest=False, sorted=True).values
-    columns = (keys + torch.arange(start, start + rows, device=row.device)[:, None]) % cells
-    return columns, torch.div(keys, cells, rounding_mode="floor").clamp_(min=0).double()
+    shape = (rows, int(candidates.max()))
+    after = torch.full(shape, cells, device=row.device)
+    after[row, place] = (column - row - start) % cells
+    values = steps.new_full(shape, torch.inf)
+    values[row, place] = steps[row, column]
+    # In the order of ties first: a stable sort by distance keeps it among equal ones.
+    after, order = after.sort(dim=1)
+    values, order = values.gather(1, order).sort(dim=1, stable=True)
+    columns = (
+        after.gather(1, order[:, :k]) + torch.arange(start, start + rows, device=row.device)[:, None]
+    ) % cells
+    return columns, values[:, :k].clamp(min=0)
 
 
 def neighbor_graph(neighbors: Neighbors) -> sparse.csr_matrix:

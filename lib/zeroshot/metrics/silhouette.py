@@ -110,9 +110,7 @@ def _sums(pairs: Pairs, members: "torch.Tensor", *, root: bool) -> "torch.Tensor
                 rows, distances = cells[i], pairs.block(cells[i], columns, buffer)
                 if root:
                     distances.sqrt_()
-                if columns == rows:
-                    distances.fill_diagonal_(0)  # rows of zeros are at a cosine distance from themselves
-                else:
+                if columns != rows:
                     sums[:, columns] += members[:, rows] @ distances
                 sums[:, rows] += members[:, columns] @ distances.T
         return sums
