@@ -13,7 +13,8 @@ from zeroshot import book, catalog, paths, results, study
 
 STUDY = config.get("study", "default")
 BUILD = str(paths.study(STUDY).relative_to(paths.home()))
-PYTHON = shlex.quote(sys.executable)
+# Instead of the shell, and ended with Snakemake, see zeroshot.processes.
+RUN = f"exec {shlex.quote(sys.executable)} -m zeroshot.processes"
 
 PAGES = study.plan(STUDY)
 DATASETS = list(catalog.study(STUDY).datasets)
@@ -60,7 +61,7 @@ rule compute:
     message:
         "embeddings and scores of {wildcards.dataset}"
     shell:
-        PYTHON + f" -m zeroshot.study {STUDY} {{wildcards.dataset:q}} {{output:q}} {{threads}}"
+        RUN + f" zeroshot.study {STUDY} {{wildcards.dataset:q}} {{output:q}} {{threads}}"
 
 
 rule run:
@@ -75,7 +76,7 @@ rule run:
     message:
         "page {wildcards.model} on {wildcards.dataset}"
     shell:
-        PYTHON + " -m zeroshot.notebooks {input:q} {output:q} {threads}"
+        RUN + " zeroshot.notebooks {input:q} {output:q} {threads}"
 
 
 rule scores:
@@ -87,7 +88,7 @@ rule scores:
     message:
         "scores of the study"
     shell:
-        PYTHON + f" -m zeroshot.results {STUDY} {{output:q}} {{input:q}}"
+        RUN + f" zeroshot.results {STUDY} {{output:q}} {{input:q}}"
 
 
 rule chapter:
@@ -103,7 +104,7 @@ rule chapter:
     message:
         "chapter {wildcards.chapter}"
     shell:
-        PYTHON + " -m zeroshot.notebooks {input[0]:q} {output:q} {threads}"
+        RUN + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
 
 
 rule book:
@@ -117,4 +118,4 @@ rule book:
     message:
         "rendering the book"
     shell:
-        PYTHON + f" -m zeroshot.book {STUDY}"
+        RUN + f" zeroshot.book {STUDY}"

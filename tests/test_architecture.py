@@ -13,7 +13,8 @@ PACKAGE = LIBRARY / "zeroshot"
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "paths", "hashing", "lock", "catalog", "dependencies", "store", "markup", "literature", "sampling",
+    "paths", "hashing", "processes", "lock", "catalog", "dependencies", "store", "markup", "literature",
+    "sampling",
     "data", "genes", "tokens", "tokenizers", "encoder", "weights", "models", "integrity", "embedding",
     "metrics", "similarity", "reconstruction", "figures", "pipeline", "cross_check", "stamp", "kept",
     "results", "variants", "published", "notebooks", "study", "field", "book", "cli", "__main__",

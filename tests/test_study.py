@@ -1,5 +1,6 @@
 """A study from end to end: what runs, what runs again, and what a kill -9 costs."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zeroshot import catalog, dependencies, lock, stamp, study
+from zeroshot import catalog, dependencies, lock, processes, stamp, study
 
 CHECKOUT = Path(__file__).parents[1]
 STAGED = ["lib", "notebooks", "data", "book", "profiles", "Snakefile", "_config.yml", "_toc.yml",
@@ -259,19 +260,22 @@ def test_kill_9_loses_nothing(finished: Path, tmp_path: Path, victim: str, momen
     before = times(root)
     kept = {path: path.stat().st_mtime_ns for path in root.glob("artifacts/*/[!.]*/provenance.json")}
     assert kept
-    group = json.loads((root / "build" / "run.lock").read_text())["group"]
+    mark = json.loads((root / "build" / "run.lock").read_text())["mark"]
+    started = processes.marked(mark)
+    assert started
     process.kill()
     process.wait()
     if victim == "everything":
-        os.killpg(group, signal.SIGKILL)
+        for number in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
     run_tiny(root)
     assert set(times(root)) == RUN_PAGES | CHAPTERS
     compared = ["dataset", "model", "metric", "value"]
     pd.testing.assert_frame_equal(scores(root)[compared], scores(finished)[compared], check_exact=True)
     assert all(path.stat().st_mtime_ns == made for path, made in kept.items()), "finished work was repeated"
     assert not RUN_PAGES & set(before) & executed_between(before, times(root)), "finished pages were repeated"
-    with pytest.raises(ProcessLookupError):
-        os.killpg(group, 0)
+    assert not processes.marked(mark)
 
 
 def test_second_run_at_the_same_time_is_refused(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,40 +4,74 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
-import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from zeroshot import paths
+from zeroshot import paths, processes
 
 
 class LockedError(RuntimeError):
     """Another run of the project is going on."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """The run that holds the lock.
+
+    Attributes
+    ----------
+    handle
+        The open lock file, for processes that must hold the lock as well.
+    mark
+        What its processes carry in their environment, see :data:`zeroshot.processes.MARK`.
+    """
+
+    handle: int
+    mark: str
+
+
 @contextlib.contextmanager
-def only_run() -> Iterator[int]:
+def only_run() -> Iterator[Run]:
     """Hold the project's run lock.
 
     The lock is a kernel lock on an open file that Snakemake inherits, so it is free as soon as both
-    are gone, however they died. Where the command was killed but Snakemake lives on, its process group
-    is stopped, jobs included: what they had not finished is run again.
+    are gone, however they died. Processes of an earlier run whose command was killed are stopped first:
+    what they had not finished is run again.
+
+    Raises
+    ------
+    LockedError
+        If another run is going on.
+    OSError
+        If the lock file cannot be written.
     """
     path = paths.build() / "run.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
-        if not _try_lock(handle):
-            owner, group = _read_owner(handle)
-            if owner is None or _alive(owner):
-                raise LockedError(
-                    f"another run is going on here (process {owner}). Wait for it or stop it: kill {owner}"
-                )
-            stop_group(group)
-            if not _try_lock(handle):
-                raise LockedError(f"jobs of an interrupted run are still alive (process group {group})")
-        record_owner(handle, None)
-        yield handle
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written ({error.strerror}). A run writes its pages and tables there: "
+            "make the folder writable, or set ZEROSHOT_HOME to a copy of the project elsewhere."
+        ) from None
+    try:
+        locked = _try_lock(handle)
+        owner, mark = _read_owner(handle)
+        if not locked and (owner is None or _alive(owner)):
+            who = f" (process {owner}). Wait for it or stop it: kill {owner}" if owner else ". Wait for it."
+            raise LockedError(f"another run is going on here{who}")
+        if mark is not None and not processes.stop(mark):
+            raise LockedError(
+                f"jobs of an interrupted run (process {owner}) are still alive: "
+                f"{', '.join(map(str, processes.marked(mark)))}. Stop them: kill -9"
+            )
+        if not locked and not _try_lock(handle):
+            raise LockedError(f"jobs of an interrupted run still hold {path}. Stop them, then start again.")
+        run = Run(handle, f"{os.getpid()}-{uuid.uuid4().hex[:12]}")
+        _write_owner(handle, run.mark)
+        yield run
+        _write_owner(handle, None)  # nothing of it is left
     finally:
         os.close(handle)
 
@@ -50,18 +84,18 @@ def _try_lock(handle: int) -> bool:
     return True
 
 
-def record_owner(handle: int, group: int | None) -> None:
-    """Write into the lock file who holds it: this process, and the process group it has started."""
+def _write_owner(handle: int, mark: str | None) -> None:
+    """Write into the lock file who holds it: this process, and the mark of those it starts."""
     os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps({"owner": os.getpid(), "group": group}).encode(), 0)
+    os.pwrite(handle, json.dumps({"owner": os.getpid(), "mark": mark}).encode(), 0)
 
 
-def _read_owner(handle: int) -> tuple[int | None, int | None]:
+def _read_owner(handle: int) -> tuple[int | None, str | None]:
     try:
         record = json.loads(os.pread(handle, 1000, 0))
-    except json.JSONDecodeError:
+        return record["owner"], record.get("mark")
+    except (ValueError, KeyError, TypeError, AttributeError):  # empty, or written by hand
         return None, None
-    return record["owner"], record["group"]
 
 
 def _alive(process: int) -> bool:
@@ -72,18 +106,3 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def stop_group(group: int | None, patience: float = 10) -> None:
-    """End a process group and wait until its lock is free."""
-    if group is None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except (ProcessLookupError, PermissionError):
-            return
-        time.sleep(0.05)

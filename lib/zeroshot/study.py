@@ -5,10 +5,12 @@ on: notebook, cards, library modules, package versions. It changes only when one
 Snakemake re-runs a page when its plan has changed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-import subprocess
+import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from zeroshot import (
     notebooks,
     paths,
     pipeline,
+    processes,
     published,
     results,
     store,
@@ -45,6 +48,10 @@ _READ_BY = {
 }
 # Chapters that read the cells of some runs only, and which of a study's those are.
 _READS_CELLS_OF = {"published": published.reconstructed_runs}
+
+
+# What a cluster gets to cancel the jobs of a study that is stopped.
+_SECONDS_TO_CANCEL = 10
 
 
 class StudyError(RuntimeError):
@@ -226,15 +233,44 @@ def run(
         If another run of the project is going on.
     StudyError
         If a page failed.
+    ValueError
+        If the number of cores or the profile cannot be.
+    OSError
+        If nothing can be written below ``build``.
+    SystemExit
+        On SIGINT, SIGTERM or SIGHUP, with 128 + signal, once every process of the run has ended.
     """
+    with processes.stopped_by_signals():
+        try:
+            _run(study, cores, target, policy, profile, dry_run, from_kept)
+        except SystemExit as stopped:
+            name = signal.Signals(stopped.code - 128).name
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(
+                    f"stopped by {name}, with every process of the run. Finished pages are kept; the same "
+                    "command continues with the rest.",
+                    file=sys.stderr,
+                )
+            raise
+
+
+def _run(
+    study: str,
+    cores: int,
+    target: str,
+    policy: store.Policy,
+    profile: Path | None,
+    dry_run: bool,
+    from_kept: bool,
+) -> None:
     card = catalog.study(study)
+    _check_settings(cores, profile)
     if from_kept:
         kept.require(study)
     else:
         _fetch_weights(card)
-    store.remove_leftovers()
     command = [
-        sys.executable, "-m", "snakemake",
+        *processes.command("snakemake"),
         "--snakefile", str(paths.home() / "Snakefile"),
         "--directory", str(paths.home()),
         "--config", f"study={study}",
@@ -254,9 +290,17 @@ def run(
         "ZEROSHOT_HOME": str(paths.home()),
         "ZEROSHOT_SCORES": "kept" if from_kept else "",
     }
-    with lock.only_run() as handle:
+    with lock.only_run() as run:
+        store.remove_leftovers()
+        _remove_leftovers()
         for stage in (target,) if from_kept else ("computed", target):
-            code = _snakemake([*command, "--", stage], environment, handle)
+            code = processes.run(
+                [*command, "--", stage],
+                environment,
+                run.mark,
+                handles=[run.handle],
+                seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
+            )
             if code != 0:
                 break
     if code != 0:
@@ -264,6 +308,26 @@ def run(
             f"the study {study} is not complete (see the messages above). "
             "Finished pages are kept; the same command continues with the rest."
         )
+
+
+def _check_settings(cores: int, profile: Path | None) -> None:
+    """Refuse what Snakemake would answer with a message of its own, after it was started."""
+    if cores < 1:
+        raise ValueError(f"cores is {cores}: it must be at least 1, the pages executed at the same time")
+    if profile is not None and not (profile / "config.yaml").is_file():
+        reason = "has no config.yaml" if profile.is_dir() else "does not exist"
+        raise ValueError(
+            f"the profile {profile} {reason}: give the folder of a Snakemake profile, "
+            "for example profiles/slurm or your copy of it"
+        )
+
+
+def _remove_leftovers() -> None:
+    """Delete what notebooks that were killed had not finished; nobody else writes there during a run."""
+    for folder in (paths.build() / "studies", paths.build() / "kept"):
+        for unfinished in folder.glob("*/executed/**/.*"):
+            if unfinished.is_dir():
+                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _fetch_weights(study: catalog.StudyCard) -> None:
@@ -276,17 +340,6 @@ def _fetch_weights(study: catalog.StudyCard) -> None:
             models.find_checkpoint(card, recipe, None)
         except ValueError as error:
             print(f"{reference} is left out: {error}", file=sys.stderr)
-
-
-def _snakemake(command: list[str], environment: dict[str, str], handle: int) -> int:
-    """Run Snakemake in a process group of its own, so that it can be stopped with all its jobs."""
-    process = subprocess.Popen(command, env=environment, pass_fds=[handle], start_new_session=True)
-    lock.record_owner(handle, process.pid)
-    try:
-        return process.wait()
-    except BaseException:
-        lock.stop_group(process.pid)
-        raise
 
 
 def _run_page(study: catalog.StudyCard, dataset: str, reference: str) -> Page:
@@ -377,7 +430,8 @@ def main(arguments: list[str]) -> int:
     """``python -m zeroshot.study STUDY DATASET OUTPUT THREADS``: compute for one data set."""
     study, dataset, output, threads = arguments
     notebooks.prepare_environment(int(threads))
-    store.write_text(Path(output), json.dumps(compute(study, dataset), indent=1) + "\n")
+    with processes.stopped_by_signals():  # so that nothing unfinished stays in the store
+        store.write_text(Path(output), json.dumps(compute(study, dataset), indent=1) + "\n")
     return 0
 
 

@@ -119,7 +119,9 @@ def build(name: str) -> Path:
     """
     site = stage(name)
     started = time.perf_counter()
-    start = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
+    # The package has no __main__.
+    start = "from zeroshot import processes; processes.end_with_parent(); "
+    start += "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--quiet", str(site)]
     done = subprocess.run(command, capture_output=True, text=True)
     rendered = site / "_build" / "html"

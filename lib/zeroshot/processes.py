@@ -1,0 +1,165 @@
+"""Processes of one run: they end with their parent, and stopping the command stops all of them.
+
+``python -m zeroshot.processes MODULE ARGUMENT…`` runs a module as ``python -m MODULE`` does, in a process
+that the system kills as soon as its parent ends. It imports nothing heavy, so that no process is without
+this for longer than the interpreter needs to start.
+"""
+
+import contextlib
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+# Environment variable that every process of a run carries, whatever its process group or session is.
+MARK = "ZEROSHOT_RUN"
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+_PARENT = os.getppid()
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when its parent ends, even by SIGKILL.
+
+    On Linux. On other systems a process that outlives its run is stopped by the next one, see
+    :func:`zeroshot.lock.only_run`.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != _PARENT:  # it had ended before the system was asked
+        os._exit(128 + signal.SIGKILL)
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module in a process that ends with this one."""
+    return [sys.executable, "-m", __spec__.name, module, *arguments]
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into SystemExit with the exit code of a shell, 128 + signal.
+
+    So ``finally`` and ``with`` blocks run. Signals that were ignored before, as under ``nohup``, still are;
+    while the first one is handled, others are. Outside the main thread nothing changes.
+    """
+    previous = {}
+
+    def stop(number: int, _frame: object) -> None:
+        for other in previous:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    try:
+        for number in _STOPPING:
+            handler = signal.getsignal(number)
+            if handler is not signal.SIG_IGN:
+                with contextlib.suppress(ValueError):  # not the main thread
+                    signal.signal(number, stop)
+                    previous[number] = handler
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    mark: str,
+    *,
+    handles: Sequence[int] = (),
+    seconds_to_cancel: float = 0,
+) -> int:
+    """Run a command to its end, and end it with everything it has started if this process is stopped.
+
+    Parameters
+    ----------
+    arguments
+        The command.
+    environment
+        Its environment, to which the mark is added.
+    mark
+        Names the command and its descendants, in whatever group or session they are.
+    handles
+        Open files that it inherits.
+    seconds_to_cancel
+        For how long it may cancel work elsewhere, asked by SIGINT, before it is stopped.
+
+    Returns
+    -------
+    int
+        Its exit code.
+    """
+    # A session of its own: Ctrl-C reaches this process alone, which stops the others in order.
+    leader = subprocess.Popen(
+        arguments, env={**environment, MARK: mark}, pass_fds=handles, start_new_session=True
+    )
+    try:
+        return leader.wait()
+    finally:
+        if leader.poll() is None and seconds_to_cancel:
+            leader.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                leader.wait(seconds_to_cancel)
+        if leader.poll() is None:
+            leader.send_signal(signal.SIGSTOP)  # it would report what stops as failed, and start more
+        stop(mark)
+        leader.wait()
+
+
+def marked(mark: str) -> list[int]:
+    """Ids of the living processes of this user that carry a mark."""
+    import psutil
+
+    ids = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                ids.append(process.pid)
+    return ids
+
+
+def stop(mark: str, patience: float = 0.5, first: signal.Signals = signal.SIGTERM) -> bool:
+    """End every process that carries a mark: by a signal that lets them clean up, then by SIGKILL.
+
+    Parameters
+    ----------
+    mark
+        Value of :data:`MARK` in their environment.
+    patience
+        Seconds between the two signals, if a process lives as long.
+    first
+        The signal that lets them clean up.
+
+    Returns
+    -------
+    bool
+        Whether none is left.
+    """
+    for number, seconds in ((first, patience), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + seconds
+        signalled: set[int] = set()
+        while (alive := marked(mark)) and time.monotonic() < deadline:
+            for process in set(alive) - signalled:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            signalled.update(alive)
+            time.sleep(0.02)
+    return not marked(mark)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``python -m zeroshot.processes MODULE ARGUMENT…``."""
+    end_with_parent()
+    sys.argv = [*arguments]
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

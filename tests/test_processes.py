@@ -1,0 +1,147 @@
+"""Commands that are stopped: everything they have started ends, in whatever session, and the lock is free."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from zeroshot import lock, paths, processes
+
+# A chain as a study is one: the command, what it runs, a job of that, and the job's kernel in a session
+# of its own, which does not end by SIGTERM.
+MODULES = {
+    "chain_command": """
+import os, sys
+from zeroshot import lock, processes
+with processes.stopped_by_signals(), lock.only_run() as run:
+    sys.exit(processes.run(processes.command("chain_engine"), os.environ, run.mark, handles=[run.handle]))
+""",
+    "chain_engine": """
+import shlex, subprocess, threading
+from zeroshot import processes
+job = "exec " + shlex.join(processes.command("chain_job"))
+thread = threading.Thread(target=lambda: subprocess.run(job, shell=True))
+thread.start()
+thread.join()
+""",
+    "chain_job": """
+import subprocess
+from pathlib import Path
+from zeroshot import processes
+with processes.stopped_by_signals():
+    try:
+        subprocess.run(processes.command("chain_kernel"), start_new_session=True)
+    finally:
+        Path("cleaned").touch()
+""",
+    "chain_kernel": """
+import json, os, signal, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+Path("starting").write_text(json.dumps([os.getpid(), os.getppid()]))
+Path("starting").rename("started")
+time.sleep(60)
+""",
+}
+
+
+@pytest.fixture
+def chain(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Start the chain and wait for its last process; gives the command, and the ids of all after it."""
+    for name, source in MODULES.items():
+        (home / f"{name}.py").write_text(source)
+    library = Path(processes.__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(home), str(library)]))
+
+    def start() -> tuple[subprocess.Popen, list[int]]:
+        command = subprocess.Popen([sys.executable, "-m", "chain_command"], cwd=home)
+        deadline = time.monotonic() + 20
+        while not (home / "started").is_file():
+            assert time.monotonic() < deadline and command.poll() is None
+            time.sleep(0.01)
+        kernel, job = json.loads((home / "started").read_text())
+        (home / "started").unlink()
+        return command, [psutil.Process(job).ppid(), job, kernel]
+
+    return start
+
+
+def wait_until_gone(ids: list[int], seconds: float = 2) -> None:
+    deadline = time.monotonic() + seconds
+    while alive := [pid for pid in ids if is_alive(pid)]:
+        assert time.monotonic() < deadline, f"{alive} of {ids} are alive"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_signal_to_the_command_ends_everything(chain, home):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        command, started = chain()
+        command.send_signal(number)
+        assert command.wait(3) == 128 + number
+        assert not [pid for pid in started if is_alive(pid)], number.name
+        assert (home / "cleaned").exists()
+        (home / "cleaned").unlink()
+        with lock.only_run():
+            pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems stop what is left in the next run")
+def test_what_loses_its_parent_ends(chain):
+    command, started = chain()
+    command.kill()
+    command.wait()
+    wait_until_gone(started)
+    command, started = chain()
+    os.kill(started[0], signal.SIGKILL)
+    assert command.wait(3) != 0
+    wait_until_gone(started)
+
+
+def test_the_next_run_stops_what_an_interrupted_one_has_left(home):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env=os.environ | {processes.MARK: "left"}
+    )
+    paths.build().mkdir()
+    (paths.build() / "run.lock").write_text(json.dumps({"owner": gone.pid, "mark": "left"}))
+    with lock.only_run():
+        assert left.wait(3) == -signal.SIGTERM
+        message = rf"another run is going on here \(process {os.getpid()}\)"
+        with pytest.raises(lock.LockedError, match=message), lock.only_run():
+            pass
+    for record in ("", "{", "[1]", '{"owner": null}'):  # written by a full disk, or by hand
+        (paths.build() / "run.lock").write_text(record)
+        with lock.only_run():
+            pass
+
+
+def test_ignored_signals_stay_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with processes.stopped_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_unwritable_build_folder_is_named(home):
+    paths.build().write_text("a file")
+    with (
+        pytest.raises(OSError, match=r"build/run\.lock cannot be written \(.*ZEROSHOT_HOME"),
+        lock.only_run(),
+    ):
+        pass
