@@ -30,7 +30,7 @@ def test_chapters_that_need_no_cells_are_built(from_kept):
 
 
 def test_a_chapter_that_would_rebuild_a_published_run_needs_cells(from_kept, monkeypatch):
-    monkeypatch.setitem(study._READS_CELLS_OF, "published", lambda scores: [("pancreas", "scvi", "paper")])
+    monkeypatch.setitem(study.grid._READS_CELLS_OF, "published", lambda scores: [("pancreas", "scvi", "paper")])
     assert "published" not in {page.notebook for page in study.pages(from_kept)}
 
 

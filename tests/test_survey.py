@@ -170,7 +170,7 @@ def test_a_wrong_table_is_refused_with_its_place(home, file, before, after, mess
 
 
 def test_the_chapter_is_made_again_when_its_tables_change():
-    files = study._READ_BY["zeroshot.literature.survey"]
+    files = study.grid._READ_BY["zeroshot.literature.survey"]
     assert {f"data/literature/{path.name}" for path in (CHECKOUT / "data/literature").glob("*.csv")} <= set(
         files
     )

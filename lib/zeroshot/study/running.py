@@ -1,0 +1,164 @@
+"""Run a study with Snakemake: what is missing or outdated, resumed after any interruption."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from zeroshot import catalog, kept, lock, models, paths, processes, store
+
+# What a cluster gets to cancel the jobs of a study that is stopped.
+_SECONDS_TO_CANCEL = 10
+
+
+class StudyError(RuntimeError):
+    """A study cannot be run, or one of its pages failed."""
+
+
+def run(
+    study: str,
+    *,
+    cores: int = 1,
+    target: str = "pages",
+    policy: store.Policy = "reuse",
+    profile: Path | None = None,
+    dry_run: bool = False,
+    from_kept: bool = False,
+) -> None:
+    """Execute what is missing or outdated in a study.
+
+    Parameters
+    ----------
+    study
+        Name in ``data/studies.yml``.
+    cores
+        Pages executed at the same time.
+    target
+        "pages" for runs, scores and chapters; "book" to render them as well.
+    policy
+        "reuse" stored embeddings and scores, "recompute" them, or use "only-stored" ones.
+    profile
+        Snakemake profile, for example ``profiles/slurm``.
+    dry_run
+        Print what would be executed and stop.
+    from_kept
+        Compute nothing: execute the chapters that need only scores, with those in ``data/scores``. Their
+        pages lie apart from those of computed scores, see :func:`zeroshot.paths.study`.
+
+    Raises
+    ------
+    zeroshot.kept.KeptError
+        If scores are to be read that were not kept, or are not of this study.
+    zeroshot.lock.LockedError
+        If another run of the project is going on.
+    StudyError
+        If a page failed.
+    ValueError
+        If the number of cores or the profile cannot be.
+    OSError
+        If nothing can be written below ``build``.
+    SystemExit
+        On SIGINT, SIGTERM or SIGHUP, with 128 + signal, once every process of the run has ended.
+    """
+    with processes.stopped_by_signals():
+        try:
+            _run(study, cores, target, policy, profile, dry_run, from_kept)
+        except SystemExit as stopped:
+            name = signal.Signals(stopped.code - 128).name
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(
+                    f"stopped by {name}, with every process of the run. Finished pages are kept; the same "
+                    "command continues with the rest.",
+                    file=sys.stderr,
+                )
+            raise
+
+
+def _run(
+    study: str,
+    cores: int,
+    target: str,
+    policy: store.Policy,
+    profile: Path | None,
+    dry_run: bool,
+    from_kept: bool,
+) -> None:
+    card = catalog.study(study)
+    _check_settings(cores, profile)
+    if from_kept:
+        kept.require(study)
+    else:
+        _fetch_weights(card)
+    command = [
+        *processes.command("snakemake"),
+        "--snakefile", str(paths.home() / "Snakefile"),
+        "--directory", str(paths.home()),
+        "--config", f"study={study}",
+        "--rerun-triggers", "mtime",  # plan files carry every other reason to re-run
+        "--rerun-incomplete",
+        "--nolock",  # lock.only_run holds the lock: it tells a live owner from a dead one
+        "--keep-going",
+        "--quiet", "host", "reason",
+    ]  # fmt: skip
+    command += ["--profile", str(profile)] if profile else ["--cores", str(cores)]
+    if policy != "reuse":
+        command.append("--forceall")
+    if dry_run:
+        command.append("--dry-run")
+    environment = os.environ | {
+        "ZEROSHOT_POLICY": policy,
+        "ZEROSHOT_HOME": str(paths.home()),
+        "ZEROSHOT_SCORES": "kept" if from_kept else "",
+    }
+    with lock.only_run() as run:
+        store.remove_leftovers()
+        _remove_leftovers()
+        for stage in (target,) if from_kept else ("computed", target):
+            code = processes.run(
+                [*command, "--", stage],
+                environment,
+                run.mark,
+                handles=[run.handle],
+                seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
+            )
+            if code != 0:
+                break
+    if code != 0:
+        raise StudyError(
+            f"the study {study} is not complete (see the messages above). "
+            "Finished pages are kept; the same command continues with the rest."
+        )
+
+
+def _check_settings(cores: int, profile: Path | None) -> None:
+    """Refuse what Snakemake would answer with a message of its own, after it was started."""
+    if cores < 1:
+        raise ValueError(f"cores is {cores}: it must be at least 1, the pages executed at the same time")
+    if profile is not None and not (profile / "config.yaml").is_file():
+        reason = "has no config.yaml" if profile.is_dir() else "does not exist"
+        raise ValueError(
+            f"the profile {profile} {reason}: give the folder of a Snakemake profile, "
+            "for example profiles/slurm or your copy of it"
+        )
+
+
+def _remove_leftovers() -> None:
+    """Delete what notebooks that were killed had not finished; nobody else writes there during a run."""
+    for folder in (paths.build() / "studies", paths.build() / "kept"):
+        for unfinished in folder.glob("*/executed/**/.*"):
+            if unfinished.is_dir():
+                shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _fetch_weights(study: catalog.StudyCard) -> None:
+    """Download the weights of a study's models; those that cannot be had are left out, aloud."""
+    for reference in study.models:
+        card, recipe = catalog.split_reference(reference)
+        if models.unavailable(card, recipe) is None:
+            continue
+        try:
+            models.find_checkpoint(card, recipe, None)
+        except ValueError as error:
+            print(f"{reference} is left out: {error}", file=sys.stderr)
