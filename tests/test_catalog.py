@@ -305,10 +305,14 @@ def test_edited_registry_is_read_again(register, home):
         ({"models": ["pca", "pca"]}, "models: .*listed twice: pca"),
         ({"datasets": ["simulated-atlas"] * 2}, "datasets: .*listed twice: simulated-atlas"),
         ({"chapters": ["01_data"] * 2}, "chapters: .*listed twice: 01_data"),
+        ({"models": ["pca", "pca@standard"]}, "pca and pca@standard are the same recipe"),
+        ({"models": []}, "models: .*the list is empty"),
+        ({"datasets": []}, "datasets: .*the list is empty"),
         (
-            {"chapters": ["03_batches"], "datasets": ["pbmc68k-reduced"]},
-            "builds 03_batches, but .* is one batch.*simulated-atlas",
+            {"chapters": ["01_dat"]},
+            r"studies\.yml: study 'entry': no chapter .* '01_dat'\. Did you mean 01_data",
         ),
+        ({"chapters": ["run"]}, "no chapter .* is called 'run'"),
     ],
 )
 def test_study_of_things_that_do_not_exist_is_refused(register, change, message):

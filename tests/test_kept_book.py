@@ -1,14 +1,13 @@
-"""A book from kept scores: which chapters it has, and what becomes of links to the others."""
+"""A book from kept scores: which chapters it has."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from zeroshot import book, catalog, kept, study
+from zeroshot import catalog, kept, study
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-ABSENT = {"notebooks/01_data", "runs/atlas/pca"}
 
 
 @pytest.fixture
@@ -30,7 +29,9 @@ def test_chapters_that_need_no_cells_are_built(from_kept):
 
 
 def test_a_chapter_that_would_rebuild_a_published_run_needs_cells(from_kept, monkeypatch):
-    monkeypatch.setitem(study.grid._READS_CELLS_OF, "published", lambda scores: [("pancreas", "scvi", "paper")])
+    monkeypatch.setitem(
+        study.grid._READS_CELLS_OF, "published", lambda scores: [("pancreas", "scvi", "paper")]
+    )
     assert "published" not in {page.notebook for page in study.pages(from_kept)}
 
 
@@ -39,45 +40,3 @@ def test_prose_glues_only_what_every_book_has(from_kept):
     for file in (CHECKOUT / "book").glob("*.md"):
         glued = set(re.findall(r"\{glue:\w+\}`\.\./([\w/]+)\.ipynb::", file.read_text()))
         assert glued <= built, f"{file.name} glues from {sorted(glued - built)}"
-
-
-@pytest.mark.parametrize(
-    ("page", "text", "expected"),
-    [
-        ("book/a.md", "the [data](../notebooks/01_data.ipynb) of", "the [data](status.md#left-out) of"),
-        ("book/a.md", "[data](../notebooks/01_data.ipynb#how-deep)", "[data](status.md#left-out)"),
-        ("book/api/a.md", "[data](../../notebooks/01_data.ipynb)", "[data](../status.md#left-out)"),
-        ("notebooks/b.ipynb", "[data](01_data.ipynb)", "[data](../book/status.md#left-out)"),
-        ("book/a.md", "[run](../runs/atlas/pca.ipynb)", "[run](status.md#left-out)"),
-        (
-            "book/a.md",
-            "[types](../notebooks/02_cell_types.ipynb)",
-            "[types](../notebooks/02_cell_types.ipynb)",
-        ),
-        (
-            "book/a.md",
-            "[out](https://x.org/01_data.ipynb) `01_data`",
-            "[out](https://x.org/01_data.ipynb) `01_data`",
-        ),
-    ],
-)
-def test_links_to_absent_pages_lead_to_the_status_page(page, text, expected):
-    assert book._redirected(text, page, ABSENT) == expected
-
-
-def test_table_of_contents_without_absent_pages(tmp_path):
-    (tmp_path / "there").mkdir()
-    (tmp_path / "there" / "x.md").touch()
-    toc = {
-        "root": "book/intro",
-        "parts": [
-            {"caption": "A", "chapters": [{"file": "notebooks/01_data"}, {"file": "notebooks/02"}]},
-            {"caption": "B", "chapters": [{"file": "book/runs", "sections": [{"glob": "runs/*/*"}]}]},
-            {"caption": "C", "chapters": [{"file": "x", "sections": [{"glob": "there/*"}]}]},
-        ],
-    }
-    assert book._listed(toc, ABSENT, tmp_path)["parts"] == [
-        {"caption": "A", "chapters": [{"file": "notebooks/02"}]},
-        {"caption": "B", "chapters": [{"file": "book/runs"}]},
-        {"caption": "C", "chapters": [{"file": "x", "sections": [{"glob": "there/*"}]}]},
-    ]

@@ -17,8 +17,10 @@ from zeroshot import lock, paths, processes
 # of its own, which does not end by SIGTERM.
 MODULES = {
     "chain_command": """
-import os, sys
+import os, signal, sys
 from zeroshot import lock, processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests ignores
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with processes.stopped_by_signals(), lock.only_run() as run:
     sys.exit(processes.run(processes.command("chain_engine"), os.environ, run.mark, handles=[run.handle]))
 """,

@@ -185,6 +185,79 @@ def test_weights_in_a_folder_are_used_and_decide(pretrained, home, monkeypatch):
     assert changed == {"weights"}
 
 
+# -- what is refused before anything is computed
+
+
+@pytest.fixture
+def small(home, monkeypatch):
+    """Run a study of the given fields; gives the refusal. Nothing may be started."""
+
+    def not_to_be_called(*_, **__):
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(processes, "run", not_to_be_called)
+
+    def refusal(target: str = "pages", **fields) -> str:
+        entry = {
+            "title": "Small",
+            "description": "A few.",
+            "datasets": ["pbmc68k-reduced"],
+            "models": ["pca"],
+        }
+        (home / "data" / "studies.yml").write_text(json.dumps({"small": entry | {"chapters": []} | fields}))
+        with pytest.raises(ValueError) as error:
+            study.run("small", target=target)
+        return str(error.value)
+
+    return refusal
+
+
+def test_a_chapter_that_cannot_be_made_is_refused_at_the_start(small, home):
+    assert "the study small cannot be made: 03_batches needs a data set of several batches" in small(
+        chapters=["01_data", "03_batches"]
+    )
+    everything = home / "notebooks" / "01_data.ipynb"
+    content = json.loads(everything.read_text())
+    content["metadata"]["zeroshot"] = {"needs": list(study.NEEDS)}
+    everything.write_text(json.dumps(content))
+    message = small(chapters=["01_data"], models=["random"])
+    assert all(need.title in message for need in study.NEEDS.values())
+    content["metadata"]["zeroshot"] = {"needs": ["several-batch"]}
+    everything.write_text(json.dumps(content))
+    assert (
+        "01_data.ipynb: no need of a chapter is called 'several-batch'. Did you mean several-batches"
+        in small(chapters=["01_data"])
+    )
+
+
+def test_chapters_needs_are_met_by_the_studies_that_list_them():
+    for card in catalog.studies().values():
+        study.require(card, [pair for pair in study.pairs(card) if study.misfit(*pair) is None])
+
+
+def test_a_study_with_nothing_to_run_is_refused(small):
+    assert "no model of the study small can embed any of its data sets" in small(models=["harmony"])
+
+
+def test_a_chapter_that_the_book_would_not_show_is_refused(small, home):
+    toc = home / "_toc.yml"
+    toc.write_text(toc.read_text().replace("      - file: notebooks/01_data\n", ""))
+    assert "_toc.yml does not list chapters of the study small: add - file: notebooks/01_data" in small(
+        "book", chapters=["01_data"]
+    )
+
+
+def test_settings_that_cannot_be_are_refused(home, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for setting, message in [
+        ({"cores": 0}, "cores is 0"),
+        ({"profile": tmp_path / "nowhere"}, "nowhere does not exist"),
+        ({"profile": tmp_path / "empty"}, "empty has no config.yaml"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            study.run("smoke", **setting)
+
+
 # -- from end to end
 
 

@@ -3,21 +3,19 @@
 import base64
 import html
 import json
-import posixpath
-import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
 
 from zeroshot import catalog, dependencies, kept, paths, results, store, study
 from zeroshot.book import (
+    absent_pages,
     citations,
     editions,
     figure_files,
@@ -32,8 +30,6 @@ from zeroshot.book import (
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
 # Where downloads are staged; what is in `extra` is copied to the root of the book.
 DOWNLOADS = "extra/downloads"
-# A link of Markdown: it names a page by its path from its own.
-_LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)\.ipynb(?:#[^)\s]*)?(?=\))")
 
 
 class BookError(RuntimeError):
@@ -69,8 +65,8 @@ def plan(name: str) -> str:
 def stage(name: str) -> Path:
     """Copy prose and executed notebooks to ``build/site``; write the generated pages and downloads there.
 
-    From kept scores (``ZEROSHOT_SCORES=kept``) the pages that read cells are left out: the table of contents
-    does not list them, and links to them lead to the status page, which says how to build them.
+    Chapters that the study does not have are left out: the table of contents does not list them, and links to
+    them lead to the status page. From kept scores (``ZEROSHOT_SCORES=kept``) so are those that read cells.
     """
     site = paths.build() / "site"
     shutil.rmtree(site, ignore_errors=True)
@@ -104,8 +100,10 @@ def stage(name: str) -> Path:
     references = citations.bibliography(page.read_text() for page in pages_of_site)
     store.write_text(site / "book" / "references.bib", references)
     _link_to_repository(site)
+    _name_study(site, card)
+    absent_pages.leave_out(site, set(absent_pages.chapters_of_contents()) - {page.path for page in built})
     if paths.reads_kept_scores():
-        _leave_out(site, {page.path for page in study.left_out(card)})
+        _announce_kept(site)
     return site
 
 
@@ -176,6 +174,13 @@ def _stage_figure(site: Path) -> None:
                 (site / "book" / "home-page.png").write_bytes(base64.b64decode(image))
 
 
+def _name_study(site: Path, card: catalog.StudyCard) -> None:
+    """Let pages write the name of the study as ``{{ study }}``."""
+    config = yaml.safe_load((site / "_config.yml").read_text())
+    config["sphinx"]["config"]["myst_substitutions"] = {"study": card.name}
+    store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
+
+
 def _link_to_repository(site: Path) -> None:
     """Buttons to the repository and to services that open its notebooks, where its address is known."""
     try:
@@ -191,50 +196,13 @@ def _anchor(path: str, text: str) -> str:
     return f'<a href="{{{{ pathto({path}, True) }}}}" download>{html.escape(text)}</a>'
 
 
-def _leave_out(site: Path, absent: set[str]) -> None:
-    """Make a site whole without some of its pages, given by their paths without suffix."""
-    toc, config = (yaml.safe_load((site / file).read_text()) for file in ("_toc.yml", "_config.yml"))
-    store.write_text(site / "_toc.yml", yaml.safe_dump(_listed(toc, absent, site), sort_keys=False))
+def _announce_kept(site: Path) -> None:
+    """Say on top of every page that no score was computed."""
+    config = yaml.safe_load((site / "_config.yml").read_text())
     config["sphinx"]["config"]["html_theme_options"]["announcement"] = (
         "Made from kept scores: this build has computed none. The status page says more."
     )
     store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
-    for file in sorted((site / "book").rglob("*.md")):
-        store.write_text(file, _redirected(file.read_text(), file.relative_to(site).as_posix(), absent))
-    for file in sorted(site.glob("notebooks/*.ipynb")):
-        content = json.loads(file.read_text())
-        for cell in content["cells"]:
-            if cell["cell_type"] == "markdown":
-                text = "".join(cell["source"])
-                cell["source"] = _redirected(text, file.relative_to(site).as_posix(), absent)
-        file.write_text(json.dumps(content, ensure_ascii=False))
-
-
-def _listed(entry: Any, absent: set[str], site: Path) -> Any:
-    """A part of the table of contents without absent pages, patterns that match none, and empty lists."""
-    if isinstance(entry, list):
-        listed = [
-            part
-            for part in entry
-            if part.get("file") not in absent
-            and not ("glob" in part and not any(site.glob(part["glob"] + ".*")))
-        ]
-        return [_listed(part, absent, site) for part in listed]
-    if isinstance(entry, dict):
-        inner = {key: _listed(value, absent, site) for key, value in entry.items()}
-        return {key: value for key, value in inner.items() if value != []}
-    return entry
-
-
-def _redirected(text: str, page: str, absent: set[str]) -> str:
-    """A page's text in which links that lead to absent pages lead to the status page."""
-    folder = posixpath.dirname(page)
-    status = posixpath.relpath("book/status", folder)
-
-    def leads_to_absent(found: re.Match) -> bool:
-        return posixpath.normpath(posixpath.join(folder, found["target"])) in absent
-
-    return _LINK.sub(lambda m: f"{m['before']}{status}.md#left-out" if leads_to_absent(m) else m[0], text)
 
 
 def _set_title(notebook: Path, title: str) -> None:

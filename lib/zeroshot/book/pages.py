@@ -2,14 +2,14 @@
 
 import html
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
 from zeroshot import catalog, kept, markup, metrics, paths, stamp, study
+from zeroshot.book import absent_pages, rendering, repository
 from zeroshot.book import cards as every_card
-from zeroshot.book import rendering, repository
 
 
 def executed(name: str, page: study.Page) -> Path:
@@ -23,9 +23,9 @@ def run_title(page: study.Page) -> str:
     return f"{method} on {catalog.dataset(page.parameters['dataset']).title}"
 
 
-def chapter_title(page: study.Page) -> str:
-    """The first heading of its notebook."""
-    first = json.loads((paths.notebooks() / f"{page.notebook}.ipynb").read_text())["cells"][0]
+def chapter_title(notebook: str) -> str:
+    """The first heading of a notebook, given by its name."""
+    first = json.loads((paths.notebooks() / f"{notebook}.ipynb").read_text())["cells"][0]
     return "".join(first["source"]).splitlines()[0].removeprefix("# ")
 
 
@@ -86,7 +86,15 @@ def _left_out_pairs(card: catalog.StudyCard) -> list[str]:
         f"- {_escape(pair.model)} on {_escape(pair.dataset)}: {_escape(pair.reason)}"
         for pair in study.skipped(card)
     ]
-    return ["## Left out", "\n".join(pairs) or "Nothing: every pair of the grid was run."]
+    return ["## Left out", "\n".join(pairs) or "No run: every pair of the grid was run.", *_unlisted(card)]
+
+
+def _unlisted(card: catalog.StudyCard) -> list[str]:
+    """Chapters of the book that the study does not list."""
+    names = [PurePosixPath(page).name for page in absent_pages.chapters_of_contents()]
+    titles = [f"- {chapter_title(name)}" for name in names if name not in card.chapters]
+    about = "Chapters that the study does not list in its `chapters`:"
+    return [about, "\n".join(titles)] if titles else []
 
 
 def _kept_notice(card: catalog.StudyCard) -> list[str]:
@@ -116,7 +124,7 @@ def _kept_runs(card: catalog.StudyCard, scores: pd.DataFrame) -> list[str]:
         f"{_escape(study.misfit(dataset, reference) or 'no scores were kept')}"
         for dataset, reference in kept.missing(card.name)
     ]
-    chapters = [f"- {chapter_title(page)}" for page in study.left_out(card)]
+    chapters = [f"- {chapter_title(page.notebook)}" for page in study.left_out(card)]
     return [
         "## Runs whose scores were kept",
         "*Scores* is the name of the stored result, a hash of everything it depends on: data, weights, "
@@ -126,6 +134,7 @@ def _kept_runs(card: catalog.StudyCard, scores: pd.DataFrame) -> list[str]:
         f"The page of each run, and the chapters that read cells. `zeroshot book {card.name}` computes the "
         "study and builds them:",
         "\n".join(chapters) or "- none",
+        *_unlisted(card),
         "Pairs of the study's grid without a score:",
         "\n".join(absent) or "- none",
     ]

@@ -4,7 +4,7 @@ Unknown fields are rejected and names that do not exist are answered with the ne
 that a typing error in a card never turns into a silent default.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from zeroshot import paths
@@ -27,10 +27,14 @@ from zeroshot.catalog.records import (
 )
 from zeroshot.catalog.yaml_files import read
 
+# The notebook behind the page of each run: no chapter.
+RUN_PAGE = "run"
+
 __all__ = [
-    "MEDIAN_OVER_DATASETS", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard", "Parameters",
-    "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard", "WeightsFile",
-    "WeightsSource", "address_problem", "dataset", "datasets", "family_anchor", "find", "model", "models",
+    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard",
+    "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
+    "WeightsFile", "WeightsSource", "address_problem", "dataset", "datasets", "family_anchor", "find",
+    "model", "models",
     "read", "seen_in_pretraining", "split_reference", "studies", "study",
 ]  # fmt: skip
 
@@ -65,20 +69,31 @@ def seen_in_pretraining(model_name: str, dataset_name: str) -> Seen:
 
 
 def studies() -> dict[str, StudyCard]:
-    """All studies by name; the data sets, models and recipes they name must exist."""
-    cards = read("studies", StudyCard)
+    """All studies by name; the data sets, models, recipes and chapters they name must exist."""
+    cards, known_datasets, known_models = read("studies", StudyCard), datasets(), models()
     for card in cards.values():
         with _entry("studies", card):
-            for dataset_name in card.datasets:
-                find(datasets(), dataset_name, "data set")
-            for reference in card.models:
-                split_reference(reference)
-        if "03_batches" in card.chapters and all(datasets()[name].batches == 1 for name in card.datasets):
-            raise CatalogError(
-                f"study {card.name!r} builds 03_batches, but each of its data sets is one batch. Add a data "
-                "set of several batches, for instance simulated-atlas."
-            )
+            _check_names(card, known_datasets, known_models)
     return cards
+
+
+def _check_names(
+    card: StudyCard, known_datasets: Mapping[str, DatasetCard], known_models: Mapping[str, ModelCard]
+) -> None:
+    """Refuse a study that names what does not exist, or one run under two names."""
+    for dataset_name in card.datasets:
+        find(known_datasets, dataset_name, "data set")
+    names: dict[tuple[str, str], str] = {}
+    for reference in card.models:
+        model_card, recipe = _split(reference, known_models)
+        other = names.setdefault((model_card.name, recipe), reference)
+        if other != reference:
+            raise CatalogError(f"models: {other} and {reference} are the same recipe; keep one of them")
+    for chapter in card.chapters:
+        if chapter == RUN_PAGE or not (paths.notebooks() / f"{chapter}.ipynb").is_file():
+            existing = {file.stem: file for file in sorted(paths.notebooks().glob("*.ipynb"))}
+            existing.pop(RUN_PAGE, None)
+            find(existing, chapter, "chapter (a notebook of notebooks/)")
 
 
 def dataset(name: str) -> DatasetCard:
@@ -98,8 +113,12 @@ def study(name: str) -> StudyCard:
 
 def split_reference(reference: str) -> tuple[ModelCard, str]:
     """Turn "scvi" or "scvi@short" into the card and the name of the recipe."""
+    return _split(reference, models())
+
+
+def _split(reference: str, known: Mapping[str, ModelCard]) -> tuple[ModelCard, str]:
     name, _, recipe = reference.partition("@")
-    card = model(name)
+    card = find(known, name, "model")
     recipe = recipe or card.recipe
     find(card.recipes, recipe, f"recipe of {name}")
     return card, recipe

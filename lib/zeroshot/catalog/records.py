@@ -226,6 +226,13 @@ class StudyCard(Card):
     variant_tokens: int | None = Field(default=None, ge=16)  # most of a cell there; None for the model's own
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
+    @field_validator("datasets", "models")
+    @classmethod
+    def _not_empty(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("the list is empty: a study needs at least one")
+        return names
+
     @field_validator("datasets", "models", "chapters")
     @classmethod
     def _no_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from .grid import (
     misfit,
     needs_cells,
     pages,
+    pairs,
     plan,
     plan_file,
     run_pages,
@@ -16,20 +17,26 @@ from .grid import (
     score_files,
     skipped,
 )
+from .requirements import NEEDS, RequirementError, needs, require
 from .running import StudyError, run
 
 __all__ = [
+    "NEEDS",
     "Page",
+    "RequirementError",
     "Skipped",
     "StudyError",
     "chapters",
     "compute",
     "left_out",
     "misfit",
+    "needs",
     "needs_cells",
     "pages",
+    "pairs",
     "plan",
     "plan_file",
+    "require",
     "run",
     "run_pages",
     "run_path",

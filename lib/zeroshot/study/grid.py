@@ -66,10 +66,14 @@ def run_pages(card: catalog.StudyCard) -> list[Page]:
     """One page per data set and model that fit together."""
     return [
         _run_page(card, dataset, reference)
-        for dataset in card.datasets
-        for reference in card.models
+        for dataset, reference in pairs(card)
         if _reason_against(dataset, reference) is None
     ]
+
+
+def pairs(card: catalog.StudyCard) -> list[tuple[str, str]]:
+    """The grid: every data set with every model (``name`` or ``name@recipe``)."""
+    return [(dataset, reference) for dataset in card.datasets for reference in card.models]
 
 
 def run_path(dataset: str, reference: str) -> str:
@@ -79,10 +83,7 @@ def run_path(dataset: str, reference: str) -> str:
 
 def skipped(card: catalog.StudyCard) -> list[Skipped]:
     """Pairs of the grid left out, each with its reason."""
-    pairs = [(dataset, reference) for dataset in card.datasets for reference in card.models]
-    reasons = [
-        Skipped(dataset, reference, _reason_against(dataset, reference)) for dataset, reference in pairs
-    ]
+    reasons = [Skipped(*pair, _reason_against(*pair)) for pair in pairs(card)]
     return [pair for pair in reasons if pair.reason is not None]
 
 
@@ -214,6 +215,11 @@ def _hash_of(card: catalog.Card) -> str:
 def _reason_against(dataset: str, reference: str) -> str | None:
     """Why a model cannot embed a data set here, None if it can."""
     return misfit(dataset, reference) or models.unavailable(*catalog.split_reference(reference))
+
+
+def is_available(reference: str) -> bool:
+    """Whether a model (``name`` or ``name@recipe``) can be run on this machine: its weights are here."""
+    return models.unavailable(*catalog.split_reference(reference)) is None
 
 
 def misfit(dataset: str, reference: str) -> str | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from zeroshot import catalog, kept, lock, models, paths, processes, store
 
+from . import grid, requirements
+
 # What a cluster gets to cancel the jobs of a study that is stopped.
 _SECONDS_TO_CANCEL = 10
 
@@ -55,6 +57,8 @@ def run(
         If another run of the project is going on.
     StudyError
         If a page failed.
+    RequirementError
+        If a chapter needs a data set or a model that the study does not have.
     ValueError
         If the number of cores or the profile cannot be.
     OSError
@@ -87,10 +91,16 @@ def _run(
 ) -> None:
     card = catalog.study(study)
     _check_settings(cores, profile)
+    if target == "book":
+        requirements.require_listed(card)
+    fitting = [pair for pair in grid.pairs(card) if grid.misfit(*pair) is None]
+    requirements.require(card, fitting)
     if from_kept:
         kept.require(study)
+        requirements.require(card, [pair for pair in fitting if pair not in kept.missing(study)])
     else:
         _fetch_weights(card)
+        requirements.require(card, [pair for pair in fitting if grid.is_available(pair[1])])
     command = [
         *processes.command("snakemake"),
         "--snakefile", str(paths.home() / "Snakefile"),

@@ -1,0 +1,120 @@
+"""What chapters cannot do without, asked before anything is computed.
+
+A notebook declares it in its metadata, ``"zeroshot": {"needs": ["several-batches"]}``, with names of
+:data:`NEEDS`.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zeroshot import catalog, paths, reconstruction
+
+Pair = tuple[catalog.DatasetCard, catalog.ModelCard]
+
+
+class RequirementError(ValueError):
+    """A study lists a chapter that cannot be made from its data sets and models."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that a chapter needs of a study.
+
+    Attributes
+    ----------
+    title
+        What it is, as the end of the sentence "it needs …".
+    met
+        Whether a data set with a model that embeds it is enough.
+    """
+
+    title: str
+    met: Callable[[catalog.DatasetCard, catalog.ModelCard], bool]
+
+
+NEEDS = {
+    "several-batches": Need(
+        "a data set of several batches, for instance simulated-atlas", lambda cells, _: cells.batches != 1
+    ),
+    "method": Need("a model that is no control, for instance pca", lambda _, model: model.kind != "control"),
+    "token-model": Need(
+        "a model that reads tokens, for instance scgpt-untrained@short",
+        lambda _, model: model.max_tokens is not None,
+    ),
+    "pretraining-objective": Need(
+        "a model with a pretraining objective, for instance scgpt-untrained@short",
+        lambda _, model: reconstruction.objective(model.name) is not None,
+    ),
+}
+
+
+def needs(chapter: str) -> tuple[str, ...]:
+    """Names in :data:`NEEDS` that the notebook of a chapter declares.
+
+    Raises
+    ------
+    RequirementError
+        If it declares something else.
+    """
+    file = paths.notebooks() / f"{chapter}.ipynb"
+    declared = json.loads(file.read_text())["metadata"].get("zeroshot", {}).get("needs", ())
+    for name in declared:
+        try:
+            catalog.find(NEEDS, name, "need of a chapter")
+        except catalog.CatalogError as error:
+            raise RequirementError(f"{file}: {error} (metadata, zeroshot.needs)") from None
+    return tuple(declared)
+
+
+def require(study: catalog.StudyCard, pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse a study with nothing to run, or with a chapter that cannot be made of it.
+
+    Parameters
+    ----------
+    study
+        The study.
+    pairs
+        Data sets and models (``name`` or ``name@recipe``) that are run.
+
+    Raises
+    ------
+    RequirementError
+        Naming the chapters and what each needs.
+    """
+    if not pairs:
+        raise RequirementError(
+            f"{paths.catalog('studies')}: no model of the study {study.name} can embed any of its data sets "
+            "here. Add one that can, for instance pca; `zeroshot weights MODEL` says why weights are missing."
+        )
+    cards = [(catalog.dataset(dataset), catalog.split_reference(model)[0]) for dataset, model in pairs]
+    missing = [
+        f"{chapter} needs {NEEDS[name].title}"
+        for chapter in study.chapters
+        for name in needs(chapter)
+        if not any(NEEDS[name].met(*pair) for pair in cards)
+    ]
+    if missing:
+        raise RequirementError(
+            f"{paths.catalog('studies')}: the study {study.name} cannot be made: {'; '.join(missing)}. "
+            "Add that to the study, or take the chapter out of its `chapters`."
+        )
+
+
+def require_listed(study: catalog.StudyCard) -> None:
+    """Refuse chapters that the book would execute and not show.
+
+    Raises
+    ------
+    RequirementError
+        If a chapter is not in the table of contents.
+    """
+    toc = paths.home() / "_toc.yml"
+    listed = toc.read_text().split()
+    absent = [chapter for chapter in study.chapters if f"notebooks/{chapter}" not in listed]
+    if absent:
+        lines = "; ".join(f"- file: notebooks/{chapter}" for chapter in absent)
+        raise RequirementError(
+            f"{toc} does not list chapters of the study {study.name}: add {lines}, or take them out of its "
+            "`chapters`."
+        )
