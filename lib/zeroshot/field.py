@@ -3,8 +3,6 @@
 Links are relative to a page in ``notebooks/``; all text is escaped.
 """
 
-import html
-
 import pandas as pd
 from matplotlib.colors import to_hex
 
@@ -27,13 +25,13 @@ def paper_link(name: str, text: str | None = None) -> str:
 
 def card_link(card: ModelCard) -> str:
     """Link to the card of a model on the page of models."""
-    return f'<a href="../book/models.html#{html.escape(card.name)}">{html.escape(card.title)}</a>'
+    return f'<a href="../book/models.html#{markup.escape(card.name)}">{markup.escape(card.title)}</a>'
 
 
 def family_link(family: str, text: str) -> str:
     """Link to the cards of a family on the page of models."""
-    anchor = html.escape(catalog.family_anchor(family))
-    return f'<a href="../book/models.html#{anchor}">{html.escape(text)}</a>'
+    anchor = markup.escape(catalog.family_anchor(family))
+    return f'<a href="../book/models.html#{anchor}">{markup.escape(text)}</a>'
 
 
 def flow_picture(models: pd.DataFrame) -> str:
@@ -56,7 +54,7 @@ def flow_picture(models: pd.DataFrame) -> str:
     ]
     drawn += [_node(node) for node in placed.nodes]
     titles = "".join(
-        f'<text class="head" x="{_X[column]}" y="16" text-anchor="middle">{html.escape(title)}</text>'
+        f'<text class="head" x="{_X[column]}" y="16" text-anchor="middle">{markup.escape(title)}</text>'
         for column, title in flows.COLUMNS.items()
     )
     height = _TOP + _UNIT * placed.height + 10
@@ -65,7 +63,8 @@ def flow_picture(models: pd.DataFrame) -> str:
         "Arrow keys move from part to part, Enter keeps one."
     )
     items = "".join(
-        f'<li data-model="{place}">{_model(model)} <span class="minor">{html.escape(_way(band))}</span></li>'
+        f'<li data-model="{place}">{_model(model)} '
+        f'<span class="minor">{markup.escape(_way(band))}</span></li>'
         for place, (model, band) in enumerate(zip(_records(models), _records(placed.bands), strict=True))
     )
     return (
@@ -107,7 +106,7 @@ def _node(node: flows.FlowNode) -> str:
         f'height="{max(y + size, middle + 10) - top:.1f}"/>'
         f'<rect x="{x - _HALF_BAR}" y="{y:.1f}" width="{2 * _HALF_BAR}" height="{size}"/>'
         f'<text x="{x + shift}" y="{middle:.1f}" dominant-baseline="central" text-anchor="{side}">'
-        f"{html.escape(label)}</text>"
+        f"{markup.escape(label)}</text>"
     )
     return _part("node", node.name, node.models, label, shapes)
 
@@ -115,15 +114,15 @@ def _node(node: flows.FlowNode) -> str:
 def _part(kind: str, name: str, models: tuple[int, ...], title: str, shapes: str, more: str = "") -> str:
     held = " ".join(map(str, models))
     return (
-        f'<g class="{kind}" data-models="{held}" data-name="{html.escape(name)}"{more}>'
-        f"<title>{html.escape(title)}</title>{shapes}</g>"
+        f'<g class="{kind}" data-models="{held}" data-name="{markup.escape(name)}"{more}>'
+        f"<title>{markup.escape(title)}</title>{shapes}</g>"
     )
 
 
 def _model(model: dict) -> str:
     """Name, linked to its paper where the reading list has it, and the cards of this book."""
     paper = model.get("paper")
-    name = paper_link(paper, model["name"]) if isinstance(paper, str) else html.escape(model["name"])
+    name = paper_link(paper, model["name"]) if isinstance(paper, str) else markup.escape(model["name"])
     family = survey.models()[model["name"]].card
     here = f" {family_link(family, 'in this book')}" if family else ""
     return f"{name}{here}"
@@ -150,7 +149,7 @@ def _here(model: survey.SurveyModel, row: dict[str, str]) -> dict[str, str]:
         "papers": ", ".join(papers),
         "checkpoints": ", ".join(map(card_link, trained)),
     }
-    told = {column: html.escape(text) or "–" for column, text in row.items()}
+    told = {column: markup.escape(text) or "–" for column, text in row.items()}
     return {"model": "", "papers": ""} | told | linked
 
 
@@ -163,7 +162,7 @@ def descents() -> pd.DataFrame:
                 "model": _named(node),
                 "descends from": _named(of[descent.parent]),
                 "takes": TAKES[descent.takes],
-                "stated by": html.escape(descent.source),
+                "stated by": markup.escape(descent.source),
             }
             for node in of.values()
             for descent in node.descents
@@ -172,4 +171,4 @@ def descents() -> pd.DataFrame:
 
 
 def _named(node: lineage.Node) -> str:
-    return paper_link(node.paper, node.name) if node.paper else html.escape(node.name)
+    return paper_link(node.paper, node.name) if node.paper else markup.escape(node.name)

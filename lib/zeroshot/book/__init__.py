@@ -1,7 +1,6 @@
 """Stage the site of a study and render it with Jupyter Book."""
 
 import base64
-import html
 import json
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from zeroshot import catalog, dependencies, kept, paths, results, store, study
+from zeroshot import catalog, dependencies, kept, markup, paths, results, store, study
 from zeroshot.book import (
     absent_pages,
     citations,
@@ -158,7 +157,7 @@ def _stage_downloads(
     line = (
         f"<p class=\"downloads\">{{% if page_source_suffix == '.ipynb' %}}Download of this page: {notebook}"
         f"{{% if pagename.startswith('runs/') %}}, {run}{{% endif %}}. {{% endif %}}"
-        f"Download of the study {html.escape(card.name)} (CSV): {', '.join(links)}.</p>"
+        f"Download of the study {markup.escape(card.name)} (CSV): {', '.join(links)}.</p>"
     )
     store.write_text(site / "_templates" / "downloads.html", line + "\n")
 
@@ -193,7 +192,7 @@ def _link_to_repository(site: Path) -> None:
 
 
 def _anchor(path: str, text: str) -> str:
-    return f'<a href="{{{{ pathto({path}, True) }}}}" download>{html.escape(text)}</a>'
+    return f'<a href="{{{{ pathto({path}, True) }}}}" download>{markup.escape(text)}</a>'
 
 
 def _announce_kept(site: Path) -> None:
@@ -206,12 +205,12 @@ def _announce_kept(site: Path) -> None:
 
 
 def _set_title(notebook: Path, title: str) -> None:
-    """Replace the text of the first heading: the title of a run depends on its parameters."""
+    """Replace the text of the first heading: the title of a run depends on its parameters and on cards."""
     content = json.loads(notebook.read_text())
     for cell in content["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown" and source.startswith("# "):
             _, _, rest = source.partition("\n")
-            cell["source"] = f"# {title}\n{rest}"
+            cell["source"] = f"# {markup.verbatim(title)}\n{rest}"
             break
     notebook.write_text(json.dumps(content, ensure_ascii=False))

@@ -1,6 +1,5 @@
 """Every model's card in one table, with an address each, for the page of models."""
 
-import html
 from collections.abc import Iterable
 
 from zeroshot import catalog, literature, markup, study
@@ -33,21 +32,23 @@ def _family(name: str, cards: list[ModelCard], runs: list[study.Page]) -> str:
     rows = "".join(
         _row(card, [page for page in runs if page.parameters["model"] == card.name]) for card in cards
     )
-    anchor = html.escape(catalog.family_anchor(name))
+    anchor = markup.escape(catalog.family_anchor(name))
     return (
         f'<tbody id="{anchor}"><tr><th scope="rowgroup" colspan="{len(_HEADS)}">'
-        f"{html.escape(name)}</th></tr>{rows}</tbody>"
+        f"{markup.escape(name)}</th></tr>{rows}</tbody>"
     )
 
 
 def _row(card: ModelCard, runs: list[study.Page]) -> str:
     recipes = sorted(card.recipes, key=lambda name: name != card.recipe)
-    linked = ", ".join(f'<a href="../{page.path}.html">{html.escape(_run(card, page))}</a>' for page in runs)
-    cells = (html.escape(", ".join(recipes)), _weights(card), html.escape(card.weights_licence or "–"),
+    linked = ", ".join(
+        f'<a href="../{markup.escape(page.path)}.html">{markup.escape(_run(card, page))}</a>' for page in runs
+    )
+    cells = (markup.escape(", ".join(recipes)), _weights(card), markup.escape(card.weights_licence or "–"),
              _papers(card), linked or "–")  # fmt: skip
-    about = f'<span class="minor">{html.escape(card.description)}</span>'
+    about = f'<span class="minor">{markup.escape(card.description)}</span>'
     return (
-        f'<tr id="{html.escape(card.name)}"><th scope="row">{html.escape(card.title)} {about}</th>'
+        f'<tr id="{markup.escape(card.name)}"><th scope="row">{markup.escape(card.title)} {about}</th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + "</tr>"
     )
@@ -61,11 +62,11 @@ def _run(card: ModelCard, page: study.Page) -> str:
 def _weights(card: ModelCard) -> str:
     """Where released weights come from; a twin says whose architecture it has."""
     if card.twin_of:
-        return f'random; <a href="#{html.escape(card.twin_of)}">trained</a>'
+        return f'random; <a href="#{markup.escape(card.twin_of)}">trained</a>'
     if card.weights is None:
         return "–"
     if card.weights.hub:
-        return html.escape(f"{card.weights.hub} at {card.weights.revision[:8]}")
+        return markup.escape(f"{card.weights.hub} at {card.weights.revision[:8]}")
     return "folder of the authors" if card.weights.drive else "addresses of the card"
 
 

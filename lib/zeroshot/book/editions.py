@@ -1,7 +1,5 @@
 """The page on what changed between the editions of the reading list's sources."""
 
-import html
-
 from zeroshot import literature, markup
 from zeroshot.literature import editions
 from zeroshot.literature.records import Paper
@@ -36,7 +34,7 @@ def page() -> str:
             sections += [f"{len(change.listed)} papers, with which the list begins."]
     differ = editions.told_differently()
     rows = "".join(
-        f"<tr>{_named(paper)}<td>{html.escape(' '.join(editions.about_editions(paper)))}</td></tr>"
+        f"<tr>{_named(paper)}<td>{markup.escape(' '.join(editions.about_editions(paper)))}</td></tr>"
         for paper in differ
     )
     sections += [
@@ -51,7 +49,7 @@ def page() -> str:
 def _row(paper: Paper) -> str:
     section = literature.sections()[paper.section].title
     cells = (section, paper.venue or "–", str(paper.year))
-    return f"<tr>{_named(paper)}{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+    return f"<tr>{_named(paper)}{''.join(f'<td>{markup.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
 def _named(paper: Paper) -> str:

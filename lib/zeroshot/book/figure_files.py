@@ -2,12 +2,11 @@
 
 import base64
 import hashlib
-import html
 import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zeroshot import store
+from zeroshot import markup, store
 
 # What is taken out: MIME type to the suffix of the file, in the order of the links; and what a link says.
 FORMATS = {"image/svg+xml": "svg", "text/csv": "csv"}
@@ -57,7 +56,7 @@ def _links(data: dict[str, Any], page: str, number: int, folder: Path) -> str:
     up = "../" * (len(PurePosixPath(page).parts) - 1)
     name = "-".join([*PurePosixPath(page).parts[1:], f"figure-{number}"])
     links = [
-        f'<a href="{up}{place}" download="{html.escape(name)}.{suffix}">{_TEXTS[suffix]}</a>'
+        f'<a href="{up}{place}" download="{markup.escape(name)}.{suffix}">{_TEXTS[suffix]}</a>'
         for suffix, place in places.items()
     ]
     return f'<span class="figure-files">{" · ".join(links)}</span>'

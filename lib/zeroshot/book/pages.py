@@ -1,7 +1,7 @@
 """Pages of the book that are generated: glossary, models, status, benchmarks."""
 
-import html
 import json
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -67,11 +67,11 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.Dat
     return "\n\n".join(
         [
             "# Status of this build",
-            f"Study **{_escape(card.name)}**: {_escape(card.description)}",
+            f"Study **{markup.verbatim(card.name)}**: {markup.prose(card.description)}",
             *notice,
-            f"Executed on {_escape(' and '.join(devices))}. *Page* is the time of the whole page when it was "
-            f"last executed. {about}Each page ends with its full stamp.",
-            _escape(repository.told()),
+            f"Executed on {markup.verbatim(' and '.join(devices))}. *Page* is the time of the whole page "
+            f"when it was last executed. {about}Each page ends with its full stamp.",
+            repository.told(),
             _table(rows),
             *rest,
             "## Rendering and weight",
@@ -83,7 +83,7 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.Dat
 
 def _left_out_pairs(card: catalog.StudyCard) -> list[str]:
     pairs = [
-        f"- {_escape(pair.model)} on {_escape(pair.dataset)}: {_escape(pair.reason)}"
+        f"- {markup.verbatim(pair.model)} on {markup.verbatim(pair.dataset)}: {markup.prose(pair.reason)}"
         for pair in study.skipped(card)
     ]
     return ["## Left out", "\n".join(pairs) or "No run: every pair of the grid was run.", *_unlisted(card)]
@@ -112,16 +112,16 @@ def _kept_runs(card: catalog.StudyCard, scores: pd.DataFrame) -> list[str]:
     """What the kept scores are of, and what a build from them does not have."""
     rows = [
         {
-            "run": _escape(f"{run.method} on {catalog.dataset(run.dataset).title}"),
+            "run": markup.verbatim(f"{run.method} on {catalog.dataset(run.dataset).title}"),
             "cells": f"{run.n_cells:,}",
             "seed": f"{run.seed}",
-            "scores": run.artifact,
+            "scores": markup.verbatim(run.artifact),
         }
         for run in scores.drop_duplicates(["dataset", "model", "recipe"]).itertuples()
     ]
     absent = [
-        f"- {_escape(reference)} on {_escape(dataset)}: "
-        f"{_escape(study.misfit(dataset, reference) or 'no scores were kept')}"
+        f"- {markup.verbatim(reference)} on {markup.verbatim(dataset)}: "
+        f"{markup.prose(study.misfit(dataset, reference) or 'no scores were kept')}"
         for dataset, reference in kept.missing(card.name)
     ]
     chapters = [f"- {chapter_title(page.notebook)}" for page in study.left_out(card)]
@@ -145,14 +145,14 @@ def _status_row(page: study.Page, made: dict[str, Any]) -> dict[str, str]:
     embedded, scored = cost.get("embedding"), cost.get("scores")
     title = run_title(page) if page.notebook == "run" else page.notebook
     return {
-        "page": f"[{_escape(title)}](../{page.path}.ipynb)",
+        "page": f"[{markup.verbatim(title)}](../{page.path}.ipynb)",
         "page (s)": f"{made['seconds']:.0f}",
         "embedding (s)": f"{embedded['seconds']:.1f}" if embedded else "–",
         "embedding (MB)": f"{embedded['peak_memory_mb']:.0f}" if embedded else "–",
         "scores (s)": f"{scored['seconds']:.1f}" if scored else "–",
-        "data": _escape(made["data"][:8] if made["data"] and " " not in made["data"] else "–"),
-        "commit": _escape(made["commit"]),
-        "UTC": _escape(made["finished"][:16].replace("T", " ")),
+        "data": markup.verbatim(made["data"][:8] if made["data"] and " " not in made["data"] else "–"),
+        "commit": markup.verbatim(made["commit"]),
+        "UTC": markup.verbatim(made["finished"][:16].replace("T", " ")),
     }
 
 
@@ -165,24 +165,24 @@ def models_page(built: list[study.Page] = ()) -> str:
     pretrained = [card for card in cards if card.weights]
     shapes = [
         {
-            "model": f"{_escape(card.title)} {_cite(card)}",
+            "model": f"{markup.verbatim(card.title)} {_cite(card)}",
             "layers": f"{card.layers}",
             "width": f"{card.dim}",
             "parameters": f"{card.parameter_count:,}" if card.parameter_count else "–",
             "most tokens": f"{card.max_tokens:,}",
-            "genes by": card.gene_ids,
-            "licence of code": _escape(card.licence),
-            "licence of weights": _escape(card.weights_licence),
+            "genes by": markup.verbatim(card.gene_ids or "–"),
+            "licence of code": markup.prose(card.licence),
+            "licence of weights": markup.prose(card.weights_licence or "–"),
         }
         for card in pretrained
     ]
     corpora = [
         {
-            "model": _escape(card.title),
-            "trained on": _escape("; ".join(card.pretrained_on.corpora)),
-            "data sets here in it": _escape(", ".join(_known_of(card.pretrained_on))),
-            "source": _escape(card.pretrained_on.source),
-            "what was run": _escape(" ".join(card.verified.split())),
+            "model": markup.verbatim(card.title),
+            "trained on": markup.prose("; ".join(card.pretrained_on.corpora)),
+            "data sets here in it": markup.prose(", ".join(_known_of(card.pretrained_on))),
+            "source": markup.prose(card.pretrained_on.source),
+            "what was run": markup.prose(" ".join(card.verified.split())),
         }
         for card in pretrained
     ]
@@ -193,10 +193,10 @@ def models_page(built: list[study.Page] = ()) -> str:
             recipes.setdefault((name, recipe.source, shown), []).append(card.title)
     conventions = [
         {
-            "recipe": f"`{name}`",
-            "of": _escape(", ".join(titles)),
-            "parameters": _escape(shown),
-            "source": _escape(source),
+            "recipe": markup.code(name),
+            "of": markup.verbatim(", ".join(titles)),
+            "parameters": markup.prose(shown),
+            "source": markup.prose(source),
         }
         for (name, source, shown), titles in recipes.items()
     ]
@@ -234,13 +234,13 @@ def benchmarks_page() -> str:
     for file in measurements():
         kept = json.loads(file.read_text())
         sections += [
-            f"## {_escape(kept['title'])}",
-            _escape(kept["about"]),
-            _table([{name: _escape(text) for name, text in row.items()} for row in kept["table"]]),
-            f"{kept['repeats']} repeats; {_escape(kept['device'])}; "
-            f"torch {_escape(kept['packages']['torch'])}; commit {_escape(kept['commit'])}; "
-            f"{_escape(kept['finished'][:10])}.",
-            *([f"**What bounds it.** {_prose(_escape(kept['bounds']))}"] if kept["bounds"] else []),
+            f"## {markup.verbatim(kept['title'])}",
+            markup.prose(kept["about"]),
+            _table([_texts(row) for row in kept["table"]]),
+            f"{kept['repeats']} repeats; {markup.verbatim(kept['device'])}; "
+            f"torch {markup.verbatim(kept['packages']['torch'])}; commit {markup.verbatim(kept['commit'])}; "
+            f"{markup.verbatim(kept['finished'][:10])}.",
+            *([f"**What bounds it.** {markup.prose(_prose(kept['bounds']))}"] if kept["bounds"] else []),
         ]
     return "\n\n".join(sections) + "\n"
 
@@ -258,7 +258,12 @@ def _table(rows: list[dict[str, str]]) -> str:
 
 
 def _cite(card: catalog.ModelCard) -> str:
-    return f"{{cite:p}}`{card.citation}`" if card.citation else ""
+    keys = [key for key in card.cited if re.fullmatch(r"[\w-]+", key)]
+    return f"{{cite:p}}`{','.join(keys)}`" if keys else ""
+
+
+def _texts(row: dict[str, str]) -> dict[str, str]:
+    return {markup.verbatim(name): markup.prose(text) for name, text in row.items()}
 
 
 def _prose(docstring: str) -> str:
@@ -270,8 +275,3 @@ def _known_of(pretraining: catalog.Pretraining) -> list[str]:
     """What is known of each data set's part in a model's training data, in words."""
     known = [f"{name} ({seen})" for name, seen in pretraining.datasets.items()]
     return [*known, f"{'others' if known else 'all'} {pretraining.other_datasets}"]
-
-
-def _escape(text: str) -> str:
-    """Text for a Markdown table: no HTML, no column separators."""
-    return html.escape(text).replace("|", "\\|")

@@ -3,8 +3,6 @@
 What entries say is written as HTML, escaped: a title may hold what Markdown would read as marks.
 """
 
-import html
-
 from zeroshot import literature, markup
 from zeroshot.literature import export
 from zeroshot.literature.records import Paper
@@ -72,7 +70,7 @@ def _table_page() -> str:
 
 def _select(name: str, choices: dict[str, str]) -> str:
     options = "".join(
-        f'<option value="{html.escape(value)}">{html.escape(text)}</option>'
+        f'<option value="{markup.escape(value)}">{markup.escape(text)}</option>'
         for value, text in choices.items()
     )
     return (
@@ -88,13 +86,13 @@ def _row(paper: Paper, section: str) -> str:
         "data-section": " ".join(name for name, _ in paper.places),
         "data-kind": paper.kind or "",
     }
-    attributes = " ".join(f'{name}="{html.escape(value)}"' for name, value in facts.items())
-    cells = [_escape(paper.venue), str(paper.year), html.escape(section)]
-    label = html.escape(f"Copy BibTeX of {paper.short_name or paper.title}")
-    cite = f'class="cite" aria-label="{label}" data-cite="{html.escape(export.to_bibtex([paper]))}"'
+    attributes = " ".join(f'{name}="{markup.escape(value)}"' for name, value in facts.items())
+    cells = [_escape(paper.venue), str(paper.year), markup.escape(section)]
+    label = markup.escape(f"Copy BibTeX of {paper.short_name or paper.title}")
+    cite = f'class="cite" aria-label="{label}" data-cite="{markup.escape(export.to_bibtex([paper]))}"'
     return (
         f'<tr {attributes}><th scope="row">{_title(paper, f"#paper-{paper.name}")}'
-        f' <span class="minor">{html.escape(", ".join(paper.tags))}</span></th>'
+        f' <span class="minor">{markup.escape(", ".join(paper.tags))}</span></th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + f'<td><button type="button" {cite}>BibTeX</button></td></tr>'
     )
@@ -106,10 +104,10 @@ def _section_page(name: str) -> str:
     for of_section, subsection, papers in literature.by_place(shown_here):
         if of_section.name == name:
             items = "\n".join(f"<li>{_entry(paper)}</li>" for paper in papers)
-            heading = [f"## {subsection}"] if subsection else []
+            heading = [f"## {markup.verbatim(subsection)}"] if subsection else []
             parts += [*heading, markup.raw(f'<ul class="papers">\n{items}\n</ul>')]
     about = f"{len(shown_here)} papers of the [reading list](../reading_list.md), newest first."
-    return "\n\n".join([f"# {section.title}", about, *parts]) + "\n"
+    return "\n\n".join([f"# {markup.verbatim(section.title)}", about, *parts]) + "\n"
 
 
 def _entry(paper: Paper) -> str:
@@ -117,23 +115,23 @@ def _entry(paper: Paper) -> str:
     where = " ".join(filter(None, [paper.venue, str(paper.year)]))
     links = {"preprint": paper.preprint.url if paper.preprint and paper.url else None, "code": paper.code}
     links |= {f"link {number}": url for number, url in enumerate(paper.other_urls, start=1)}
-    shown = "".join(f' <a href="{html.escape(url)}">{text}</a>' for text, url in links.items() if url)
+    shown = "".join(f" {markup.link(url, text)}" for text, url in links.items() if url)
     title = _title(paper, f"../reading_list.html#paper-{paper.name}")
     return f"{title} {_escape(where)}.{shown}"
 
 
 def _title(paper: Paper, row: str) -> str:
     """Title, a link to the paper; short name, or a mark, a link to its row in the table; authors."""
-    named = f'<a class="entry" href="{html.escape(row)}">{html.escape(paper.short_name or "¶")}</a>'
-    title = f'<a data-key href="{html.escape(paper.link)}">{html.escape(paper.title)}</a>'
+    named = f'<a class="entry" href="{markup.escape(row)}">{markup.escape(paper.short_name or "¶")}</a>'
+    title = markup.link(paper.link, paper.title, "data-key")
     *most, last = paper.authors or [""]
     authors = "; ".join(most) + " and others" if last == "others" else "; ".join(paper.authors)
-    said = f' <span class="minor">{html.escape(authors.removesuffix("."))}.</span>' if authors else ""
+    said = f' <span class="minor">{markup.escape(authors.removesuffix("."))}.</span>' if authors else ""
     return (f"{named} {title}" if paper.short_name else f"{title} {named}") + said
 
 
 def _escape(text: str | None) -> str:
-    return html.escape(text or "–")
+    return markup.escape(text or "–")
 
 
 def _page(title: str, about: str, body: str) -> str:

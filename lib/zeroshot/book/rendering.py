@@ -1,6 +1,5 @@
 """What rendering the book took and what its pages weigh, told on the status page once it is rendered."""
 
-import html
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,8 +89,8 @@ def tell(book: Path, seconds: float) -> None:
 def _told(weights: Mapping[str, Weight], common: int, files: int, whole: int, seconds: float) -> str:
     heavy = sum(weight.total > MOST_KB * 1000 for weight in weights.values())
     rows = "".join(
-        f'<tr><td><a href="{html.escape(posixpath.relpath(page, posixpath.dirname(STATUS)))}">'
-        f"{html.escape(page)}</a></td>"
+        f'<tr><td><a href="{markup.escape(posixpath.relpath(page, posixpath.dirname(STATUS)))}">'
+        f"{markup.escape(page)}</a></td>"
         + "".join(f"<td>{_kb(size)}</td>" for size in (weight.html, weight.own, weight.total))
         + "</tr>\n"
         for page, weight in sorted(weights.items(), key=lambda item: -item[1].total)
@@ -100,7 +99,7 @@ def _told(weights: Mapping[str, Weight], common: int, files: int, whole: int, se
     table = markup.table(heads, f"<tbody>\n{rows}</tbody>")
     return (
         f"<p>Jupyter Book took {seconds:.0f} s to render this book from executed notebooks, on "
-        f"{html.escape(store.device_name())}. The aim of at most {MOST_SECONDS} s was "
+        f"{markup.escape(store.device_name())}. The aim of at most {MOST_SECONDS} s was "
         f"{'met' if seconds <= MOST_SECONDS else 'missed'}. The book has {files:,} files, "
         f"{whole / 1e6:.1f} MB together, notebooks and tables to download included.</p>\n"
         f"<p>Every page loads the same {_kb(common)} kB of styles, scripts and fonts, which a browser does "

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from zeroshot import paths
+from zeroshot import markup, paths
 
 BINDER, COLAB = "https://mybinder.org", "https://colab.research.google.com"
 # https, ssh and scp-like addresses; what stands before @ may be a password and is dropped.
@@ -93,13 +93,14 @@ def configure(config: dict[str, Any], repository: Repository) -> None:
 
 
 def told() -> str:
-    """For the status page: where the buttons lead, or why there are none."""
+    """For the status page, as Markdown: where the buttons lead, or why there are none."""
     try:
         repository = find()
     except NoRepositoryError as error:
         return f"Pages have no buttons that open their source, Binder or Colab: {error}."
     services = "Binder and Colab" if repository.on_github else "Binder"
-    return f"Buttons lead to {repository.url} and open chapters in {services} at `{repository.ref}`."
+    place = markup.code(repository.ref)
+    return f"Buttons lead to {repository.url} and open chapters in {services} at {place}."
 
 
 def _git(*arguments: str) -> str:

@@ -4,7 +4,6 @@ The grid shows AvgBIO. A script (``book/_static/run_grid.js``) shows another met
 what each cell says and its colour are decided here, for every metric.
 """
 
-import html
 from collections.abc import Collection
 from typing import Any
 
@@ -75,7 +74,7 @@ def shown(grid: list[Run], scores: pd.DataFrame, metric: Metric) -> dict[str, An
     Returns
     -------
     dict
-        ``label``; ``worst`` and ``best``, the ends of the scale as text; ``cells``, in the order of the grid,
+        ``label``, with the direction; ``worst`` and ``best``, the ends of the scale as text; ``cells``, in the order of the grid,
         each its text and the number of its colour in :func:`palette` or None; ``reasons``, why cells
         that were run have no score.
     """
@@ -93,7 +92,7 @@ def shown(grid: list[Run], scores: pd.DataFrame, metric: Metric) -> dict[str, An
         else:
             cells.append((f"{value:.2f}", colour_of(value, metric)))
     return {
-        "label": metric.label,
+        "label": metric.titled,
         "worst": _number(metric.worst),
         "best": _number(metric.best),
         "cells": cells,
@@ -134,24 +133,23 @@ def _form() -> str:
 
 def _option(metric: Metric) -> str:
     chosen = " selected" if metric.name == SHOWN_FIRST else ""
-    direction = "" if metric.higher_is_better else " (lower is better)"
-    return f'<option value="{metric.name}"{chosen}>{html.escape(metric.label + direction)}</option>'
+    return f'<option value="{metric.name}"{chosen}>{markup.escape(metric.titled)}</option>'
 
 
 def _caption(metric: dict[str, Any]) -> str:
-    return f"{html.escape(metric['label'])}, from {metric['worst']} (worst) to {metric['best']} (best)"
+    return f"{markup.escape(metric['label'])}, from {metric['worst']} (worst) to {metric['best']} (best)"
 
 
 def _table(
     card: catalog.StudyCard, linked: Collection[str], scores: pd.DataFrame, first: dict[str, Any]
 ) -> str:
-    titles = [html.escape(catalog.dataset(name).title) for name in card.datasets]
+    titles = [markup.escape(catalog.dataset(name).title) for name in card.datasets]
     lines = ["<tbody>"]
     seen = dict(zip(_runs(scores), scores["seen_in_pretraining"], strict=True))
     colours, cells = palette(), iter(first["cells"])
     for reference in card.models:
         model, recipe = catalog.split_reference(reference)
-        method = html.escape(model.method(recipe))
+        method = markup.escape(model.method(recipe))
         control = ' <span class="minor">control</span>' if model.kind == "control" else ""
         lines.append(f'<tr data-search="{method}"><th scope="row">{method}{control}</th>')
         for dataset, title in zip(card.datasets, titles, strict=True):
@@ -162,7 +160,9 @@ def _table(
             path = study.run_path(dataset, reference)
             name = f"{method} on {title}" + (f" ({meaning})" if meaning else "")
             if path in linked:
-                address = f'href="../{path}.html" aria-label="{name}: {text}" data-run="{name}"'
+                address = (
+                    f'href="../{markup.escape(path)}.html" aria-label="{name}: {text}" data-run="{name}"'
+                )
                 said = f'<a class="run" {address}>{said}</a>'
             else:
                 said = f'<span class="run">{said}</span>'
@@ -178,7 +178,7 @@ def _table(
 
 def _legend(first: dict[str, Any]) -> str:
     steps = ",".join(colour for colour, _ in palette())
-    reasons = f"Not scored: {html.escape('; '.join(first['reasons']))}." if first["reasons"] else ""
+    reasons = f"Not scored: {markup.escape('; '.join(first['reasons']))}." if first["reasons"] else ""
     return (
         '<p class="run-legend" aria-hidden="true">worst <span class="worst">'
         f"{first['worst']}</span> "

@@ -51,6 +51,16 @@ class Metric:
         """Names of the arrays the metric needs, in the order of its signature."""
         return tuple(inspect.signature(self.function).parameters)
 
+    @property
+    def direction(self) -> str:
+        """In words: "higher is better" or "lower is better"."""
+        return f"{'higher' if self.higher_is_better else 'lower'} is better"
+
+    @property
+    def titled(self) -> str:
+        """Label with the direction, for example "PCR (lower is better)": for axes, table heads and choices."""
+        return f"{self.label} ({self.direction})"
+
     def glossary(self) -> dict[str, str]:
         """Row of the glossary, read from the docstring so that page and code cannot disagree.
 
