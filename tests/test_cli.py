@@ -417,22 +417,6 @@ def test_notebook_refuses(project, zeroshot, arguments, message):
     assert not Path("out.ipynb").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("n=3", 3),
-        ("n=0.5", 0.5),
-        ("n=null", None),
-        ("n=pca", "pca"),
-        ('n="3"', "3"),
-        ("n=[1]", [1]),
-        ("n=a=b", "a=b"),
-    ],
-)
-def test_parameter_values_are_json_or_text(text, value):
-    assert cli._parse_parameter(text) == ("n", value)
-
-
 # -- real processes
 
 

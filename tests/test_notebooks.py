@@ -6,6 +6,10 @@ import json
 import os
 import re
 import shlex
+import stat
+import sys
+import sysconfig
+import tempfile
 import tokenize
 from pathlib import Path
 
@@ -15,7 +19,10 @@ import pytest
 from anndata import AnnData
 
 from zeroshot import notebooks, stamp
-from zeroshot.notebooks import NotebookError
+from zeroshot.notebooks import NotebookError, __main__, execution
+from zeroshot.notebooks.cleaning import relative_paths
+from zeroshot.notebooks.kernel import sockets
+from zeroshot.notebooks.parameters import check_parameters
 
 SOURCES = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -57,7 +64,9 @@ def test_valid_and_every_cell_has_a_name_of_its_own(source):
 def test_parameters_are_literals_each_with_a_comment(source):
     (cell,) = parameters_cells(source)
     for node in ast.parse(cell["text"]).body:
-        assert isinstance(node, ast.Assign) and len(node.targets) == 1, ast.unparse(node)
+        assert isinstance(node, ast.AnnAssign) or len(node.targets) == 1, ast.unparse(node)
+        # Of None alone nobody knows what else the parameter may be.
+        assert isinstance(node, ast.AnnAssign) or ast.literal_eval(node.value) is not None
         ast.literal_eval(node.value)
         lines = cell["text"].splitlines()[node.lineno - 1 : node.end_lineno]
         comments = [
@@ -240,34 +249,180 @@ def test_notebook_without_exactly_one_parameters_cell_is_refused(make, home, tmp
     assert not output.parent.exists()
 
 
-def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tmp_path):
+TYPED = """
+seed = 0
+share = 0.5
+fast = False
+name = "x"
+models = ["pca", "hvg"]
+layers = [1, 2]
+key: str | None = None
+subset: int | None = None
+anything = None
+"""
+
+
+def test_values_of_the_command_line_take_the_declared_types(make):
+    notebook = make(TYPED)
+    for text, value in {
+        "seed=3": 3, "seed=1e2": 100, "seed=7.0": 7, "share=1": 1.0, "share=1e-3": 0.001,
+        "fast=true": True, "fast=True": True, "fast=FALSE": False,
+        "name=123": "123", "name=None": "None", "name=null": "null", 'name="3"': "3", "name=a=b": "a=b",
+        "name=": "",
+        'models=["a"]': ["a"], "models=['a', 'b']": ["a", "b"], "models=a, b@c": ["a", "b@c"],
+        "models=[]": [],
+        "layers=3,1e1": [3, 10], "key=None": None, "key=null": None, 'key="None"': "None", "key=12": "12",
+        "subset=None": None, "subset=1e2": 100, "anything=None": None, "anything=1e2": 100,
+        "anything=[1]": [1], "anything=pca": "pca",
+    }.items():  # fmt: skip
+        (read,) = notebooks.parse_parameters(notebook, [text]).values()
+        assert read == value and type(read) is type(value), text
+
+
+def test_values_of_another_type_are_refused_with_the_type_and_an_example(make):
+    notebook = make(TYPED)
+    for text in (
+        "seed=abc", "seed=1.5", "seed=true", "seed=None", "seed=1e999", "seed=[1]", "seed=",
+        f"seed={'9' * 5000}x", "share=half", "share=NaN", "fast=1", "fast=yes", "models=[1]", "models=null",
+        "layers=a", "layers=[true]",
+        "subset=all", "subset=0.5", "subset=Infinity",
+    ):  # fmt: skip
+        name = text.partition("=")[0]
+        with pytest.raises(
+            NotebookError, match=rf"tiny.ipynb: {name} is .*; it must be .*, for example {name}="
+        ):
+            notebooks.parse_parameters(notebook, [text])
+    for texts, message in {
+        ("sed=1",): "does not declare sed; .* Did you mean seed?",
+        ("seed=1", "seed=2"): "given twice",
+        ("seed",): "write name=value",
+        ("=1",): "write name=value",
+        ("name=\udcff",): "not UTF-8",
+    }.items():
+        with pytest.raises(NotebookError, match=message):
+            notebooks.parse_parameters(notebook, texts)
+
+
+def test_values_of_a_plan_are_checked_and_never_read_as_text(make, home, tmp_path):
+    notebook = make(TYPED)
+    given = {"name": '"quoted"', "key": "None", "seed": 3.0, "share": 1, "anything": "1e2", "subset": None}
+    assert check_parameters(notebook, given) == given
+    for values in ({"seed": "3"}, {"seed": None}, {"name": 3}, {"models": "pca"}, {"fast": 0}):
+        with pytest.raises(NotebookError, match=f"{next(iter(values))} is .*; it must be "):
+            notebooks.execute(notebook, tmp_path / "out.ipynb", values)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_file_that_is_not_a_notebook_is_refused(tmp_path):
+    for content in (b"", b"{}", b"[]", b"\xff\xfe", b'{"cells": 3}'):
+        (tmp_path / "bad.ipynb").write_bytes(content)
+        with pytest.raises(NotebookError, match=r"bad\.ipynb is not a notebook"):
+            notebooks.declared_parameters(tmp_path / "bad.ipynb")
+
+
+def test_output_that_is_an_input_or_cannot_be_written_is_refused_before_anything_runs(
+    make, home, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    notebook, template = make("source = 'x'", "1 / 0"), home / "notebooks" / "your_data.ipynb"
+    cells_file = tmp_path / "mine.ipynb"
+    cells_file.write_text("cells")
+    (tmp_path / "linked.ipynb").symlink_to(template)
+    os.link(template, tmp_path / "hard.ipynb")
+    (tmp_path / "folder.ipynb").mkdir()
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    before = {file: file.read_bytes() for file in (notebook, template, cells_file)}
+    for name, message in {
+        "tiny.ipynb": "is the input", "../" + tmp_path.name + "/tiny.ipynb": "is the input",
+        "linked.ipynb": "is the input", "hard.ipynb": "is the input", "mine.ipynb": "is the input",
+        "home/notebooks/your_data.ipynb": "among the notebooks",
+        "home/notebooks/new.ipynb": "among the notebooks",
+        "folder.ipynb": "is a directory", ".": "is a directory", "absent/out.ipynb": "does not exist",
+        "tiny.ipynb/out.ipynb": "does not exist", "out.html": "must end in .ipynb",
+        "out": "must end in .ipynb",
+        "pipe.ipynb": "not a regular file", f"{'n' * 300}.ipynb": "File name too long",
+    }.items():  # fmt: skip
+        with pytest.raises(NotebookError, match=message):
+            notebooks.execute(notebook, Path(name), {"source": "~/mine.ipynb"})
+    assert before == {file: file.read_bytes() for file in before}
+    assert not list(tmp_path.rglob("*.failed.ipynb")) and not (tmp_path / "absent").exists()
+
+
+def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tmp_path, monkeypatch):
+    """Also below a long TMPDIR, with braces in its path, and where another `python3` is installed."""
+    foreign = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(foreign.parents[2]))
+    long = tmp_path / ("t" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setenv("TMPDIR", str(long))
     notebook = make(
         "seed = 0\nname = 'x'",
-        "print(seed + 1, name)",
+        "import sys, tempfile, warnings\nfrom pathlib import Path\nfrom zeroshot import paths\n"
+        "print(seed + 1, name)\nwarnings.warn('look out')\nfrom tqdm.auto import tqdm",
+        "[sys.executable, tempfile.gettempdir(), str(Path.cwd()), str(paths.home() / 'data')]",
         "from zeroshot.stamp import stamp\nstamp('tiny', seed=seed)",
     )
     stored = notebook.read_bytes()
-    output = tmp_path / "out" / "tiny.ipynb"
+    output = tmp_path / "out {seed}" / "tiny.ipynb"
     output.parent.mkdir()
-    stale = output.with_suffix(".failed.ipynb")
-    stale.write_text("of an earlier attempt")
+    stale, users = (output.with_suffix(f".failed{number}.ipynb") for number in ("", "-2"))
+    stale.write_text(json.dumps({"metadata": {"zeroshot_failed": True}}))  # of an earlier attempt
+    users.write_text("of the user")
     notebooks.execute(notebook, output, {"seed": 41})
     assert notebook.read_bytes() == stored
-    assert [path.name for path in output.parent.iterdir()] == ["tiny.ipynb"], (
+    assert {path.name for path in output.parent.iterdir()} == {"tiny.ipynb", users.name}, (
         "no leftovers, the old failure is gone"
     )
     injected = [cell for cell in cells(output) if "injected-parameters" in cell["metadata"].get("tags", [])]
     assert [cell["text"].splitlines()[-1] for cell in injected] == ["seed = 41"]
-    printed = [out["text"] for cell in cells(output, "code") for out in cell["outputs"] if "text" in out]
-    assert ["".join(text) for text in printed] == ["42 x\n"]
+    printed = [out for cell in cells(output, "code") for out in cell["outputs"] if "text" in out]
+    assert ["".join(out["text"]) for out in printed if out["name"] == "stdout"] == ["42 x\n"]
+    (warned,) = ["".join(out["text"]) for out in printed if out["name"] == "stderr"]
+    assert "a cell of this notebook:5: UserWarning: look out" in warned and "IProgress" not in warned
     content = output.read_text()
-    assert '"papermill"' not in content and str(tmp_path) not in content, (
-        "bookkeeping with paths of this machine"
-    )
+    assert '"papermill"' not in content, "bookkeeping with paths of this machine"
+    for folder in (tmp_path, Path.home(), sys.prefix, sys.base_prefix, Path.cwd(), tempfile.gettempdir()):
+        assert str(folder) not in content, "a path of this machine"
     nbformat.validate(nbformat.read(output, as_version=4))
     record = stamp.read(output)
     assert record["notebook"] == "tiny" and record["parameters"] == {"seed": 41} and record["seconds"] > 0
     assert record["command"] == "zeroshot notebook tiny -p seed=41 --output tiny-again.ipynb"
+
+
+def test_sockets_have_a_short_private_folder_or_tmpdir_is_named(tmp_path, monkeypatch):
+    for folder in (tmp_path / "short", tmp_path / ("long" * 25), tmp_path / ("ü" * 45)):
+        folder.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with sockets() as made:
+            assert len(os.fsencode(f"{made}/kernel-12345")) <= 103
+            assert stat.S_IMODE(Path(made).stat().st_mode) == 0o700
+            assert (Path(made).parent == folder) == (folder.name == "short")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # /tmp is not there, or not to be written to
+    with pytest.raises(NotebookError, match=r"TMPDIR is .*ü.* at most 103 characters"):
+        sockets()
+
+
+def test_paths_of_this_machine_are_relative_but_not_those_that_the_user_gave(home, monkeypatch):
+    given = f"{home}/mine of {Path.home()}.h5ad"
+    short = relative_paths([given, "pca"])
+    for text, expected in {
+        f"{home}/data/x.csv": "data/x.csv",
+        f"in {home}": "in .",
+        f"<b>{home}/a</b>": "<b>a</b>",
+        f"{home}-other/a": f"{home}-other/a".replace(f"{tempfile.gettempdir()}/", "TMPDIR/"),
+        f"{sysconfig.get_path('purelib')}/umap/x.py:3: Warning": "site-packages/umap/x.py:3: Warning",
+        f"{sys.prefix}/bin/python": "PYTHON/bin/python",
+        f"'{tempfile.gettempdir()}/ipykernel_12/34.py'": "'a cell of this notebook'",
+        f"{Path.home()}/x": "~/x",
+        f"https://x.org{Path.home()}/x": f"https://x.org{Path.home()}/x",
+        given: given,
+        "pca": "pca",
+    }.items():
+        assert short(text) == expected
 
 
 def test_failing_cell_is_named_and_kept_beside(make, home, tmp_path):
@@ -291,17 +446,22 @@ def test_failing_cell_is_named_and_kept_beside(make, home, tmp_path):
 def test_killed_kernel_is_an_error_of_the_page(make, home, tmp_path):
     # What the system does to a page that takes more memory than there is.
     notebook = make("seed = 0", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    output = tmp_path / "out" / "tiny.ipynb"
-    with pytest.raises(NotebookError, match="its kernel died, most often for want of memory"):
-        notebooks.execute(notebook, output, {})
-    assert [path.name for path in output.parent.iterdir()] == ["tiny.failed.ipynb"]
+    users, ours = tmp_path / "out.failed.ipynb", tmp_path / "out.failed-2.ipynb"
+    users.write_text("of the user")
+    ours.write_text(json.dumps({"metadata": {"zeroshot_failed": True}}))
+    with pytest.raises(
+        NotebookError, match=r"its kernel died, most often for want of memory: [^.]*\n.*failed-2"
+    ):
+        notebooks.execute(notebook, tmp_path / "out.ipynb", {})
+    assert users.read_text() == "of the user" and "SIGKILL" in ours.read_text()
+    assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_plan_of_a_page_that_cannot_run_ends_with_an_exit_code(home, tmp_path, capsys):
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({"notebook": "run", "parameters": {"modle": "pca"}}))
     output = tmp_path / "out.ipynb"
-    assert notebooks.main([str(plan), str(output), "1"]) == 1
+    assert __main__.main([str(plan), str(output), "1"]) == 1
     assert "run.ipynb does not declare modle" in capsys.readouterr().err
     assert not output.exists()
 
@@ -314,8 +474,8 @@ def test_what_a_study_computes_is_not_recomputed_by_its_pages(home, tmp_path, mo
     plan, seen = tmp_path / "plan.json", []
     plan.write_text(json.dumps({"notebook": notebook, "parameters": {}}))
     monkeypatch.setenv("ZEROSHOT_POLICY", "recompute")
-    monkeypatch.setattr(notebooks, "execute", lambda *_, **__: seen.append(os.environ["ZEROSHOT_POLICY"]))
-    assert notebooks.main([str(plan), str(tmp_path / "out.ipynb"), "1"]) == 0
+    monkeypatch.setattr(execution, "execute", lambda *_, **__: seen.append(os.environ["ZEROSHOT_POLICY"]))
+    assert __main__.main([str(plan), str(tmp_path / "out.ipynb"), "1"]) == 0
     assert seen == [policy]
 
 

@@ -238,7 +238,7 @@ def notebook(
     output: Annotated[Path, typer.Option(help="The executed notebook to write.")],
     parameter: Annotated[
         list[str] | None,
-        typer.Option("--parameter", "-p", help="name=value, the value as JSON or plain text."),
+        typer.Option("--parameter", "-p", help="name=value, in the type that the notebook declares."),
     ] = None,
 ) -> None:
     """Execute one notebook with parameters of your choice."""
@@ -247,8 +247,9 @@ def notebook(
     source = paths.notebooks() / f"{name}.ipynb"
     known = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
     catalog.find(known, name, "notebook")
+    parameters = notebooks.parse_parameters(source, parameter or ())
     with errors.status(f"executing {name}"):
-        notebooks.execute(source, output, dict(_parse_parameter(text) for text in parameter or ()))
+        notebooks.execute(source, output, parameters)
     print(output)
 
 
@@ -299,16 +300,6 @@ def check_links(context: typer.Context) -> None:
 def _plain(value: Any) -> Any:
     """A recipe's parameter as .h5ad files can hold it; they know no None."""
     return "none" if value is None else value
-
-
-def _parse_parameter(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise UsageError(f"{text!r} is no parameter: write name=value, for example -p model=pca")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def _check_policy(policy: str) -> None:

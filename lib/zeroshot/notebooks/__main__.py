@@ -1,0 +1,31 @@
+"""``python -m zeroshot.notebooks``, which Snakemake calls for each page of a study."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from zeroshot import dependencies, paths
+
+from . import execution
+from .error import NotebookError
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m zeroshot.notebooks PLAN OUTPUT THREADS``: execute one planned page of a study."""
+    plan_file, output, threads = arguments
+    plan = json.loads(Path(plan_file).read_text())
+    notebook = paths.notebooks() / f"{plan['notebook']}.ipynb"
+    compares_variants = "zeroshot.variants" in dependencies.modules_of_notebook(notebook)
+    if os.environ.get("ZEROSHOT_POLICY") == "recompute" and not compares_variants:
+        os.environ["ZEROSHOT_POLICY"] = "reuse"  # `study.compute` has just recomputed what the page shows
+    try:
+        execution.execute(notebook, Path(output), plan["parameters"], threads=int(threads))
+    except NotebookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""Executed notebooks without the paths of the machine that executed them."""
+
+import json
+import os
+import re
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from zeroshot import paths
+
+
+def clean(executed: Path, given: Iterable[Any] = ()) -> None:
+    """Rewrite an executed notebook as one that can be given to others.
+
+    papermill's bookkeeping is dropped, which holds paths. In outputs, paths below the project are relative
+    to it, and those below other folders of this machine begin with a word for the folder.
+
+    Parameters
+    ----------
+    executed
+        The notebook; it is overwritten.
+    given
+        Values of its parameters: paths that the user gave are what the page is about, and stay.
+    """
+    content = json.loads(executed.read_text())
+    content["metadata"].pop("papermill", None)
+    relative = relative_paths(value for value in given if isinstance(value, str))
+    for cell in content["cells"]:
+        cell["metadata"].pop("papermill", None)
+        for output in cell.get("outputs", ()):
+            for field in ("text", "data", "traceback", "evalue"):
+                if field in output:
+                    output[field] = _in_texts(output[field], relative)
+    executed.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def relative_paths(given: Iterable[str] = ()) -> Callable[[str], str]:
+    """A function that takes the paths of this machine out of a text, except those that were given."""
+    names = _folders()
+    # The longest first: the environment may be below the project, the project below the home folder.
+    folders = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    kept = "|".join(re.escape(text) for text in sorted(given, key=len, reverse=True) if os.sep in text)
+    kernel = re.escape(tempfile.gettempdir()) + r"/ipykernel_\d+/\d+\.py"
+    pattern = re.compile(
+        rf"(?P<given>{kept or '(?!)'})|(?P<cell>{kernel})"
+        rf"|(?<![\w./~-])(?P<folder>{folders})(?![\w.-])(?P<slash>/?)"
+    )
+
+    def replaced(match: re.Match) -> str:
+        if match["given"] is not None:
+            return match["given"]
+        if match["cell"] is not None:
+            return "a cell of this notebook"
+        name = names[match["folder"]]
+        return f"{name}{match['slash']}" if name else ("" if match["slash"] else ".")
+
+    return lambda text: pattern.sub(replaced, text)
+
+
+def _folders() -> dict[str, str]:
+    """Folders of this machine, each with what stands for it in a page."""
+    named = {
+        "~": [Path.home()],
+        "PYTHON": [sys.base_prefix, sys.prefix],
+        "site-packages": [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")],
+        "TMPDIR": [tempfile.gettempdir()],
+        "ZEROSHOT_DATA": [paths.local_sources()],
+        "ZEROSHOT_WEIGHTS": [paths.local_weights()],
+        "": [paths.PACKAGE.parents[1], Path.cwd(), paths.home()],
+    }
+    folders = {}
+    for name, places in named.items():
+        for place in places:
+            for path in () if place is None else (Path(place), Path(place).resolve()):
+                if len(path.parts) > 1:  # the root is above everything
+                    folders[str(path)] = name
+    return folders
+
+
+def _in_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Change every text in a part of an output; pictures have none."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_in_texts(part, change) for part in value]
+    if isinstance(value, dict):
+        pictures = ("image/png", "image/jpeg", "image/gif", "application/pdf")
+        return {key: part if key in pictures else _in_texts(part, change) for key, part in value.items()}
+    return value
