@@ -310,7 +310,7 @@ def test_edited_registry_is_read_again(register, home):
         ({"datasets": []}, "datasets: .*the list is empty"),
         (
             {"chapters": ["01_dat"]},
-            r"studies\.yml: study 'entry': no chapter .* '01_dat'\. Did you mean 01_data",
+            r"studies\.yml: entry 'entry': no chapter .* '01_dat'\. Did you mean 01_data",
         ),
         ({"chapters": ["run"]}, "no chapter .* is called 'run'"),
     ],

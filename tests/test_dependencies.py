@@ -137,7 +137,7 @@ def test_hash_of_scores_changes_with_a_source_they_need(package, name):
     [
         "figures/scores",
         "cli",
-        "study",
+        "study/running",
         "book/pages",
         "models/baselines",
         "embedding",
