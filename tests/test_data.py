@@ -490,7 +490,6 @@ REFUSED = {
     "one label": (set_column("cell_type", "T"), r"holds one label only \(T\)"),
     "cell without counts": (empty_cell, "1 of 40 cells have no counts at all"),
     "all zero": (lambda a: setattr(a, "X", a.X * 0), "all values are zero"),
-    "impossible library size": (set_column("library_size", 0.5), "library_size.*below the row sum"),
 }
 
 

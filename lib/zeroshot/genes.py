@@ -12,12 +12,22 @@ LEAST_OVERLAP = 0.5  # below this share of known genes the paper's code refuses 
 
 RULES = ("symbol", "Ensembl", "version stripped", "alias", "unmatched")
 
-_ENSEMBL = re.compile(r"ENS[A-Z]*G[R0-9]\d+(\.\d+)?$")
+_ENSEMBL = re.compile(r"ENS[A-Z]*G[R0-9]\d+(\.\d+)?", re.IGNORECASE)
 _VERSION = re.compile(r"\.\d+$")
 
 
 class GeneOverlapError(ValueError):
     """A model knows too few of the genes of a data set to embed it."""
+
+
+def ensembl_id(text: object) -> str:
+    """The Ensembl gene id that a text is, in upper case and without version; empty if it is none."""
+    return _VERSION.sub("", _versioned_id(text))
+
+
+def _versioned_id(text: object) -> str:
+    stripped = str(text).strip()
+    return stripped.upper() if _ENSEMBL.fullmatch(stripped) else ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,8 @@ def align_ensembl(
     symbols
         (genes,) names of the genes in the data set; may be Ensembl ids themselves.
     ensembl_ids
-        (genes,) Ensembl id of each gene, empty where unknown; None if the data set has none.
+        (genes,) Ensembl id of each gene; None if the data set has none. Where it is empty, missing or no
+        Ensembl id, the name of the gene is looked up.
     vocabulary
         Ensembl id to its number.
     ensembl_of_symbol
@@ -94,10 +105,10 @@ def align_ensembl(
         reference, which looks the upper-cased id up.
     """
     names = np.asarray(symbols, dtype=object)
-    known = np.array([name if _ENSEMBL.match(str(name)) else "" for name in names], dtype=object)
+    known = np.array([_versioned_id(name) for name in names], dtype=object)
     if ensembl_ids is not None:
-        given = np.asarray(ensembl_ids, dtype=object)
-        known = np.where(given == "", known, given)
+        own = np.array([_versioned_id(gene_id) for gene_id in ensembl_ids], dtype=object)
+        known = np.where(own == "", known, own)
     targets = np.full(len(names), -1, np.int64)
     rules = np.full(len(names), "unmatched", dtype=object)
     for place, (name, gene_id) in enumerate(zip(names, known, strict=True)):

@@ -6,16 +6,32 @@ import inspect
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, sampling, store
+from zeroshot import catalog, genes, sampling, store
 from zeroshot.catalog import DatasetCard
-from zeroshot.data import download, prepare, simulate, validate
-from zeroshot.data.validate import DataError
+from zeroshot.data import columns, download, features, h5ad, prepare, simulate, validate
+from zeroshot.data import counts as counts_
+from zeroshot.data.columns import MissingLabels
+from zeroshot.data.error import DataError
 
+# What to do with files of other kinds, by the end of their names.
+_CONVERT = {
+    ".h5ad": "Rename it if it is an .h5ad file, or write one with anndata.",
+    ".gz": "Unpack it first (gunzip).",
+    ".h5": "If it is a 10x file: scanpy.read_10x_h5(path).write_h5ad(new_path).",
+    ".loom": "Convert it: anndata.io.read_loom(path).write_h5ad(new_path).",
+    ".zarr": "Convert it: anndata.read_zarr(path).write_h5ad(new_path).",
+    ".csv": "Convert it: anndata.io.read_csv(path).write_h5ad(new_path), cells in rows; then add cell types.",
+    ".h5mu": "Write its RNA: mudata.read(path)['rna'].write_h5ad(new_path).",
+    ".rds": "Convert the R object to .h5ad, for example with zellkonverter or SeuratDisk.",
+}
 # Cells of each label that a subset keeps (where there are as many): silhouettes need a neighbour.
 CELLS_PER_LABEL = 2
+# A prepared data set is stored; a change in one of these prepares it again.
+PREPARED_BY = (prepare, simulate, validate, columns, counts_, features, h5ad.parts, genes)
 
 
 def load(
@@ -29,6 +45,8 @@ def load(
     policy: store.Policy = "reuse",
     require_labels: bool = True,
     as_given: bool = False,
+    missing_labels: MissingLabels = "refuse",
+    library_size: str | None = None,
 ) -> AnnData:
     """Raw counts with labels and batches, checked.
 
@@ -40,7 +58,7 @@ def load(
         Columns of ``obs`` of a user's file; by default "cell_type", and a single batch.
     counts
         Where a user's file holds raw counts: "X", "layers/<name>", the name of a layer, or "raw". By
-        default ``layers/counts`` if there is one, else ``X``.
+        default ``layers/counts`` if there is one, else ``X``, else ``raw`` where ``X`` holds no counts.
     subset
         Keep this many cells, drawn within each label in proportion; two of each label stay where
         it has two. Rows keep their order.
@@ -49,50 +67,65 @@ def load(
     policy
         What to do with a prepared data set of the store: "reuse", "recompute" or "only-stored".
     require_labels
-        False accepts a user's file without a label column: embedding needs none.
+        False accepts a user's file without labels, or with a column ``cell_type`` that cannot be used:
+        embedding needs none. A column that ``label_key`` names is still required.
     as_given
         True accepts any non-negative values of a user's file, ``X`` unless ``counts`` names another
         matrix, and passes them unchanged: for the recipes that take what they are given.
+    missing_labels
+        What to do with cells of a user's file that have no label or batch, that is NaN, nothing, or a text
+        that these become ("NA", "None", "<NA>", "nan", …): "refuse" the file, "drop" the cells, or "keep"
+        such texts as a label of their own. "unknown" and "unassigned" are labels like others.
+    library_size
+        Column of ``obs`` of a user's file with the counts of each cell over all genes of the source, where
+        its matrix holds only some of them. By default the counts of the matrix are added up, and a column
+        ``library_size`` of another origin is not used.
 
     Returns
     -------
     AnnData
         ``X`` raw counts (cells, genes), CSR float32; ``obs["cell_type"]``, ``obs["batch"]``
         categorical; ``obs["library_size"]`` counts per cell over all genes of the source, float64;
-        ``var["ensembl_id"]`` where known; ``uns["dataset"]`` with name, title, source, notes and
-        the hash of the content.
+        ``var["ensembl_id"]`` where known; ``uns["dataset"]`` with name, title, source, the hash of the
+        content, and notes: what a reader has to know, also what was decided while reading a user's file.
 
     Raises
     ------
     DataError
         If the data break the contract; says what was wrong, what was expected, what to do.
     """
+    if not isinstance(seed, int | np.integer) or not 0 <= seed <= sampling.LARGEST_SEED:
+        raise DataError(f"seed is {seed!r}: an integer from 0 to {sampling.LARGEST_SEED:,} is expected.")
+    if subset is not None and (not isinstance(subset, int | np.integer) or isinstance(subset, bool)):
+        raise DataError(f"subset is {subset!r}: a number of cells, or None for all of them, is expected.")
     name = str(name_or_path)
     cards = catalog.datasets()
     if name in cards:
-        given = [
-            key
-            for key, value in {"label_key": label_key, "batch_key": batch_key, "counts": counts}.items()
-            if value
-        ]
+        own = {"label_key": label_key, "batch_key": batch_key, "counts": counts, "library_size": library_size}
+        given = [key for key, value in own.items() if value]
         if given:
             raise DataError(
                 f"{', '.join(given)} cannot be given for {name!r}: data/datasets.yml defines its columns. "
                 "They are for your own .h5ad files."
             )
-        adata = _prepared(cards[name], policy)
+        adata, notes = _prepared(cards[name], policy), list(cards[name].notes)
         about = {"name": name, "title": cards[name].title, "source": cards[name].source}
-        notes = list(cards[name].notes)
     else:
         path = Path(name_or_path).expanduser()
+        if path.suffix != ".h5ad" and path.exists():
+            raise DataError(f"{path} does not end in .h5ad. {_CONVERT.get(path.suffix, _CONVERT['.h5ad'])}")
         if path.suffix != ".h5ad":
             near = difflib.get_close_matches(name, cards, n=3, cutoff=0.5)
             raise DataError(
                 f"{name!r} is neither a data set nor an .h5ad file. "
                 + (f"Did you mean {' or '.join(near)}?" if near else f"Data sets: {', '.join(cards)}.")
             )
-        adata = _own(path, label_key, batch_key, counts, require_labels, as_given)
-        about, notes = {"name": path.stem, "title": path.stem, "source": str(path.resolve())}, []
+        adata = _own(
+            path, label_key, batch_key, counts, require_labels, as_given, missing_labels, library_size
+        )
+        about = {"name": path.stem, "title": path.stem, "source": str(path.resolve())}
+        notes = []
+    notes += adata.uns.get("dataset", {}).get("notes", [])
     if subset is not None:
         adata = _subset(adata, subset, seed)
     adata.uns["dataset"] = about | {"notes": notes, "content_hash": validate.content_hash(adata)}
@@ -106,7 +139,7 @@ def _prepared(card: DatasetCard, policy: store.Policy) -> AnnData:
     inputs = {
         "name": card.name,
         "card": card.model_dump(mode="json", include=decides | facts),
-        "code": {module.__name__: _source_hash(module) for module in (prepare, simulate, validate)},
+        "code": {module.__name__: _source_hash(module) for module in PREPARED_BY},
     }
     return store.load_or_compute("data", inputs, lambda: {"data": _prepare(card)}, policy).load("data")
 
@@ -117,7 +150,7 @@ def _source_hash(module: object) -> str:
 
 def _prepare(card: DatasetCard) -> AnnData:
     """Run the preparation of a card, hold the result to the contract and to the facts in the card."""
-    columns = {"label_key": "cell_type", "batch_key": "batch"}
+    keys = {"label_key": "cell_type", "batch_key": "batch"}
     if card.source == "simulate":
         raw = getattr(simulate, card.prepare)(**card.parameters)
     elif card.source == "builtin":
@@ -126,9 +159,10 @@ def _prepare(card: DatasetCard) -> AnnData:
         raw = getattr(prepare, card.prepare)(download.fetch(card))
     else:  # a single .h5ad whose columns the card names
         (path,) = download.fetch(card).values()
-        raw = validate.read_h5ad_parts(path, card.counts)
-        columns = {"label_key": card.label_key, "batch_key": card.batch_key}
-    adata = validate.contract(raw, name=card.name, **columns)
+        raw = h5ad.read_h5ad_parts(path, card.counts)
+        keys = {"label_key": card.label_key, "batch_key": card.batch_key}
+    depth = "library_size" if "library_size" in raw.obs else None
+    adata = validate.contract(raw, name=card.name, library_size=depth, **keys)
     expected = {"cells": card.cells, "genes": card.genes, "labels": card.labels, "batches": card.batches}
     found = {
         "cells": adata.n_obs,
@@ -161,20 +195,49 @@ def _own(
     counts: str | None,
     require_labels: bool,
     as_given: bool,
+    missing_labels: MissingLabels,
+    library_size: str | None,
 ) -> AnnData:
-    """A user's file under the contract."""
-    raw = validate.read_h5ad_parts(path, counts or ("X" if as_given else None))
-    label_key = label_key or "cell_type"
-    if not require_labels and label_key not in raw.obs:
-        label_key = None
-    return validate.contract(
+    """A user's file under the contract, with notes in ``uns["dataset"]`` if there are any."""
+    raw = h5ad.read_h5ad_parts(path, counts or ("X" if as_given else None))
+    if not require_labels and label_key is None and "cell_type" not in raw.obs:
+        key = None
+    else:
+        key = label_key or "cell_type"
+    notes = list(raw.uns["notes"])
+    if library_size is None and not as_given and _is_ours(raw):
+        library_size = "library_size"
+        notes.append("The library size is obs['library_size'], as zeroshot wrote it to this file.")
+    adata = validate.contract(
         raw,
         name=path.name,
-        label_key=label_key,
+        label_key=key,
         batch_key=batch_key,
-        other_counts=lambda: validate.places_with_integers(path),
+        other_counts=lambda: h5ad.places_with_integers(path),
         as_given=as_given,
+        require_labels=require_labels or label_key is not None,
+        missing_labels=missing_labels,
+        library_size=library_size,
     )
+    notes += adata.uns.get("dataset", {}).get("notes", [])
+    adata.uns["dataset"] = {"notes": notes}
+    return adata
+
+
+def _is_ours(raw: AnnData) -> bool:
+    """True for the unchanged content of a data set that ``load`` returned and that was written to a file."""
+    recorded = raw.uns["content_hash"]
+    if recorded is None or "library_size" not in raw.obs:
+        return False
+    keys = {
+        key: name if name in raw.obs else None
+        for key, name in (("label_key", "cell_type"), ("batch_key", "batch"))
+    }
+    try:
+        held = validate.contract(raw, name="", library_size="library_size", **keys)
+    except DataError:
+        return False
+    return validate.content_hash(held) == recorded
 
 
 def _subset(adata: AnnData, size: int, seed: int) -> AnnData:

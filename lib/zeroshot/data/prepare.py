@@ -24,7 +24,8 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from zeroshot.data.validate import DataError, read_h5ad_parts
+from zeroshot.data.error import DataError
+from zeroshot.data.h5ad import read_h5ad_parts
 
 Files = Mapping[str, Path]
 

@@ -1,0 +1,142 @@
+"""Columns of ``obs``: labels and batches as categories, under one rule for what is missing."""
+
+import difflib
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from zeroshot.data.error import DataError
+
+MissingLabels = Literal["refuse", "drop", "keep"]
+# What missing values become when they are written as text: by pandas, numpy, R, JSON and spreadsheets.
+MISSING_TEXTS = frozenset({"", "nan", "none", "na", "<na>", "n/a", "#n/a", "null", "nat"})
+
+
+def missing_mask(values: pd.Series | np.ndarray | pd.Index) -> np.ndarray:
+    """(n,) True where a value is missing, or is a text that missing values become ("NA", "None", …).
+
+    Upper or lower case and spaces around it make no difference. "unknown" and "unassigned" are values.
+    """
+    values = pd.Series(np.asarray(values, dtype=object))
+    return (values.isna() | values.astype(str).str.strip().str.casefold().isin(MISSING_TEXTS)).to_numpy(bool)
+
+
+def categories(
+    obs: pd.DataFrame, key: str, role: Literal["label", "batch"], name: str, missing: MissingLabels = "refuse"
+) -> pd.Categorical:
+    """A column as categories in alphabetical order, none unused; code -1 only for cells to leave out.
+
+    Parameters
+    ----------
+    obs
+        One row per cell.
+    key
+        The column.
+    role
+        What it holds; also the prefix of the parameter that names it.
+    name
+        Names the data in messages.
+    missing
+        What to do with cells without a value, see :func:`missing_mask`: "refuse"; "drop", which leaves
+        them without a category for the caller to leave out; or "keep", which takes texts such as "NA" as
+        written, for data in which they are a name, and still refuses values that are absent or blank.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, a value is missing, or most cells have a value of their own.
+    """
+    if missing not in get_args(MissingLabels):
+        raise DataError(
+            f"missing_labels is {missing!r}: one of {', '.join(get_args(MissingLabels))} is expected."
+        )
+    option = f"{role}_key=… (command line: --{role}-key)"
+    if key not in obs:
+        near = difflib.get_close_matches(str(key), map(str, obs.columns), n=2, cutoff=0.5)
+        raise DataError(
+            f"{name} has no {role} column {key!r}."
+            + (f" Did you mean {' or '.join(near)}?" if near else "")
+            + f" Columns: {', '.join(map(str, obs.columns)) or 'none'}. Name one with {option}"
+        )
+    values = obs[key].astype(object).to_numpy()
+    lost = missing_mask(values)
+    if missing == "keep":
+        lost &= pd.isna(values) | (pd.Series(values).astype(str).str.strip() == "").to_numpy(bool)
+    if lost.all():
+        raise DataError(f"{name}: no cell has a value in {role} column {key!r}. Name another with {option}")
+    if lost.any() and missing != "drop":
+        raise DataError(_missing(values, lost, key, role, name, missing))
+    texts = texts_of(values[~lost], f"{role} column {key!r}", name)
+    column = np.full(len(values), None, dtype=object)
+    column[~lost] = texts
+    _require_shared(texts, key, role, name)
+    return pd.Categorical(column, categories=sorted(set(texts)))
+
+
+def texts_of(values: np.ndarray | pd.Index, what: str, name: str) -> np.ndarray:
+    """(n,) the values as text that can be written to a file again, empty where missing.
+
+    Raises
+    ------
+    DataError
+        If one is no UTF-8, or holds a NUL byte, which HDF5 ends a text at.
+    """
+    texts = np.array([_text(value) for value in values], dtype=object)
+    texts[pd.isna(np.asarray(values, dtype=object))] = ""
+    for text in texts:
+        if "\0" in text or not (text.isascii() or _is_utf8(text)):
+            raise DataError(
+                f"{name}: {what} holds {text!r}, which is not UTF-8 or has a NUL byte in it. Rename it."
+            )
+    return texts
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _missing(
+    values: np.ndarray, lost: np.ndarray, key: str, role: str, name: str, missing: MissingLabels
+) -> str:
+    spellings = pd.Series([spelling(value) for value in values[lost]]).value_counts()
+    remedy = (
+        "Give them a name"
+        if missing == "keep"
+        else "Leave them out with missing_labels='drop' (command line: --missing-labels drop), or, if such a "
+        "text is a name in these data, keep it with missing_labels='keep'"
+    )
+    return (
+        f"{name}: {int(lost.sum()):,} of {len(values):,} cells have no value in {role} column {key!r} "
+        f"({', '.join(f'{text} {count:,} times' for text, count in spellings.items())}). {remedy}."
+    )
+
+
+def spelling(value: object) -> str:
+    """How a missing value is written, for messages."""
+    return f"{value!r}" if isinstance(value, str) else "missing"
+
+
+def _require_shared(texts: np.ndarray, key: str, role: str, name: str) -> None:
+    """Refuse a column, such as barcodes, in which most cells have a value that no other cell has."""
+    sizes = pd.Series(texts).value_counts()
+    alone = int((sizes == 1).sum())
+    if 2 * alone <= len(texts):
+        return
+    use = {
+        "label": "Scores compare cells of the same type",
+        "batch": "Nothing can be corrected or compared where a batch is one cell",
+    }[role]
+    raise DataError(
+        f"{name}: {alone:,} of {len(texts):,} cells have a value of their own in {role} column {key!r}, like "
+        f"{sizes.index[-1]!r}: it looks like a name of each cell. {use}: name another column with "
+        f"{role}_key=… (command line: --{role}-key)."
+    )

@@ -1,0 +1,129 @@
+"""Rows of ``var``: which of them are genes, what they are named, and their Ensembl ids."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from zeroshot.data.columns import missing_mask, texts_of
+from zeroshot.data.error import DataError
+from zeroshot.genes import ensembl_id
+
+# Columns of `var` under which cellxgene, scanpy and Tabula Sapiens keep Ensembl gene ids.
+ENSEMBL_COLUMNS = ("ensembl_id", "ensemblid", "gene_ids", "gene_id", "feature_id")
+# Columns of `var` that hold symbols where the genes are named by their ids, as in CELLxGENE.
+SYMBOL_COLUMNS = (
+    "feature_name",
+    "gene_symbols",
+    "gene_symbol",
+    "gene_names",
+    "gene_name",
+    "symbol",
+    "hgnc_symbol",
+)
+# Columns of `var` that say what was measured: of Cell Ranger and scanpy, CELLxGENE and mudata.
+KIND_COLUMNS = ("feature_types", "feature_type", "feature_biotype", "modality")
+# Beside one of these, everything else is no gene expression.
+EXPRESSION = frozenset({"gene expression", "gex", "rna", "mrna", "expression", "transcriptome"})
+# Beside biotypes such as "protein_coding", only what is known to be no gene falls out.
+NO_GENES = re.compile(
+    r"antibod|\b(adt|hto|prot|proteins?|atac|custom|ercc|tcr|bcr)\b|crispr|\b(sg ?|g|guide )rnas?\b|\bguide"
+    r"|peak|chromatin|multiplex|hashtag|hashing|antigen|spike|synthetic|surface|barcode"
+)
+
+
+def gene_mask(var: pd.DataFrame, name: str) -> tuple[np.ndarray, list[str]]:
+    """(features,) True for genes, False for antibodies, peaks, guides, hashtags and spike-ins; and notes.
+
+    Raises
+    ------
+    DataError
+        If no gene is left.
+    """
+    mask, notes = np.ones(len(var), bool), []
+    for column in (column for column in KIND_COLUMNS if column in var):
+        kinds = pd.Series(var[column].astype(object).to_numpy())
+        lost = missing_mask(kinds)
+        plain = kinds.astype(str).str.strip().str.casefold().str.replace(r"[\s_-]+", " ", regex=True)
+        is_expression = plain.isin(EXPRESSION).to_numpy()
+        other = ~is_expression if is_expression.any() else plain.str.contains(NO_GENES).to_numpy(bool)
+        other &= ~lost
+        if other.any():
+            counts = kinds[other].astype(str).str.strip().value_counts()
+            told = ", ".join(f"{count:,} {kind!r}" for kind, count in counts.items())
+            notes.append(
+                f"Only gene expression is used: {int(other.sum()):,} of {len(var):,} features are left out, "
+                f"also of the library size ({told} in var[{column!r}])."
+            )
+            if lost.any():
+                notes.append(
+                    f"{int(lost.sum()):,} features without a value in var[{column!r}] are taken for genes."
+                )
+        mask &= ~other
+    if not mask.any():
+        raise DataError(
+            f"{name} holds no gene expression. {' '.join(notes)} Give a file with counts of genes."
+        )
+    return mask, notes
+
+
+def gene_table(var: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
+    """Names of the genes as index and, where the source gives any, ``ensembl_id`` without version; and notes.
+
+    Genes that are named by their ids or by numbers get their symbols, if there is a column of them.
+    Where the id of a gene is unknown, ``ensembl_id`` is empty, and models that read ids look its symbol up.
+    """
+    names = texts_of(var.index, "the names of genes", name)
+    ids, notes = _ensembl_ids(var, names)
+    symbols, more = _symbols(var, names, ids)
+    genes = pd.DataFrame(index=pd.Index(names if symbols is None else symbols, dtype=object))
+    if ids is not None:
+        genes["ensembl_id"] = ids.astype(str)
+    return genes, notes + more
+
+
+def _ensembl_ids(var: pd.DataFrame, names: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
+    """(genes,) ids without version, empty where unknown; None if the source has none. And notes."""
+    columns = {column: _ids(var[column].astype(object)) for column in ENSEMBL_COLUMNS if column in var}
+    best = max(columns, key=lambda column: (columns[column] != "").sum(), default=None)
+    if best is not None and (columns[best] != "").any():
+        ids = columns[best]
+        unknown = int((ids == "").sum())
+        note = (
+            f"{unknown:,} of {len(ids):,} genes have no Ensembl id in var[{best!r}]: they go by their names."
+        )
+        return ids, [note] if unknown else []
+    ids = _ids(names)
+    return (ids, []) if (ids != "").mean() > 0.5 else (None, [])
+
+
+def _ids(texts: Iterable[object]) -> np.ndarray:
+    return np.array([ensembl_id(text) for text in texts], dtype=object)
+
+
+def _symbols(
+    var: pd.DataFrame, names: np.ndarray, ids: np.ndarray | None
+) -> tuple[np.ndarray | None, list[str]]:
+    """(genes,) a symbol for each gene that is named by an id or a number; None where names are symbols."""
+    nameless = np.array([bool(ensembl_id(value)) or value.strip().isdecimal() for value in names])
+    if nameless.mean() <= 0.5:
+        return None, []
+    for column in (column for column in SYMBOL_COLUMNS if column in var):
+        values = var[column].astype(object).to_numpy()
+        symbols = np.where(missing_mask(values), "", [str(value).strip() for value in values])
+        usable = np.array([bool(symbol) and not ensembl_id(symbol) for symbol in symbols])
+        if usable.mean() > 0.5:
+            break
+    else:
+        return None, []
+    used, chosen = set(), []
+    fallback = np.full(len(names), "", object) if ids is None else ids
+    for symbol, is_usable, name, gene_id in zip(symbols, usable, names, fallback, strict=True):
+        wanted = [symbol] * bool(is_usable) + ([gene_id] if name.strip().isdecimal() else [])
+        chosen.append(next((text for text in wanted if text and text not in used), name))
+        used.add(chosen[-1])
+    kept = int(sum(text != symbol for text, symbol in zip(chosen, symbols, strict=True)))
+    note = f"Genes are named by the symbols in var[{column!r}]"
+    note += f"; {kept:,} without one, or with that of another gene, keep their id." if kept else "."
+    return np.array(chosen, dtype=object), [note]
