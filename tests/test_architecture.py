@@ -13,10 +13,11 @@ PACKAGE = LIBRARY / "zeroshot"
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "paths", "hashing", "processes", "lock", "catalog", "dependencies", "store", "markup", "literature",
-    "sampling", "genes", "data", "tokens", "tokenizers", "encoder", "weights", "models", "integrity",
-    "embedding", "metrics", "similarity", "reconstruction", "figures", "pipeline", "cross_check", "stamp",
-    "kept", "results", "variants", "published", "notebooks", "study", "field", "book", "cli", "__main__",
+    "paths", "reproducible", "outputs", "failures", "printing", "hashing", "processes", "lock", "catalog",
+    "dependencies", "store", "markup", "literature", "sampling", "genes", "data", "tokens", "tokenizers",
+    "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity", "reconstruction",
+    "figures", "pipeline", "cross_check", "stamp", "kept", "results", "variants", "published", "notebooks",
+    "study", "field", "book", "cli", "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (

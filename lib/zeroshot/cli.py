@@ -1,20 +1,39 @@
-"""``zeroshot …``: the library on the command line. Exit codes: 0 done, 1 dead links, 2 bad usage or input."""
+"""``zeroshot …``: the library on the command line.
 
-import json
+Exit codes: 0 done, 1 dead links, 2 bad usage or input, 3 an error that nobody expected, 128 + n ended by
+signal n (130 Ctrl-C, 141 nobody reads what is printed, 143 terminated).
+"""
+
 import os
+import signal
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from typer.core import TyperGroup
 
-from zeroshot import catalog, paths
+from zeroshot import catalog, failures, outputs, paths, printing, reproducible
+
+
+class Commands(TyperGroup):
+    """The commands, without typer's answer to the end of a file, which leaves out what is wrong."""
+
+    def invoke(self, context: typer.Context) -> Any:
+        """Run the command; the end of a damaged file is an error like others."""
+        try:
+            return super().invoke(context)
+        except EOFError as error:
+            raise UsageError(f"a file ends too early ({error}): it is damaged, copy it again") from error
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -30,7 +49,10 @@ BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the seque
 Cores = Annotated[int, typer.Option(min=1, help="Pages executed at the same time.")]
 Policy = Annotated[str, typer.Option(help="Stored results: reuse, recompute or only-stored.")]
 Profile = Annotated[Path | None, typer.Option(help="Snakemake profile, e.g. profiles/slurm.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same bytes.")]
+Name = Annotated[str | None, typer.Argument(help="Print all that is known of this one.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="The same seed gives the same bytes.")
+]
 
 
 class UsageError(ValueError):
@@ -45,28 +67,28 @@ def options(
 
 
 @app.command()
-def datasets(as_json: AsJson = False) -> None:
+def datasets(name: Name = None, as_json: AsJson = False) -> None:
     """List the data sets that can be loaded by name."""
-    _show(
-        [card.model_dump(mode="json") for card in catalog.datasets().values()],
-        ["name", "title", "organism", "tissue", "cells", "labels", "batches", "source", "verified"],
-        as_json,
-    )
+    rows = _entries(catalog.datasets(), name, "data set")
+    _list(rows, ["name", "cells", "labels", "batches", "title"], name, as_json)
 
 
 @app.command()
-def models(as_json: AsJson = False) -> None:
-    """List the models and their recipes."""
-    rows = [card.model_dump(mode="json") for card in catalog.models().values()]
-    shown = rows if as_json else [row | {"recipes": ", ".join(row["recipes"])} for row in rows]
-    _show(shown, ["name", "kind", "uses", "trained_on_target", "recipe", "recipes", "description"], as_json)
+def models(name: Name = None, as_json: AsJson = False) -> None:
+    """List the models: their default recipe, how many others, and what they need besides counts."""
+    rows = _entries(catalog.models(), name, "model")
+    if name is None and not as_json:
+        rows = [row | _at_a_glance(row) for row in rows]
+    _list(rows, ["name", "kind", "recipe", "needs"], name, as_json)
 
 
 @app.command()
-def studies(as_json: AsJson = False) -> None:
+def studies(name: Name = None, as_json: AsJson = False) -> None:
     """List the studies that can be run."""
-    rows = [card.model_dump(mode="json") for card in catalog.studies().values()]
-    _show(rows, ["name", "datasets", "models", "description"], as_json)
+    rows = _entries(catalog.studies(), name, "study")
+    if name is None and not as_json:
+        rows = [row | {key: len(row[key]) for key in ("datasets", "models", "chapters")} for row in rows]
+    _list(rows, ["name", "datasets", "models", "chapters", "description"], name, as_json)
 
 
 @app.command()
@@ -76,6 +98,10 @@ def embed(
     output: Annotated[Path, typer.Option(help="The .h5ad file to write.")],
     recipe: Annotated[str | None, typer.Option(help="Recipe of the model; its default if absent.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder with the weights as released.")] = None,
+    key: Annotated[str | None, typer.Option(help="Key of obsm to write; X_<model> if absent.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an embedding that INPUT holds under this key.")
+    ] = False,
     batch_key: BatchKey = None,
     input_layer: Annotated[
         str | None,
@@ -91,34 +117,49 @@ def embed(
     ] = False,
     seed: Seed = 0,
 ) -> None:
-    """Embed cells: writes INPUT with obsm["X_<model>"] and its provenance in uns to OUTPUT."""
+    """Embed cells: writes a copy of INPUT with obsm["X_<model>"] and its provenance in uns to OUTPUT."""
     from zeroshot import data, embedding, integrity, models, store
-    from zeroshot.data.embedded import write_embedding
+    from zeroshot.data.embedded import require_place, require_same_cells, write_embedding
 
     card = catalog.model(model)
     recipe = recipe or card.recipe
     parameters = dict(catalog.find(card.recipes, recipe, f"recipe of {model}").parameters)
+    key = key or f"X_{model}"
     settings = embedding.Settings(
         device, precision, chunk_tokens, progress=sys.stderr.isatty(), compile=compile_network
     )
-    # Also refuses what cannot be loaded, before anything is read or written.
+    # Whatever can be refused is, before anything is computed.
+    outputs.require_new(output, source)
+    require_place(source, key, overwrite=overwrite)
     checkpoint = getattr(models.load(model, recipe, weights=weights), "checkpoint", None)
     as_given = parameters.get("input") == "as-given"
-    _require_new(output, source)
-    cells = data.load(
-        source, batch_key=batch_key, counts=input_layer, require_labels=False, as_given=as_given
+    with failures.about(source):
+        cells = data.load(
+            source, batch_key=batch_key, counts=input_layer, require_labels=False, as_given=as_given
+        )
+        require_same_cells(source, cells)
+    file = Path(source).expanduser()
+    outputs.require_new(
+        output,
+        source,
+        *(checkpoint.files.values() if checkpoint else ()),
+        n_bytes=(file.stat().st_size if file.is_file() else cells.X.data.nbytes)
+        + 4 * cells.n_obs * (card.dim or 1),
     )
     if cells.obs["batch"].nunique() < card.min_batches:
         raise UsageError(f"{model} needs {card.min_batches} batches: name their column with --batch-key")
     started = time.perf_counter()
     print(f"embedding {cells.n_obs:,} cells with {model}", file=sys.stderr)
-    embedded = embedding.run(cells, model, recipe, seed=seed, weights=weights, settings=settings)
+    with failures.about(f"{model} on {source}"):
+        embedded = embedding.run(cells, model, recipe, seed=seed, weights=weights, settings=settings)
     seconds = time.perf_counter() - started
     integrity.require(integrity.check(embedded.matrix, cells.n_obs, embedded.checks))
+    # What a registered data set notes is on its card.
+    notes = [*(cells.uns["dataset"]["notes"] if file.suffix == ".h5ad" else ()), *embedded.notes]
     provenance = store.measure(seconds) | {
         "model": model,
         "recipe": recipe,
-        "parameters": {name: _plain(value) for name, value in parameters.items()},
+        "parameters": parameters,
         "card_version": card.version,
         "seed": seed,
         "precision": precision,
@@ -128,15 +169,18 @@ def embed(
         "weights": dict(checkpoint.hashes) if checkpoint else {},
         "weights_from": checkpoint.origin if checkpoint else "none",
         "data": cells.uns["dataset"]["content_hash"],
-        "notes": list(embedded.notes),
+        "genes": asdict(embedded.genes),
+        "notes": notes,
     }
-    write_embedding(source, cells, f"X_{model}", embedded.matrix, provenance, output)
+    with failures.about(output):
+        write_embedding(source, cells, key, embedded.matrix, provenance, output)
     if embedded.overlap is not None:
-        _show(embedded.overlap.to_dict("records"), list(embedded.overlap.columns), as_json=False)
-    for note in embedded.notes:
+        printing.show(embedded.overlap.to_dict("records"), list(embedded.overlap.columns))
+    print(f"genes: {embedded.genes}")
+    for note in notes:
         print(f"note: {note}")
     rows, columns = embedded.matrix.shape
-    print(f"{output}: obsm['X_{model}'], {rows} cells x {columns}")
+    print(f"{output}: obsm[{key!r}], {rows} cells x {columns}")
 
 
 @app.command()
@@ -151,14 +195,14 @@ def weights(
         {"file": role, "path": path, "sha256": checkpoint.hashes[role]}
         for role, path in checkpoint.files.items()
     ]
-    _show(rows, ["file", "path", "sha256"], as_json=False)
+    printing.show(rows, ["file", "path", "sha256"])
     print(f"{model}: from {checkpoint.origin}")
 
 
 @app.command()
 def evaluate(
-    source: Annotated[Path, typer.Argument(metavar="FILE.h5ad", help="A file that holds an embedding.")],
-    embedding: Annotated[str, typer.Option(help="Key of obsm, e.g. X_pca.")],
+    source: Annotated[Path, typer.Argument(metavar="FILE.h5ad", help="A file that holds embeddings.")],
+    embedding: Annotated[list[str], typer.Option(help="Key of obsm, e.g. X_pca; may be repeated.")],
     label_key: Annotated[str, typer.Option(help="Column of obs with the cell type.")],
     output: Annotated[Path, typer.Option(help="The .csv file to write.")],
     batch_key: BatchKey = None,
@@ -167,20 +211,41 @@ def evaluate(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Score an embedding of a file: annotation metrics, and integration metrics if batches are named."""
+    """Score embeddings of a file: annotation metrics, and integration metrics if batches are named."""
+    import pandas as pd
+
     from zeroshot import integrity, metrics, store
     from zeroshot.data.embedded import read_embedding
 
-    _require_new(output, source)
+    outputs.require_new(output, source)
     keys = {"label_key": label_key, "batch_key": batch_key}
-    values, labels, batches = read_embedding(source, embedding, **keys)
+    embeddings = {}
+    for name in dict.fromkeys(embedding):
+        values, labels, batches = read_embedding(source, name, **keys)
+        embeddings[name] = values
+        with failures.about(f"obsm[{name!r}] of {source}"):
+            integrity.require(integrity.check(values, len(labels)))
     baseline = None if before is None else read_embedding(source, before, **keys)[0]
-    integrity.require(integrity.check(values, len(labels)))
-    with errors.status(f"scoring {embedding} of {len(labels)} cells"):
-        scores, _ = metrics.score_with_intervals(values, labels, batches, baseline=baseline, seed=seed)
-    scores = scores.drop(columns=["seeds", "seed_sd"])  # of one embedding nothing is known about seeds
-    store.write_text(output, scores.assign(file=source.name, embedding=embedding).to_csv(index=False))
-    _show(scores.to_dict("records"), ["metric", "group", "value", "low", "high", "note"], as_json=False)
+    tables = []
+    for number, (name, values) in enumerate(embeddings.items(), 1):
+        progress = f"scoring {name} of {len(labels):,} cells" + f" ({number} of {len(embeddings)})"
+        # The same labels and seed for all: their intervals are of the same subsamples.
+        with errors.status(progress), failures.about(f"obsm[{name!r}] of {source}"):
+            scores, _ = metrics.score_with_intervals(values, labels, batches, baseline=baseline, seed=seed)
+        tables.append(scores.drop(columns=["seeds", "seed_sd"]))  # of seeds of an embedding nothing is known
+        tables[-1] = tables[-1].assign(
+            file=source.name,
+            embedding=name,
+            label=[metrics.METRICS[metric].label for metric in scores["metric"]],
+            higher_is_better=[metrics.METRICS[metric].higher_is_better for metric in scores["metric"]],
+        )
+    table = pd.concat(tables, ignore_index=True)
+    with failures.about(output):
+        store.write_text(output, table.to_csv(index=False))
+    for name, scores in table.groupby("embedding", sort=False):
+        better = scores["higher_is_better"].map({True: "higher", False: "lower"})
+        columns = ["metric", "label", "better", "value", "low", "high", "note"]
+        printing.show(scores.assign(better=better)[columns].to_dict("records"), columns, title=name)
 
 
 @app.command()
@@ -277,7 +342,7 @@ def list_papers(
         sys.stdout.write(catalog.find(export.FORMATS, format_, "format")(papers))
         return
     rows = [{"name": p.name, "year": p.year, "venue": p.venue, "title": p.title} for p in papers]
-    _show(rows, ["name", "year", "venue", "title"], as_json=False)
+    printing.show(rows, ["name", "year", "venue", "title"])
     print(f"{len(papers)} papers", file=sys.stderr)
 
 
@@ -297,9 +362,26 @@ def check_links(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
-def _plain(value: Any) -> Any:
-    """A recipe's parameter as .h5ad files can hold it; they know no None."""
-    return "none" if value is None else value
+def _entries(cards: Mapping[str, catalog.Card], name: str | None, kind: str) -> list[dict[str, Any]]:
+    """All entries of a registry, or the one of a name."""
+    selected = cards.values() if name is None else [catalog.find(cards, name, kind)]
+    return [card.model_dump(mode="json") for card in selected]
+
+
+def _at_a_glance(model: dict[str, Any]) -> dict[str, Any]:
+    """What the list of models says of one in a few characters."""
+    others = len(model["recipes"]) - 1
+    recipe = model["recipe"] + (f" +{others}" if others else "")
+    return {"recipe": recipe, "needs": [*(["weights"] if model["weights"] else []), *model["uses"]]}
+
+
+def _list(rows: list[dict[str, Any]], columns: list[str], name: str | None, as_json: bool) -> None:
+    if as_json:
+        printing.show_json(rows)
+    elif name is None:
+        printing.show_lines(rows, columns)
+    else:
+        printing.show_fields(rows[0])
 
 
 def _check_policy(policy: str) -> None:
@@ -308,39 +390,19 @@ def _check_policy(policy: str) -> None:
     catalog.find(dict.fromkeys(store.POLICIES), policy, "policy")
 
 
-def _require_new(output: Path, source: str | Path) -> None:
-    if output.resolve() == Path(source).expanduser().resolve():  # `load` reads ~ too
-        raise UsageError(f"{output} is the input: choose another --output, the input is never changed")
-    if not output.resolve().parent.is_dir():
-        raise UsageError(f"the folder {output.resolve().parent} of --output does not exist")
-
-
-def _show(rows: list[dict[str, Any]], columns: list[str], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    table = Table(box=None)
-    for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*(escape(_text(row[column])) for column in columns))
-    Console().print(table)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "–"
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return "–" if value is None else str(value)
-
-
 def main() -> None:
-    """Run the command line; expected failures end with a message and exit code 2."""
+    """Run the command line; errors end with a message and an exit code, see the head of this file."""
+    reproducible.fix_arithmetic()
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Unicode must not end a command
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except (ValueError, LookupError, OSError, RuntimeError) as error:
+        with failures.signals_end_the_program():
+            app()
+    except BrokenPipeError:
+        code = 128 + signal.SIGPIPE
+    except Exception as error:
         if "--debug" in sys.argv:
             raise
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        raise SystemExit(2) from None
+        text, code = failures.explain(error)
+        errors.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
+    raise SystemExit(code) from None

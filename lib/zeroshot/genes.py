@@ -54,12 +54,19 @@ class Alignment:
         """Share of the genes that are in the vocabulary."""
         return float((self.targets >= 0).mean()) if len(self.targets) else 0.0
 
-    def report(self) -> pd.DataFrame:
-        """One row per rule that occurred: ``rule``, ``genes``, ``share``."""
-        counts = pd.Series(self.rules).value_counts().reindex(RULES).dropna().astype(int)
-        return pd.DataFrame(
-            {"rule": counts.index, "genes": counts.to_numpy(), "share": counts.to_numpy() / len(self.rules)}
-        )
+    def report(self, counts: sparse.csr_matrix | None = None) -> pd.DataFrame:
+        """One row per rule that occurred: ``rule``, ``genes``, ``share`` of the genes.
+
+        With the (cells, genes) ``counts`` also ``counts``, the share of all counts that these genes have.
+        """
+        numbers = pd.Series(self.rules).value_counts().reindex(RULES).dropna().astype(int)
+        table = numbers.rename_axis("rule").reset_index(name="genes")
+        table["share"] = table["genes"] / len(self.rules)
+        if counts is not None:
+            totals = pd.Series(np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel())
+            shares = totals.groupby(self.rules).sum() / max(totals.sum(), 1)
+            table["counts"] = shares.reindex(table["rule"]).to_numpy()
+        return table
 
 
 def align_symbols(symbols: Sequence[str], vocabulary: Mapping[str, int]) -> Alignment:

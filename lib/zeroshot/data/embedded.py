@@ -1,18 +1,71 @@
 """Embeddings inside .h5ad files: written beside what a file holds, read back for scoring."""
 
-import os
-import tempfile
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from zeroshot import outputs
 from zeroshot.data.columns import MissingLabels, categories
 from zeroshot.data.error import DataError
-from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs
+from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs, require_self_contained
+
+if TYPE_CHECKING:
+    import h5py
+
+# What a group of HDF5 with a provenance takes beside the embedding, generously.
+SPACE_FOR_PROVENANCE = 2**18
+
+
+def require_place(source: str | Path, key: str, *, overwrite: bool = False) -> None:
+    """Refuse a file that cannot take an embedding under a key; to be called before it is computed.
+
+    Parameters
+    ----------
+    source
+        An .h5ad file; the name of a data set takes any key.
+    key
+        Key of ``obsm``, for example "X_pca"; ``uns[f"{key}_provenance"]`` must be free as well.
+    overwrite
+        Whether an embedding that the file holds under this key may be replaced.
+
+    Raises
+    ------
+    DataError
+        If the key is not one, or is taken; if the file cannot be read, has no groups ``obsm`` and ``uns``, or
+        points to other files.
+    """
+    if not key.isprintable() or "/" in key or key.strip() in ("", ".", ".."):
+        raise DataError(f"{key!r} cannot be a key of obsm: use a name without slashes, for example X_pca")
+    path = _own_file(source)
+    if path is None:
+        return
+    with open_h5ad(path) as file:
+        require_self_contained(file, path)
+        taken = [f"{place}[{name!r}]" for place, name in _places(key) if name in _names(file, place, path)]
+    if taken and not overwrite:
+        raise DataError(
+            f"{path} holds {' and '.join(taken)} already: choose another name with --key, or replace it with "
+            "--overwrite"
+        )
+
+
+def require_same_cells(source: str | Path, cells: AnnData) -> None:
+    """Refuse cells that are not those of the file, in its order.
+
+    Raises
+    ------
+    DataError
+        If number or names differ, for instance because the file was written again meanwhile.
+    """
+    path = _own_file(source)
+    if path is not None:
+        with open_h5ad(path) as file:
+            _require_cells(file, cells, path)
 
 
 def write_embedding(
@@ -25,6 +78,9 @@ def write_embedding(
 ) -> None:
     """Write all that the source holds, with the embedding added, to a new .h5ad file.
 
+    Of a user's file the bytes are copied and two elements are added: nothing else of it is read, so that
+    whatever it holds stays as it is, compression included.
+
     Parameters
     ----------
     source
@@ -32,29 +88,101 @@ def write_embedding(
     cells
         The loaded cells, rows as in the embedding.
     key
-        Key of ``obsm``, for example "X_pca"; the provenance goes to ``uns[f"{key}_provenance"]``.
+        Key of ``obsm``, see :func:`require_place`; what the file holds under it is replaced.
     embedding
         (cells, dim) float32.
     provenance
-        Numbers, strings and dicts of them.
+        Numbers, strings, lists of strings, and dicts of them.
     output
         Appears only when it is complete.
-    """
-    import anndata
 
-    # The rule of `load`: what does not end in .h5ad is the name of a data set.
+    Raises
+    ------
+    DataError
+        If the source no longer holds these cells.
+    zeroshot.outputs.OutputError
+        If the disk is full.
+    """
+    import h5py
+    from anndata.io import write_elem
+
+    path = _own_file(source)
+    values = {"obsm": embedding, "uns": _storable(provenance)}
+    if path is None:
+        written = cells.copy()
+        for place, name in _places(key):
+            getattr(written, place)[name] = values[place]
+        with outputs.replacing(output) as temporary:
+            written.write_h5ad(temporary)
+        return
+    with outputs.replacing(output) as temporary:
+        shutil.copyfile(path, temporary)
+        outputs.reserve(temporary, temporary.stat().st_size + embedding.nbytes + SPACE_FOR_PROVENANCE)
+        # No lock: nobody else knows the file, and some shared disks have none.
+        with h5py.File(temporary, "r+", locking=False) as file:
+            _require_cells(file, cells, path)
+            for place, name in _places(key):
+                if name in _names(file, place, path):
+                    del file[place][name]
+                if place not in file:
+                    write_elem(file, place, {})
+                write_elem(file[place], name, values[place])
+
+
+def _own_file(source: str | Path) -> Path | None:
+    """The user's file that a source is; None for the name of a data set, by the rule of `load`."""
     path = Path(source).expanduser()
-    written = anndata.read_h5ad(path) if path.suffix == ".h5ad" else cells.copy()
-    written.obsm[key] = embedding
-    written.uns[f"{key}_provenance"] = dict(provenance)
-    handle, temporary = tempfile.mkstemp(prefix=f".{output.name}-", suffix=".h5ad", dir=output.parent)
-    os.close(handle)
+    return path if path.suffix == ".h5ad" else None
+
+
+def _places(key: str) -> list[tuple[str, str]]:
+    """Groups and names under which an embedding and its provenance are written."""
+    return [("obsm", key), ("uns", f"{key}_provenance")]
+
+
+def _names(file: "h5py.File", place: str, path: Path) -> list[str]:
+    """Names in a group, links that lead nowhere included; none if there is no such group."""
+    import h5py
+
     try:
-        written.write_h5ad(temporary)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(output)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        if place not in file:
+            return []
+        group = file[place]
+        names = list(group) if isinstance(group, h5py.Group) else None
+    except Exception as error:  # whatever h5py trips over in a broken file
+        raise DataError(f"{path}: {place} cannot be read ({error}). Download or write it again.") from error
+    if names is None:
+        raise DataError(
+            f"{path}: {place} is not a group, so nothing can be added to it; the file may be of an anndata "
+            "older than 0.7. Rewrite it once with anndata.read_h5ad(path).write_h5ad(new_path)."
+        )
+    return names
+
+
+def _require_cells(file: "h5py.File", cells: AnnData, path: Path) -> None:
+    from anndata.io import read_elem
+
+    try:
+        obs = file["obs"]
+        names = pd.Index(read_elem(obs[obs.attrs["_index"]])).astype(str)
+    except Exception as error:  # as above
+        raise DataError(f"{path}: the names of the cells cannot be read ({error}).") from error
+    if not names.equals(pd.Index(cells.obs_names)):
+        raise DataError(
+            f"{path} holds {len(names):,} cells, but not the {cells.n_obs:,} that were read: it was "
+            "written again meanwhile. Repeat the command, and leave the file as it is until it has ended."
+        )
+
+
+def _storable(value: Any) -> Any:
+    """A provenance as .h5ad files can hold it: no None, and no text that is not Unicode."""
+    if isinstance(value, Mapping):
+        return {_storable(str(name)).replace("/", "|"): _storable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return np.array([_storable(item) for item in value], dtype=None if value else str)
+    if isinstance(value, str):  # the path of a file may hold bytes that are no text
+        return value.encode(errors="backslashreplace").decode()
+    return "none" if value is None else value
 
 
 def read_embedding(

@@ -75,7 +75,9 @@ def select_variable(cells: Cells, n_genes: int, min_cells: int) -> sparse.csr_ma
 def principal_components(values: sparse.csr_matrix, n_components: int, seed: int) -> np.ndarray:
     """(cells, min(n_components, cells - 1, genes - 1)) centred principal component scores, float32."""
     import scanpy as sc
+    from threadpoolctl import threadpool_limits
 
     n_components = min(n_components, min(values.shape) - 1)
-    scores = sc.pp.pca(values.astype(np.float64), n_comps=n_components, random_state=seed)
+    with threadpool_limits(1):  # the order of parallel sums would change the bytes
+        scores = sc.pp.pca(values.astype(np.float64), n_comps=n_components, random_state=seed)
     return np.ascontiguousarray(scores, dtype=np.float32)

@@ -99,7 +99,7 @@ class Cellama:
         zeroshot.weights.WeightsError
             If vocabulary and config are of different models, or ``max_tokens`` is too long for it.
         """
-        overlap = examine_names(cells.genes)
+        overlap = examine_names(cells.genes, cells.counts)
         config = read_config(self.checkpoint.files["config"])
         if not 3 <= self.max_tokens <= config.max_position_embeddings:
             raise WeightsError(
@@ -188,13 +188,21 @@ class SentenceEncoder(nn.Module):
         return nn.functional.normalize(summed / lengths[:, None], dim=1)
 
 
-def examine_names(genes: pd.Index) -> pd.DataFrame:
+def examine_names(genes: pd.Index, counts: sparse.csr_matrix) -> pd.DataFrame:
     """Count gene names a reader of English could have met, and identifiers.
+
+    Parameters
+    ----------
+    genes
+        (genes,) names.
+    counts
+        (cells, genes).
 
     Returns
     -------
     pandas.DataFrame
-        One row per kind of name: ``rule`` ("symbol" or "identifier"), ``genes``.
+        One row per kind of name: ``rule`` ("symbol" or "identifier"), ``genes``, ``share`` of the genes,
+        ``counts``, the share of all counts that these genes have.
 
     Raises
     ------
@@ -210,8 +218,13 @@ def examine_names(genes: pd.Index) -> pd.DataFrame:
             f"identifiers such as {', '.join(named[identifiers][:3])}; at least half must be symbols such as "
             "CD74. Give the symbols as var_names and load the data set again."
         )
-    counts = {"symbol": int((~identifiers).sum()), "identifier": int(identifiers.sum())}
-    return pd.DataFrame({"rule": list(counts), "genes": list(counts.values())})
+    totals = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
+    masks = {"symbol": ~identifiers, "identifier": identifiers}
+    rows = [
+        (rule, int(mask.sum()), mask.mean(), totals[mask].sum() / max(totals.sum(), 1))
+        for rule, mask in masks.items()
+    ]
+    return pd.DataFrame(rows, columns=["rule", "genes", "share", "counts"])
 
 
 def top_genes(values: sparse.csr_matrix, n_genes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -207,7 +207,7 @@ class Geneformer:
         counts, columns = collapse(cells.counts, alignment.targets)
         name_of = {number: name for name, number in known.items()}
         medians = np.array([float(medians[name_of[number]]) for number in columns])
-        return counts, columns, medians, alignment.report(), ()
+        return counts, columns, medians, alignment.report(cells.counts), ()
 
     def _own_genes(self, cells: Cells, tokens: Mapping[str, int]) -> tuple:
         counts = sparse.csr_matrix(cells.counts, dtype=np.float64)

@@ -39,12 +39,20 @@ class Harmony:
         Raises
         ------
         ValueError
-            If there are fewer than two batches: nothing could be corrected.
+            If there are fewer than two batches, or most cells are alone in theirs: nothing could be
+            corrected.
         """
         from harmonypy import run_harmony
 
         if cells.batches is None or len(np.unique(cells.batches)) < 2:
             raise ValueError("Harmony needs at least two batches; this data set has one. Use `pca` instead.")
+        n_alone = _cells_alone(cells.batches)
+        if n_alone > len(cells.batches) / 2:
+            raise ValueError(
+                f"{n_alone:,} of {len(cells.batches):,} cells are alone in their batch: nothing could be "
+                "corrected. The column may hold barcodes: choose one with donors, samples or sequencing "
+                "runs, or use `pca` instead."
+            )
         components = Pca(self.n_components, self.n_genes, self.min_cells).embed(cells, seed)
         corrected = run_harmony(
             components,
@@ -59,3 +67,15 @@ class Harmony:
         # harmonypy has returned both orientations over its versions.
         by_cell = corrected if corrected.shape[0] == len(components) else corrected.T
         return np.ascontiguousarray(by_cell, dtype=np.float32)
+
+    def notes(self, cells: Cells) -> tuple[str, ...]:
+        """Say how many cells are a batch by themselves."""
+        n_alone = _cells_alone(cells.batches)
+        if not n_alone:
+            return ()
+        return (f"cells alone in their batch, where Harmony cannot tell batch from cell type: {n_alone:,}",)
+
+
+def _cells_alone(batches: np.ndarray) -> int:
+    """Number of batches of a single cell."""
+    return int((np.unique(batches, return_counts=True)[1] == 1).sum())

@@ -154,7 +154,7 @@ class Scgpt:
             tokenize,
             pad_id=tokens[config["pad_token"]],
             pad_value=config["pad_value"],
-            overlap=None if self.vocabulary == "data-set" else alignment.report(),
+            overlap=None if self.vocabulary == "data-set" else alignment.report(cells.counts),
             notes=tuple(notes),
         )
 

@@ -1,7 +1,9 @@
 """scVI: a variational autoencoder on counts, trained on each data set."""
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +24,8 @@ class Scvi:
 
     Differs
     -------
-    ``epochs`` may be lowered (None: scvi-tools' own rule, 400 epochs up to 20,000 cells).
+    ``epochs`` may be lowered (None: scvi-tools' own rule, 400 epochs up to 20,000 cells). On the CPU one
+    thread computes, since the order of parallel sums would change the bytes.
     """
 
     n_latent: int = 30
@@ -32,7 +35,7 @@ class Scvi:
 
     def embed(self, cells: Cells, seed: int) -> np.ndarray:
         """Return (cells, n_latent) posterior means."""
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _one_thread():
             # Notes of scvi-tools and lightning about workers and devices, of no use to a reader.
             warnings.simplefilter("ignore")
             import scvi
@@ -53,3 +56,15 @@ class Scvi:
             )
             model.train(max_epochs=self.epochs, logger=False, enable_progress_bar=False)
             return model.get_latent_representation().astype(np.float32)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

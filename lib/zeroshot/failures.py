@@ -1,0 +1,100 @@
+"""Errors as a reader of the command line meets them: one line, an exit code, and no traceback."""
+
+import contextlib
+import os
+import pickle
+import shlex
+import signal
+import struct
+import sys
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from types import FrameType
+
+BAD_INPUT = 2
+UNEXPECTED = 3
+
+# What libraries raise for input that is damaged or does not fit; anything else is taken for a bug.
+OF_INPUT = (
+    ValueError, OSError, RuntimeError, ArithmeticError, EOFError,
+    zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, struct.error,
+)  # fmt: skip
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "RESOURCE_EXHAUSTED")
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """What to print for an error, and the exit code: 2 for bad input, 3 for what nobody expected."""
+    text = _text(error)
+    if out_of_memory(error):
+        text = f"not enough memory ({text}): give fewer cells"
+        return f"{text}, or for a network fewer --chunk-tokens.{_notes(error, text)}", BAD_INPUT
+    if isinstance(error, OF_INPUT) or (isinstance(error, LookupError) and " " in text):
+        return text + _notes(error, text), BAD_INPUT
+    command = shlex.join(["zeroshot", "--debug", *sys.argv[1:]])
+    return (
+        f"{type(error).__name__}: {text}{_notes(error, text)}; this is likely a bug, or damaged input that "
+        f"is not recognised: `{command}` shows the traceback for a report",
+        UNEXPECTED,
+    )
+
+
+def _text(error: BaseException) -> str:
+    """Message of an error as one that can be printed; KeyError puts its own in quotes."""
+    only = error.args[0] if isinstance(error, KeyError) and len(error.args) == 1 else None
+    text = (only if isinstance(only, str) else str(error)).strip() or type(error).__name__
+    # What is in a file must not steer the terminal.
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def _notes(error: BaseException, text: str) -> str:
+    notes = [note for note in getattr(error, "__notes__", ()) if note not in text]
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+@contextlib.contextmanager
+def about(what: object) -> Iterator[None]:
+    """Note what was worked on, for errors of libraries that do not know it."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(str(what))
+        raise
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of a GPU, did not suffice."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY)
+
+
+@contextlib.contextmanager
+def signals_end_the_program() -> Iterator[None]:
+    """End by SystemExit on SIGTERM and SIGHUP, so that temporary files are removed on the way out.
+
+    A signal that is ignored, as by ``nohup``, stays ignored.
+    """
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def flush_output() -> None:
+    """Hand over what was printed; a reader that has gone away (``| head``) is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes again at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

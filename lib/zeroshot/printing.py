@@ -1,0 +1,70 @@
+"""Tables and cards as the command line prints them: to be read at 80 columns, or as JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str | None = None) -> None:
+    """Print rows as a table, the first column never broken."""
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*(escape(_text(row[column])) for column in columns))
+    Console().print(table)
+
+
+def show_lines(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print rows as a table of one line each; the last column is cut where the terminal ends."""
+    table = Table(box=None, pad_edge=False)
+    texts = {column: [_text(row[column]) for row in rows] for column in columns}
+    for column in columns:
+        width = max(map(len, (column, *texts[column]))) if column != columns[-1] else None
+        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=width)
+    for cells in zip(*texts.values(), strict=True):
+        table.add_row(*map(escape, cells))
+    Console().print(table)
+
+
+def show_fields(fields: Mapping[str, Any]) -> None:
+    """Print the fields of one entry that say something, one below the other."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _flat(fields):
+        table.add_row(name, escape(_text(value)))
+    Console().print(table)
+
+
+def show_json(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as JSON."""
+    print(json.dumps(rows, indent=1))
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Names and values of the fields that are not empty, those of inner mappings as "outer.inner"."""
+    found = []
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            for number, item in enumerate(value, 1):
+                found += _flat(item, f"{prefix}{name}.{number}.")
+        elif value not in (None, [], ()):
+            found.append((f"{prefix}{name}", value))
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.3f}"
+    return "–" if value is None else str(value)
