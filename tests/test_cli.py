@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -265,6 +266,221 @@ def test_embed_never_writes_over_its_input(project, users_file, zeroshot):
         assert sha256(Path("mine.h5ad")) == before
 
 
+@pytest.fixture(scope="module")
+def odd_file(users_file, tmp_path_factory):
+    """The users' file as other programs leave it: compressed, with parts that anndata cannot read."""
+    path = tmp_path_factory.mktemp("odd") / "odd.h5ad"
+    anndata.read_h5ad(users_file).write_h5ad(path, compression="gzip")
+    with h5py.File(path, "r+") as file:
+        file["layers"].copy("counts", "scvi/denoised")
+        file["obsm/scGPT/v1"] = np.ones((240, 2))
+        file["__DATA_TYPES__/Enum_Boolean"] = h5py.enum_dtype({"FALSE": 0, "TRUE": 1}, basetype="i1")
+        file["uns/newer"] = np.zeros(1)
+        file["uns/newer"].attrs.update({"encoding-type": "future-array", "encoding-version": "0.1.0"})
+    path.chmod(0o444)
+    return path
+
+
+def contents(path):
+    """Everything in an HDF5 file by place: type, bytes, compression and attributes."""
+    parts = {}
+
+    def note(place, node):
+        values = ()
+        if isinstance(node, h5py.Dataset):
+            values = (node.dtype, node.shape, node.compression, node.chunks, np.asarray(node[()]).tolist())
+        parts[place] = (type(node), *values, {name: str(value) for name, value in node.attrs.items()})
+
+    with h5py.File(path) as file:
+        file.visititems(note)
+    return parts
+
+
+def test_embed_keeps_what_anndata_cannot_read(project, users_file, odd_file, zeroshot):
+    with pytest.raises(Exception):  # noqa: B017 - whatever anndata says
+        anndata.read_h5ad(odd_file)
+    before = sha256(odd_file)
+    for source, output in ((odd_file, "odd.h5ad"), (users_file, "plain.h5ad")):
+        assert zeroshot("embed", source, "--model", "pca", "--output", output)[0] == 0
+    assert sha256(odd_file) == before and Path("odd.h5ad").stat().st_mode & 0o777 == 0o644
+    made, held = contents("odd.h5ad"), contents(odd_file)
+    added = {"obsm/X_pca", "uns/X_pca_provenance"}
+    assert {place for place in made if place not in held and place.count("/") == 1} == added
+    assert {place: made[place] for place in held} == held
+    assert made["X/data"][3] == "gzip"
+    assert made["obsm/X_pca"] == contents("plain.h5ad")["obsm/X_pca"]
+
+
+def test_embed_adds_to_files_without_obsm_and_uns(project, users_file, zeroshot):
+    shutil.copy(users_file, "bare.h5ad")
+    with h5py.File("bare.h5ad", "r+") as file:
+        del file["obsm"], file["uns"]
+    assert zeroshot("embed", "bare.h5ad", "--model", "random", "--output", "a.h5ad")[0] == 0
+    made = anndata.read_h5ad("a.h5ad")
+    assert list(made.obsm) == ["X_random"] and list(made.uns) == ["X_random_provenance"]
+
+
+def _external_link(file):
+    file["uns/other"] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
+def _dataset_named_obsm(file):
+    del file["obsm"]
+    file["obsm"] = np.zeros(3)
+
+
+def _dataset_named_uns(file):
+    del file["uns"]
+    file["uns"] = np.zeros(3)
+
+
+def _own_embedding(file):
+    file["obsm/X_pca"] = np.zeros((240, 2))
+
+
+def _own_provenance(file):
+    file["uns/X_pca_provenance"] = "mine"
+
+
+CANNOT_TAKE_IT = {
+    _external_link: "external link",
+    _dataset_named_obsm: "odd.h5ad: obsm is not a group",
+    _dataset_named_uns: "odd.h5ad: uns is not a group",
+    _own_embedding: r"odd.h5ad holds obsm\['X_pca'\] already: choose another name with --key",
+    _own_provenance: r"odd.h5ad holds uns\['X_pca_provenance'\] already",
+}
+
+
+@pytest.mark.parametrize("change", CANNOT_TAKE_IT)
+def test_what_cannot_be_written_is_refused_before_computing(
+    project, users_file, zeroshot, monkeypatch, change
+):
+    import re
+
+    shutil.copy(users_file, "odd.h5ad")
+    with h5py.File("odd.h5ad", "r+") as file:
+        change(file)
+    monkeypatch.setattr("zeroshot.models.load", lambda *_, **__: pytest.fail("loaded a model"))
+    code, out, err = zeroshot("embed", "odd.h5ad", "--model", "pca", "--output", "out.h5ad")
+    assert code == 2 and out == "" and re.search(CANNOT_TAKE_IT[change], err), err
+    assert not list(project.glob("*out.h5ad*"))
+
+
+def test_an_own_embedding_is_replaced_only_when_asked_for(project, users_file, zeroshot):
+    shutil.copy(users_file, "mine.h5ad")
+    with h5py.File("mine.h5ad", "r+") as file:
+        _own_embedding(file)
+        _own_provenance(file)
+    given = ["embed", "mine.h5ad", "--model", "pca", "--output"]
+    assert zeroshot(*given, "a.h5ad", "--overwrite")[0] == 0
+    assert zeroshot(*given, "b.h5ad", "--key", "X_pca_50")[0] == 0
+    replaced, beside = anndata.read_h5ad("a.h5ad"), anndata.read_h5ad("b.h5ad")
+    assert (replaced.obsm["X_pca"] == beside.obsm["X_pca_50"]).all() and (beside.obsm["X_pca"] == 0).all()
+    assert replaced.uns["X_pca_provenance"]["model"] == "pca" and beside.uns["X_pca_provenance"] == "mine"
+    assert beside.uns["X_pca_50_provenance"]["model"] == "pca"
+    for key in ("a/b", "", ".", "a\0b"):
+        code, _, err = zeroshot(*given, "c.h5ad", "--key", key)
+        assert code == 2 and "cannot be a key of obsm" in err and not Path("c.h5ad").exists()
+
+
+def test_a_file_that_changes_meanwhile_is_not_matched_by_position(project, users_file, zeroshot, monkeypatch):
+    from zeroshot import embedding
+
+    shutil.copy(users_file, "mine.h5ad")
+    run = embedding.run
+
+    def overtaken(*given, **options):
+        anndata.read_h5ad(users_file)[::-1].copy().write_h5ad("mine.h5ad")
+        return run(*given, **options)
+
+    monkeypatch.setattr(embedding, "run", overtaken)
+    code, _, err = zeroshot("embed", "mine.h5ad", "--model", "random", "--output", "out.h5ad")
+    assert code == 2 and "mine.h5ad holds 240 cells, but not the 240 that were read" in err
+    assert not list(project.glob("*out.h5ad*"))
+
+
+def test_every_embed_says_which_genes_are_read(project, users_file, zeroshot):
+    cells = anndata.read_h5ad(users_file)
+    known = cells.var_names[:150]
+    share = cells.layers["counts"][:, :150].sum() / cells.layers["counts"].sum()
+    folder = write_scgpt(project / "weights", known)
+    given = ["embed", users_file, "--output", "a.h5ad", "--model"]
+    code, out, err = zeroshot(*given, "scgpt-human", "--weights", folder, "--recipe", "helical")
+    assert code == 0, err
+    text = f"genes: 150 of 230 genes (65.2%) with {share:.1%} of the counts are read: in the vocabulary"
+    assert text in out
+    genes = anndata.read_h5ad("a.h5ad").uns["X_scgpt-human_provenance"]["genes"]
+    assert (genes["n_genes"], genes["n_read"]) == (230, 150) and genes["counts"] == pytest.approx(share)
+    counts = cells.layers["counts"]
+    detected = int(((counts > 0).sum(axis=0) >= 10).sum())
+    assert f"genes: {detected} of 230 genes" in zeroshot(*given, "pca")[1]
+    assert "genes: 230 of 230 genes (100.0%) with 100.0% of the counts" in zeroshot(*given, "random")[1]
+
+
+def test_notes_on_the_file_and_on_missing_batches_are_told(project, users_file, zeroshot, monkeypatch):
+    from zeroshot import data
+
+    load = data.load
+
+    def with_note(*given, **options):
+        cells = load(*given, **options)
+        cells.uns["dataset"]["notes"] = ["three cells are odd"]
+        return cells
+
+    monkeypatch.setattr(data, "load", with_note)
+    monkeypatch.setattr(
+        "zeroshot.models.scvi.Scvi.embed", lambda self, cells, seed: np.eye(240, 9, dtype="f4")
+    )
+    code, out, _ = zeroshot("embed", users_file, "--model", "scvi", "--output", "a.h5ad")
+    assert code == 0 and "note: three cells are odd" in out
+    assert "note: scVI was fitted without batches: the cells are one batch. " in out and "--batch-key" in out
+    assert len(anndata.read_h5ad("a.h5ad").uns["X_scvi_provenance"]["notes"]) == 2
+    code, out, _ = zeroshot(
+        "embed", users_file, "--model", "scvi", "--batch-key", "donor", "--output", "a.h5ad"
+    )
+    assert code == 0 and "without batches" not in out
+
+
+def test_batches_of_single_cells_cannot_be_corrected(project, zeroshot):
+    cells = simulate_atlas(n_cells=240, n_genes=230, n_batches=2)
+    cells.obs["barcode"] = list(cells.obs_names)
+    cells.obs["some"] = ["a", "b"] * 119 + ["c", "d"]
+    cells.write_h5ad("cells.h5ad")
+    given = ["embed", "cells.h5ad", "--model", "harmony", "--output", "out.h5ad", "--batch-key"]
+    code, _, err = zeroshot(*given, "barcode")
+    assert code == 2 and "240 of 240 cells are alone in their batch" in err and "cells.h5ad" in err
+    code, out, _ = zeroshot(*given, "some")
+    assert code == 0 and "note: cells alone in their batch" in out
+
+
+def test_a_terminated_embed_leaves_nothing(project, users_file, zeroshot, monkeypatch):
+    import os
+    import signal
+
+    def terminated(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Path("out.h5ad").write_text("from before")
+    monkeypatch.setattr("anndata.io.write_elem", terminated)
+    code, _, err = zeroshot("embed", users_file, "--model", "random", "--output", "out.h5ad")
+    assert code == 143 and "error" not in err
+    assert Path("out.h5ad").read_text() == "from before" and not list(project.glob(".out*"))
+
+
+def test_settings_are_checked_for_every_model(project, users_file, zeroshot):
+    wrong = {
+        "--device": ("nope", "cuda:99", "meta"), "--precision": ("int8",), "--chunk-tokens": ("0", "nan"),
+        "--seed": ("-1", str(2**32), "1e3"),
+    }  # fmt: skip
+    for option, values in wrong.items():
+        for value in values:
+            code, out, err = zeroshot(
+                "embed", users_file, "--model", "pca", "--output", "o.h5ad", option, value
+            )
+            assert code == 2 and out == "" and not Path("o.h5ad").exists()
+            assert value in err or option in err
+
+
 def test_embed_input_that_is_no_file(project, zeroshot):
     code, _, err = zeroshot("embed", "nowhere.h5ad", "--model", "pca", "--output", "out.h5ad")
     assert code == 2 and "there is no file nowhere.h5ad" in err
@@ -276,6 +492,7 @@ def test_embed_input_that_is_no_file(project, zeroshot):
 
 
 def test_a_failed_write_leaves_the_old_output(project, users_file, zeroshot, monkeypatch):
+    zeroshot("embed", "pbmc68k-reduced", "--model", "random", "--output", "other.h5ad")  # stores the data set
     Path("out.h5ad").write_text("from before")
 
     def fails(*_, **__):
@@ -303,6 +520,8 @@ def embedded(tmp_path_factory):
         "f4"
     )
     adata.obsm["X_flat"] = np.ones((240, 3), np.float32)
+    adata.obsm["X_other"] = adata.obsm["X_good"] + np.random.default_rng(1).normal(size=(240, 8), scale=3)
+    adata.obsm["X_nan"] = np.where(np.arange(240)[:, None] == 7, np.nan, adata.obsm["X_good"])
     adata.obsm["X_sparse"] = sparse.csr_matrix(adata.obsm["X_good"])
     adata.obs.loc[adata.obs_names[:7], "unsure"] = "x"
     path = tmp_path_factory.mktemp("embedded") / "embedded.h5ad"
@@ -329,6 +548,9 @@ def test_evaluate_writes_every_metric(project, embedded, zeroshot):
     assert list(table.columns[:8]) == ["metric", "group", "value", "note", "low", "high", "file", "embedding"]
     assert list(table["metric"]) == list(metrics.METRICS)
     missing = table[table["value"].isna()]
+    directions = {name: metric.higher_is_better for name, metric in metrics.METRICS.items()}
+    assert dict(zip(table["metric"], table["higher_is_better"], strict=True)) == directions
+    assert list(table["label"]) == [metric.label for metric in metrics.METRICS.values()]
     assert list(missing["metric"]) == ["pcr_comparison", "average_batch"]
     assert (missing["note"] == "not applicable: no embedding before integration was given").all()
     assert set(table["file"]) == {"embedded.h5ad"} and set(table["embedding"]) == {"X_good"}
@@ -359,6 +581,39 @@ def test_evaluate_without_batches(project, embedded, zeroshot, few_metrics):
     assert table["note"]["pcr"].startswith("not applicable")
 
 
+def test_evaluate_several_embeddings_at_once(project, embedded, zeroshot, few_metrics):
+    given = ["--label-key", "cell_type", "--batch-key", "batch", "--output"]
+    both = ["--embedding", "X_good", "--embedding", "X_other", "--embedding", "X_good"]
+    code, out, _ = zeroshot("evaluate", embedded, *both, *given, "both.csv")
+    assert code == 0 and "X_good" in out and "X_other" in out
+    assert [line.split()[-4] for line in out.splitlines() if line.startswith("pcr ")] == ["lower"] * 2
+    tables = []
+    for key in ("X_good", "X_other"):
+        assert zeroshot("evaluate", embedded, "--embedding", key, *given, f"{key}.csv")[0] == 0
+        tables.append(pd.read_csv(f"{key}.csv"))
+    assert pd.read_csv("both.csv").equals(pd.concat(tables, ignore_index=True))  # the same subsamples
+
+
+def test_a_broken_embedding_is_named_before_any_is_scored(project, embedded, zeroshot, monkeypatch):
+    monkeypatch.setattr(metrics, "score_with_intervals", lambda *_, **__: pytest.fail("scored"))
+    for broken in ("X_nan", "X_flat", "X_none"):
+        given = ["--embedding", "X_good", "--embedding", broken, "--label-key", "cell_type"]
+        code, out, err = zeroshot("evaluate", embedded, *given, "--output", "scores.csv")
+        assert code == 2 and out == "" and f"obsm['{broken}']" in err and "embedded.h5ad" in err
+        assert not Path("scores.csv").exists()
+
+
+def test_evaluate_never_writes_over_its_input(project, embedded, zeroshot):
+    shutil.copy(embedded, "mine.h5ad")
+    Path("hard.csv").hardlink_to("mine.h5ad")
+    given = ["evaluate", "mine.h5ad", "--embedding", "X_good", "--label-key", "cell_type", "--output"]
+    for output in ("mine.h5ad", "hard.csv"):
+        code, _, err = zeroshot(*given, output)
+        assert code == 2 and "is the input" in err and sha256(Path("mine.h5ad")) == sha256(embedded)
+    for output in (".", "/dev/null", "no/scores.csv"):
+        assert zeroshot(*given, output)[0] == 2
+
+
 def test_evaluate_a_sparse_embedding(project, embedded, zeroshot, few_metrics):
     values = {}
     for key in ("X_good", "X_sparse"):
@@ -369,7 +624,10 @@ def test_evaluate_a_sparse_embedding(project, embedded, zeroshot, few_metrics):
 
 
 NOT_EVALUATED = {
-    "missing embedding": (["--embedding", "X_none"], "no obsm['X_none']. It holds X_flat, X_good, X_sparse"),
+    "missing embedding": (
+        ["--embedding", "X_none"],
+        "no obsm['X_none']. It holds X_flat, X_good, X_nan, X_other, X_sparse",
+    ),
     "failed gate": (["--embedding", "X_flat"], "failed the integrity gate and is not scored: not constant"),
     "missing label column": (
         ["--label-key", "celltype"],

@@ -124,7 +124,7 @@ def embed(
     card = catalog.model(model)
     recipe = recipe or card.recipe
     parameters = dict(catalog.find(card.recipes, recipe, f"recipe of {model}").parameters)
-    key = key or f"X_{model}"
+    key = f"X_{model}" if key is None else key
     settings = embedding.Settings(
         device, precision, chunk_tokens, progress=sys.stderr.isatty(), compile=compile_network
     )
@@ -228,7 +228,7 @@ def evaluate(
     baseline = None if before is None else read_embedding(source, before, **keys)[0]
     tables = []
     for number, (name, values) in enumerate(embeddings.items(), 1):
-        progress = f"scoring {name} of {len(labels):,} cells" + f" ({number} of {len(embeddings)})"
+        progress = f"scoring {name} of {len(labels):,} cells ({number} of {len(embeddings)})"
         # The same labels and seed for all: their intervals are of the same subsamples.
         with errors.status(progress), failures.about(f"obsm[{name!r}] of {source}"):
             scores, _ = metrics.score_with_intervals(values, labels, batches, baseline=baseline, seed=seed)

@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Iterator
 from types import FrameType
 
+from zeroshot import outputs
+
 BAD_INPUT = 2
 UNEXPECTED = 3
 
@@ -31,6 +33,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     if out_of_memory(error):
         text = f"not enough memory ({text}): give fewer cells"
         return f"{text}, or for a network fewer --chunk-tokens.{_notes(error, text)}", BAD_INPUT
+    if reason := outputs.full_disk(error):
+        return f"a disk {reason} ({text}): free some space.{_notes(error, text)}", BAD_INPUT
     if isinstance(error, OF_INPUT) or (isinstance(error, LookupError) and " " in text):
         return text + _notes(error, text), BAD_INPUT
     command = shlex.join(["zeroshot", "--debug", *sys.argv[1:]])
@@ -42,9 +46,13 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def _text(error: BaseException) -> str:
-    """Message of an error as one that can be printed; KeyError puts its own in quotes."""
-    only = error.args[0] if isinstance(error, KeyError) and len(error.args) == 1 else None
-    text = (only if isinstance(only, str) else str(error)).strip() or type(error).__name__
+    """Message of an error as one that can be printed, without what Python puts around it."""
+    text = str(error)
+    if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str):
+        text = error.args[0]
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = text.strip() or type(error).__name__
     # What is in a file must not steer the terminal.
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
