@@ -43,7 +43,8 @@ def load() -> tuple[catalog.PublishedNumber, ...]:
     zeroshot.catalog.CatalogError
         If the file is not valid, with the entry and the field in the message.
     """
-    numbers = tuple(catalog.read("published", catalog.PublishedNumber).values())
+    cards = catalog.read("published", catalog.PublishedNumber)
+    numbers = tuple(catalog.with_known_citations("published", cards).values())
     for number in numbers:
         try:
             _require_registered_or_titled(number)
@@ -131,7 +132,7 @@ def _ours(number: catalog.PublishedNumber, measured: pd.DataFrame) -> tuple[floa
         & measured["model"].eq(number.model)
         & measured["recipe"].eq(number.recipe)
         & measured["metric"].eq(number.metric)
-        & measured["statistic"].eq("value" if number.over else number.statistic)
+        & measured["statistic"].eq(_statistic(number))
     ]
     if set(rows["dataset"]) < set(number.datasets):
         return np.nan, "this study did not compute it"
@@ -142,6 +143,13 @@ def _ours(number: catalog.PublishedNumber, measured: pd.DataFrame) -> tuple[floa
     if len(without) == len(rows) or not expected.all():
         return np.nan, "; ".join(dict.fromkeys(without["note"]))
     return float(rows["value"].median()), ""
+
+
+def _statistic(number: catalog.PublishedNumber) -> str:
+    """Which of our numbers of a data set is compared, or enters the median over data sets."""
+    if not number.over:
+        return number.statistic
+    return "median over cells" if number.metric in _RANK_PREDICTORS else "value"
 
 
 def _without_metric(number: catalog.PublishedNumber) -> Iterable[str]:
@@ -167,7 +175,10 @@ def _without_run(number: catalog.PublishedNumber, measured: pd.DataFrame) -> Ite
 def reconstructed_runs(scores: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Data sets, models and recipes of a study whose pretraining objective was published as a number."""
     wanted = {
-        (number.dataset, number.model, number.recipe) for number in load() if number.metric in RECONSTRUCTED
+        (dataset, number.model, number.recipe)
+        for number in load()
+        if number.metric in RECONSTRUCTED
+        for dataset in number.datasets
     }
     runs = scores[["dataset", "model", "recipe"]].drop_duplicates()
     return [run for run in runs.itertuples(index=False, name=None) if run in wanted]
