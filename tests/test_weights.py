@@ -543,7 +543,7 @@ def test_drive_that_fails_or_lacks_a_file(drive):
 
 
 def test_drive_without_known_hashes_keeps_those_of_the_first_download(drive):
-    drive.content = {"args.json": b"{}", "vocab.json": b"{}", "best_model.pt": b"PK\x03\x04tensors"}
+    drive.content = {"args.json": b"{}", "vocab.json": b"{}", "best_model.pt": b"\x80\x02tensors."}
     wanted = card(SCGPT, drive="1abc")
     found = weights.find(wanted)
     assert weights.at_hand(wanted) is None

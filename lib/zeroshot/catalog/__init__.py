@@ -6,8 +6,10 @@ that a typing error in a card never turns into a silent default.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 from zeroshot import paths
+from zeroshot.catalog import citations
 from zeroshot.catalog.fields import Parameters, address_problem
 from zeroshot.catalog.names import CatalogError, find
 from zeroshot.catalog.records import (
@@ -29,6 +31,7 @@ from zeroshot.catalog.yaml_files import read
 
 # The notebook behind the page of each run: no chapter.
 RUN_PAGE = "run"
+CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, PublishedNumber)
 
 __all__ = [
     "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard",
@@ -36,23 +39,25 @@ __all__ = [
     "WeightsFile", "WeightsSource", "address_problem", "dataset", "datasets", "family_anchor", "find",
     "model", "models",
     "read", "seen_in_pretraining", "split_reference", "studies", "study",
+    "with_known_citations",
 ]  # fmt: skip
 
 
 def datasets() -> dict[str, DatasetCard]:
-    """All data sets by name, in the order of the file."""
-    return read("datasets", DatasetCard)
+    """All data sets by name, in the order of the file; the works they cite must exist."""
+    return with_known_citations("datasets", read("datasets", DatasetCard))
 
 
 def models() -> dict[str, ModelCard]:
-    """All models by name, in the order of the file; twins and data sets they name must exist."""
-    cards = read("models", ModelCard)
+    """All models by name, in the order of the file; twins, data sets and works they name must exist."""
+    cards = with_known_citations("models", read("models", ModelCard))
+    registered = datasets()
     for card in cards.values():
         with _entry("models", card):
             if card.twin_of:
                 find(cards, card.twin_of, "model")
             for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
-                find(datasets(), dataset_name, "data set")
+                find(registered, dataset_name, "data set")
     return cards
 
 
@@ -127,6 +132,23 @@ def _split(reference: str, known: Mapping[str, ModelCard]) -> tuple[ModelCard, s
 def family_anchor(family: str) -> str:
     """Where the cards of a family of models stand on the page of models; a card's own anchor is its name."""
     return "family-" + family.lower().replace(" ", "-")
+
+
+def with_known_citations(registry: str, cards: dict[str, CitingCard]) -> dict[str, CitingCard]:
+    """The entries of a registry, each of whose cited works is in the reading list or the references.
+
+    Raises
+    ------
+    CatalogError
+        If one is not, with the file, the entry and the nearest keys.
+    """
+    keys = citations.keys()
+    for card in cards.values() if keys is not None else ():
+        for key in card.cited:
+            if key not in keys:
+                with _entry(registry, card):
+                    find(dict.fromkeys(sorted(keys)), key, "cited work")
+    return cards
 
 
 @contextmanager

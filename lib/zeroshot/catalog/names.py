@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+_MOST_NAMES = 50  # in a message
+
 
 class CatalogError(ValueError):
     """A registry file is wrong, or a name is not in it."""
@@ -26,4 +28,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: those that are near, else all of them."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(known)}."
+    if near:
+        return f" Did you mean {' or '.join(near)}?"
+    more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+    return f" Known: {', '.join(known[:_MOST_NAMES])}{more}."

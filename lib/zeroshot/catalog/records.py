@@ -274,6 +274,11 @@ class PublishedNumber(Card):
     caveat: str | None = None
 
     @property
+    def cited(self) -> tuple[str, ...]:
+        """The work that printed it."""
+        return (self.source,)
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """The data sets that the number needs."""
         return self.over or (self.dataset,)

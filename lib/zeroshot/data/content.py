@@ -1,17 +1,23 @@
-"""Whether a file can be what its name says: its first bytes, its end where the format tells, no web page.
+"""Whether a file can be what its name says: its first bytes, its end, its own checksums; and is no web page.
 
 Servers answer with pages where a file was asked for (limits, logins, checks for robots), and say 200.
 """
 
+import bz2
 import gzip
+import json
+import lzma
 import re
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 _HEAD = 2**16  # bytes looked at
 _MOST_UNPACKED = 2**34  # bytes; a few that unpack to endlessly many are no reason to wait
+_LARGEST_JSON = 2**27  # bytes that are read as a whole
 _PAGE = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|title|script|meta|iframe|center|h1)\b", re.IGNORECASE
 )
@@ -20,22 +26,40 @@ _HDF5 = (b"\x89HDF\r\n\x1a\n",)
 _ZIP = (b"PK\x03\x04",)
 _GZIP = (b"\x1f\x8b\x08",)
 _PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
-# R writes its data compressed in one of three ways, or plain.
-_R_DATA = (*_GZIP, b"BZh", b"\xfd7zXZ\x00", b"RDX", b"RDA", b"X\n", b"A\n")
+_R_DATA = {
+    ".rda": (b"RDX", b"RDA", b"RDB"),
+    ".rdata": (b"RDX", b"RDA", b"RDB"),
+    ".rds": (b"X\n", b"A\n", b"B\n"),
+}
 _FIRST_BYTES: dict[str, tuple[bytes, ...]] = {
     ".h5ad": _HDF5, ".h5": _HDF5, ".hdf5": _HDF5, ".h5mu": _HDF5, ".loom": _HDF5,
     ".zip": _ZIP, ".npz": _ZIP, ".xlsx": _ZIP,
     ".gz": _GZIP, ".tgz": _GZIP, ".bz2": (b"BZh",), ".xz": (b"\xfd7zXZ\x00",),
-    ".pkl": (*_ZIP, *_PICKLE), ".pickle": (*_ZIP, *_PICKLE), ".pt": (*_ZIP, *_PICKLE),
-    ".pth": (*_ZIP, *_PICKLE), ".ckpt": (*_ZIP, *_PICKLE),
-    ".rda": _R_DATA, ".rdata": _R_DATA, ".rds": _R_DATA,
+    ".pkl": (*_PICKLE, *_ZIP), ".pickle": (*_PICKLE, *_ZIP),
+    ".pt": (*_ZIP, *_PICKLE), ".pth": (*_ZIP, *_PICKLE), ".ckpt": (*_ZIP, *_PICKLE),
     ".npy": (b"\x93NUMPY",), ".parquet": (b"PAR1",), ".pdf": (b"%PDF",), ".mtx": (b"%%MatrixMarket",),
 }  # fmt: skip
-_HDF5_SUFFIXES = tuple(suffix for suffix, first in _FIRST_BYTES.items() if first is _HDF5)
-_TABLES = (".csv", ".tsv")
+_COMPRESSED: tuple[tuple[bytes, Callable[[Path], BinaryIO]], ...] = (
+    (b"\x1f\x8b\x08", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\x00", lzma.open),
+)
+_TABLES = {".csv": (b",", b";", b"\t"), ".tsv": (b"\t",)}  # with what parts their columns
 _TEXT = (*_TABLES, ".txt")
 _PAGES = (".html", ".htm")
 _TAR_BLOCK = 512
+# All that is in the messages with which servers answer in JSON.
+_ERROR_KEYS = {
+    "message",
+    "error",
+    "errors",
+    "detail",
+    "details",
+    "code",
+    "status",
+    "documentation_url",
+    "reason",
+}
 
 
 def page_problem(content_type: str, name: str) -> str | None:
@@ -45,7 +69,7 @@ def page_problem(content_type: str, name: str) -> str | None:
         return "a web page came instead of the file"
     if (kind == "application/json" or kind.endswith("+json")) and suffix not in (".json", ".ipynb"):
         return "a message in JSON came instead of the file"
-    if (kind in ("application/xml", "text/xml")) and suffix not in (".xml", *_PAGES):
+    if kind in ("application/xml", "text/xml") and suffix not in (".xml", *_PAGES):
         return "a message in XML came instead of the file"
     return None
 
@@ -56,7 +80,7 @@ def problem(path: Path, name: str | None = None) -> str | None:
     Parameters
     ----------
     path
-        The file.
+        The file. What is compressed is read to its end, where its checksum is.
     name
         What it is called where that is not the name of ``path``.
     """
@@ -65,32 +89,49 @@ def problem(path: Path, name: str | None = None) -> str | None:
         return "it is empty"
     with path.open("rb") as handle:
         head = handle.read(_HEAD)
+        handle.seek(-1, 2)
+        last = handle.read(1)
     suffixes = [suffix.lower() for suffix in PurePosixPath(name or path.name).suffixes]
     suffix = suffixes[-1] if suffixes else ""
-    text = _as_ascii(head)
+    text = _without_mark(head)
     if suffix not in _PAGES and _is_page(text):
         return "it is a web page"
-    if suffix in _FIRST_BYTES:
-        first = _FIRST_BYTES[suffix]
-        if not head.startswith(first):
-            return f"it does not begin as a {suffix} file ({head[:8]!r} instead of {first[0]!r})"
-    if suffix in _HDF5_SUFFIXES and _end_of_hdf5(head) > size:
+    first = _FIRST_BYTES.get(suffix)
+    if first and not head.startswith(first):
+        return f"it does not begin as a {suffix} file ({head[:8]!r} instead of {first[0]!r})"
+    if first is _HDF5 and _end_of_hdf5(head) > size:
         return f"it is cut: {size:,} of {_end_of_hdf5(head):,} bytes"
-    if suffix == ".zip" and not zipfile.is_zipfile(path):
-        return "it is cut: the list of its files is missing"
-    if suffix in (".gz", ".tgz"):
-        return _gzip_problem(path, is_tar=suffix == ".tgz" or suffixes[-2:-1] == [".tar"])
+    if first and head.startswith(_PICKLE) and last != b".":
+        return "it is cut: its last byte does not end a pickle"
+    if first and head.startswith(_ZIP):
+        return _zip_problem(path, with_checksums=first is _ZIP)  # torch can leave them out
+    if suffix in (".gz", ".tgz", ".bz2", ".xz"):
+        is_tar = suffix == ".tgz" or suffixes[-2:-1] == [".tar"]
+        return _compressed_problem(path, head, is_right=_is_tar if is_tar else None, what="a .tar file")
+    if suffix in _R_DATA:
+        return _compressed_problem(
+            path, head, is_right=lambda inside: inside.startswith(_R_DATA[suffix]), what="data of R"
+        )
     if suffix == ".tar" and not _is_tar(head):
         return "it does not begin as a .tar file"
     if suffix == ".safetensors":
         return _safetensors_problem(head, size)
-    if suffix == ".json" and text.lstrip()[:1] not in (b"{", b"["):
-        return "it does not begin as JSON, with { or ["
+    if suffix == ".json":
+        return _json_problem(path, text, size)
     if suffix in _TEXT and _CONTROL.search(text):
         return "it is not text"
-    if suffix in _TABLES and text.lstrip()[:1] in (b"<", b"{"):
-        return "it does not begin as a table"
+    if suffix in _TABLES:
+        return _table_problem(text, _TABLES[suffix])
     return None
+
+
+def _without_mark(head: bytes) -> bytes:
+    """Text without the mark of its encoding, in ASCII as far as it goes."""
+    marks = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+    for mark, encoding in marks:
+        if head.startswith(mark):
+            return head.removeprefix(mark).decode(encoding, "replace").encode("ascii", "replace")
+    return head
 
 
 def _is_page(text: bytes) -> bool:
@@ -107,47 +148,54 @@ def _is_page(text: bytes) -> bool:
             return _PAGE.match(text) is not None
 
 
-def _as_ascii(head: bytes) -> bytes:
-    """The text without its mark of encoding, for comparisons with ASCII."""
-    for mark, encoding in (
-        (b"\xef\xbb\xbf", "utf-8"),
-        (b"\xff\xfe", "utf-16-le"),
-        (b"\xfe\xff", "utf-16-be"),
-    ):
-        if head.startswith(mark):
-            return head.removeprefix(mark).decode(encoding, "replace").encode("ascii", "replace")
-    return head
+def _end_of_hdf5(head: bytes) -> int:
+    """Bytes of a complete file by its superblock; 0 where that does not tell."""
+    if len(head) < 64:
+        return 2**63 - 1
+    version = head[8]
+    start, n_bytes = {0: (24, head[13]), 1: (28, head[13]), 2: (12, head[9]), 3: (12, head[9])}.get(
+        version, (0, 0)
+    )
+    # Base address, another address, end of the file.
+    return int.from_bytes(head[start + 2 * n_bytes : start + 3 * n_bytes], "little")
 
 
-def _gzip_problem(path: Path, *, is_tar: bool) -> str | None:
-    """Read it to its end, where its checksum is."""
+def _zip_problem(path: Path, *, with_checksums: bool) -> str | None:
     try:
-        with gzip.open(path) as handle:
-            inside = handle.read(_HEAD)
-            n_read = len(inside)
-            while n_read < _MOST_UNPACKED and (piece := handle.read(2**20)):
-                n_read += len(piece)
-    except EOFError:
-        return "it is cut: its end is missing"
-    except (OSError, zlib.error) as error:
-        return f"it is damaged: {error}"
-    if inside.startswith(_GZIP):
-        return "it is compressed twice"
-    if _is_page(_as_ascii(inside)):
-        return "it is a compressed web page"
-    if is_tar and not _is_tar(inside):
-        return "what is compressed in it does not begin as a .tar file"
+        with zipfile.ZipFile(path) as archive:
+            if not archive.namelist():
+                return "it holds no file"
+            if with_checksums and sum(entry.file_size for entry in archive.infolist()) <= _MOST_UNPACKED:
+                damaged = archive.testzip()
+                return f"{damaged} in it is damaged" if damaged else None
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
+        return f"it is cut or damaged: {error}"
     return None
 
 
-def _end_of_hdf5(head: bytes) -> int:
-    """Bytes of a complete file by its superblock; 0 for versions that are not known."""
-    version, n_bytes = head[8], head[13] if head[8] < 2 else head[9]  # size of an address
-    start = {0: 24, 1: 28, 2: 12, 3: 12}.get(version)
-    if start is None or len(head) < 64:
-        return 0
-    # Base address, another address, end of the file.
-    return int.from_bytes(head[start + 2 * n_bytes : start + 3 * n_bytes], "little")
+def _compressed_problem(
+    path: Path, head: bytes, *, is_right: Callable[[bytes], bool] | None, what: str
+) -> str | None:
+    """Why a compressed file is wrong; one of R may also be not compressed."""
+    inside = head
+    for begin, opened in _COMPRESSED:
+        if head.startswith(begin):
+            try:
+                with opened(path) as handle:
+                    inside = handle.read(_HEAD)
+                    n_read = len(inside)
+                    while n_read < _MOST_UNPACKED and (piece := handle.read(2**20)):
+                        n_read += len(piece)
+            except EOFError:
+                return "it is cut: its end is missing"
+            except (OSError, zlib.error, lzma.LZMAError, ValueError) as error:
+                return f"it is damaged: {error}"
+            if inside.startswith(begin):
+                return "it is compressed twice"
+            if _is_page(_without_mark(inside)):
+                return "it is a compressed web page"
+            break
+    return None if is_right is None or is_right(inside) else f"what is in it does not begin as {what}"
 
 
 def _is_tar(head: bytes) -> bool:
@@ -163,4 +211,34 @@ def _safetensors_problem(head: bytes, size: int) -> str | None:
     length = int.from_bytes(head[:8], "little")
     if len(head) < 10 or head[8:9] != b"{" or not 2 <= length <= size - 8:
         return "it does not begin as a .safetensors file, with the length of a header in JSON"
+    if length <= len(head) - 8:
+        ends = [
+            int(end)
+            for end in re.findall(rb'"data_offsets"\s*:\s*\[\s*\d+\s*,\s*(\d{1,18})', head[: 8 + length])
+        ]
+        if ends and max(ends) != size - 8 - length:
+            return f"it has {size:,} bytes, its header describes {max(ends) + 8 + length:,}"
+    return None
+
+
+def _json_problem(path: Path, text: bytes, size: int) -> str | None:
+    if text.lstrip()[:1] not in (b"{", b"["):
+        return "it does not begin as JSON, with { or ["
+    if size > _LARGEST_JSON:
+        return None
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        return f"it is not complete JSON: {error}"
+    if isinstance(value, dict) and value and set(map(str.lower, value)) <= _ERROR_KEYS:
+        return "it is a message about an error"
+    return None
+
+
+def _table_problem(text: bytes, separators: tuple[bytes, ...]) -> str | None:
+    start = text.lstrip()
+    if start[:1] in (b"<", b"{"):
+        return "it does not begin as a table"
+    if not any(separator in start.splitlines()[0] for separator in separators if start):
+        return "its first line is not one of a table: no column ends in it"
     return None

@@ -54,11 +54,14 @@ class Expected:
         Hexadecimal.
     source
         Who says so, in words.
+    registered
+        Whether it is ours; what a server states is no reason to take a web page for a file.
     """
 
     algorithm: str
     digest: str
     source: str = "the registry"
+    registered: bool = True
 
     def fits(self, path: Path) -> bool:
         """Whether a file has the hash."""
@@ -300,12 +303,12 @@ def keep(
             f"expected {expected.digest}{f' ({problem})' if problem else ''}. It was removed. Try again; if "
             f"it stays so, the source has changed: {otherwise}."
         )
+    if (expected is None or not expected.registered) and (problem := _problem(part, file)):
+        part.unlink()
+        raise UnavailableError(
+            f"{origin} is not that file: {problem}", f"It was removed. Try again later, or {otherwise}"
+        )
     if expected is None:
-        if problem := _problem(part, file):
-            part.unlink()
-            raise UnavailableError(
-                f"{origin} is not that file: {problem}", f"It was removed. Try again later, or {otherwise}"
-            )
         seen, sidecar = digest(part), pins.place(target)
         if pin and pin.sha256 != seen:
             if pin.checked and seen != seen_here:

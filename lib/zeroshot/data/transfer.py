@@ -222,7 +222,7 @@ class _Transfer:
             raise TransferError("the answer does not say how long it is, so that its end cannot be known")
         if total is not None and self.size is not None and total != self.size:
             raise TransferError(
-                f"the server announces {total:,} bytes, the registry says {self.size:,}",
+                f"the server announces {total:,} bytes, {self.size:,} are expected",
                 again=present > 0,
                 restart=True,
             )
@@ -345,4 +345,11 @@ def reason(error: BaseException) -> str:
     """The innermost cause in a few words; requests and urllib3 wrap it several times over."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return one_line(error)
+
+
+def one_line(error: BaseException) -> str:
+    """Class and text of an error, without what a server may have put into it for the terminal."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    said = " ".join(text.split()).rstrip(".")
+    return said if isinstance(error, TransferError) else f"{type(error).__name__}: {said}"

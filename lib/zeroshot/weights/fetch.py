@@ -6,6 +6,7 @@ card's, else the one the hub states for that revision, else the one of the first
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from zeroshot import paths
@@ -201,7 +202,11 @@ def _download_drive(card: ModelCard, folder: Path, wanted: dict[str, WeightsFile
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    n_bytes = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it was renamed meanwhile
+            n_bytes += path.stat().st_size
+    return n_bytes
 
 
 def fetch_from_drive(folder_id: str, names: set[str], target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -26,6 +27,7 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 # Roles that belong together: numbers of one vocabulary mean nothing in another.
 DICTIONARIES = frozenset({"token_dictionary", "gene_medians", "gene_names", "ensembl_mapping", "vocabulary"})
 _NUMBERING = ("token_dictionary", "vocabulary")
+_MOST_FILES = 20_000  # in a folder that is searched for those of one model
 _OPTIONAL = ("gene_names", "ensembl_mapping")  # a folder with its own dictionaries may lack them
 
 
@@ -86,7 +88,11 @@ def find(
     files: dict[str, Path] = {}
     origins = []
     if folder is not None:
-        files = _in_folder(card, Path(folder).expanduser(), wanted)
+        try:
+            folder = Path(folder).expanduser()
+        except RuntimeError as error:
+            raise WeightsError(f"{folder} is no folder: {error} Give its full path.") from None
+        files = _in_folder(card, folder, wanted)
         origins.append(f"folder {folder}")
         if any(role in files for role in _NUMBERING):
             wanted = [role for role in wanted if role not in DICTIONARIES]
@@ -136,7 +142,19 @@ def _in_folder(card: ModelCard, folder: Path, wanted: list[str]) -> dict[str, Pa
         raise WeightsError(
             f"{folder} is no folder. Name the one that holds the released files of {card.name}."
         )
-    held = sorted(path for path in folder.rglob("*") if path.is_file())
+    try:
+        paths_inside = list(islice(folder.rglob("*"), _MOST_FILES + 1))
+        held = sorted(path for path in paths_inside if path.is_file())
+        next(folder.iterdir(), None)  # raises where the folder itself cannot be read
+    except OSError as error:
+        raise WeightsError(
+            f"{folder} cannot be read: {error.strerror}. Make it readable, or name another folder."
+        ) from None
+    if len(paths_inside) > _MOST_FILES:
+        raise WeightsError(
+            f"{folder} holds more than {_MOST_FILES:,} files. Name the folder that holds the released files "
+            f"of {card.name}."
+        )
     weights = _pick(card, folder, held, "weights", None) if "weights" in wanted else None
     files = {}
     for role in wanted:

@@ -78,8 +78,7 @@ def download(source: WeightsSource, file: WeightsFile, otherwise: str) -> Path:
     try:
         stated = transfer.watched(lambda: get_hf_file_metadata(url), lambda: 0)
     except Exception as error:  # of a dozen unrelated classes: the hub's, its HTTP client's, the system's
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise OutOfReachError(f"{file.path}: {type(error).__name__}: {reason}.") from None
+        raise OutOfReachError(f"{url}: {transfer.one_line(error)}.") from None
     expected = _expected(source, file, url, stated)
     http_host = _http_mirror(url, file)
     described = SourceFile.model_construct(  # its address may be that of a mirror on plain http
@@ -121,7 +120,7 @@ def _expected(source: WeightsSource, file: WeightsFile, url: str, stated: "HfFil
     # Of large files the hub states the sha256, of others the name that git gives them.
     for algorithm, pattern in (("sha256", _SHA256), ("git", _SHA1)):
         if stated.etag and pattern.fullmatch(stated.etag):
-            return Expected(algorithm, stated.etag, "the hub")
+            return Expected(algorithm, stated.etag, "the hub", registered=False)
     raise OutOfReachError(
         f"{url} is stated to have the hash {str(stated.etag)[:80]!r}; 40 or 64 hexadecimal digits are "
         f"expected. {advice}"
