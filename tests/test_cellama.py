@@ -1,6 +1,7 @@
 """CELLama: sentences, word pieces and pooling against transformers, on a tiny BERT and on the real one."""
 
 import hashlib
+import json
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -378,6 +379,50 @@ def test_a_config_of_something_else_is_refused(broken, config, message):
     for build in (lambda: model.network(random_cells(), 0), lambda: model.tokenizer(random_cells(), 0)):
         with pytest.raises(WeightsError, match=message):
             build()
+
+
+def test_a_config_that_makes_no_sense_is_refused_by_file(broken):
+    config = json.loads((broken / "config.json").read_text())
+    model = Cellama(checkpoint=checkpoint_in(broken))
+    for change, message in (
+        ({"hidden_size": "32"}, "hidden_size is '32', expected a whole number"),
+        ({"hidden_size": 31}, "4 heads of a hidden_size of 31"),
+        ({"hidden_size": 2**14}, "model.safetensors does not fit BertModel"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000"),
+        ({"pad_token_id": 10**6}, "pad_token_id 1,000,000"),
+        ({"hidden_act": "tanh"}, "hidden_act 'tanh'; expected hidden_act gelu"),
+        ({"is_decoder": True}, "is_decoder True"),
+        ({"pruned_heads": {"0": [0]}}, "pruned_heads"),
+    ):
+        (broken / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(WeightsError, match=rf"{broken}.*{message}"):
+            model.network(random_cells(), 0)
+    # What does not describe the network is not handed on.
+    (broken / "config.json").write_text(json.dumps(config | {"return_dict": False, "dtype": "int8"}))
+    assert model.network(random_cells(), 0)
+
+
+def test_word_pieces_that_read_otherwise_are_refused(broken):
+    described = json.loads((broken / "tokenizer.json").read_text())
+    model = Cellama(checkpoint=checkpoint_in(broken, "tokenizer.json"), max_tokens=160)
+    assert model.tokenizer(random_cells(), 0)
+    vocabulary = described["model"]["vocab"]
+    beyond = {**vocabulary, "##74": 10**6}
+    for change, message in (
+        ({"normalizer": described["normalizer"] | {"lowercase": False}}, "normalizer.lowercase is False"),
+        ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer.type is 'Whitespace'"),
+        ({"pre_tokenizer": None}, "pre_tokenizer.type is None"),
+        ({"model": described["model"] | {"vocab": beyond}}, "for '##74', outside 0 to"),
+        ({"post_processor": None}, "lacks"),
+    ):
+        (broken / "tokenizer.json").write_text(json.dumps(described | change))
+        with pytest.raises(WeightsError, match=rf"tokenizer.json .*{message}"):
+            model.tokenizer(random_cells(), 0)
+    pieces = (broken / "vocab.txt").read_text()
+    for name in ("[UNK]", "[CLS]", "[SEP]", "[PAD]"):
+        (broken / "vocab.txt").write_text(pieces.replace(name, "[XXX]"))
+        with pytest.raises(WeightsError, match=r"vocab.txt .*(lacks|not found|no vocabulary)"):
+            Cellama(checkpoint=checkpoint_in(broken), max_tokens=160).tokenizer(random_cells(), 0)
 
 
 @pytest.mark.parametrize("max_tokens", [2, 261])

@@ -257,6 +257,51 @@ def test_medians_of_another_release(adata, folder, tmp_path):
         Geneformer(checkpoint=find(mine)).tokenizer(Cells.of(adata, with_batches=False), 0)
 
 
+def rewrite(folder, pattern, change):
+    """Write one of the dictionaries anew."""
+    path = next(folder.glob(pattern))
+    path.write_bytes(pickle.dumps(change(pickle.loads(path.read_bytes()))))
+    return path
+
+
+@pytest.mark.parametrize("folder", [False], indirect=True)
+def test_dictionaries_that_make_no_sense_are_refused_by_file(adata, folder, tmp_path):
+    mine = copy(folder, tmp_path)
+    cells = Cells.of(adata, with_batches=False)
+    gene = list(ensembl_ids(adata.var_names).values())[7]
+    medians = (0, 0.0, -1.5, np.nan, np.inf, -np.inf, True, "3", np.float32(0))
+    numbers = (-1, True, 3.0, "3", 10**9, 2**80, np.nan)
+    wrong = [
+        *[
+            ("gene_median*", {gene: value}, f"for {gene}; expected a finite number above 0")
+            for value in medians
+        ],
+        *[("token_dictionary*", {gene: value}, f"{gene}.*Expected a token") for value in numbers],
+        ("token_dictionary*", {"<mask>": 5}, "5 for both"),
+        ("token_dictionary*", {"": 4}, "does not number its tokens from 0 on"),
+        ("gene_name_id*", {adata.var_names[3]: 4}, "expected the name of a gene"),
+        ("ensembl_mapping*", {gene: 4.0}, "expected the name of a gene"),
+    ]
+    for pattern, change, message in wrong:
+        original = next(folder.glob(pattern)).read_bytes()
+        path = rewrite(mine, pattern, lambda old: old | change)  # noqa: B023 - called at once
+        with pytest.raises(WeightsError, match=rf"{path} .*{message}"):
+            Geneformer(checkpoint=find(mine)).tokenizer(cells, 0)
+        path.write_bytes(original)
+    for missing in ("<pad>", "<mask>"):
+        path = rewrite(
+            mine,
+            "token_dictionary*",
+            lambda old: {{missing: "other"}.get(k, k): v for k, v in old.items()},  # noqa: B023
+        )
+        with pytest.raises(WeightsError, match=rf"{path} lacks {missing}"):
+            Geneformer(checkpoint=find(mine)).tokenizer(cells, 0)
+        path.write_bytes(next(folder.glob("token_dictionary*")).read_bytes())
+    # A name without an id is a missing value of the dictionary, not a damaged one.
+    rewrite(mine, "gene_name_id*", lambda old: old | {"unknown": np.nan})
+    assert Geneformer(checkpoint=find(mine)).tokenizer(cells, 0)
+
+
 def drop(state, part):
     return {key: value for key, value in state.items() if part not in key}
 
@@ -269,6 +314,11 @@ def drop(state, part):
         (partial(drop, part="cls.predictions"), "missing head"),
         (lambda state: state | {"bert.encoder.layer.0.adapter.weight": torch.ones(2)}, "unexpected bert.enc"),
         (lambda state: state | {"cls.predictions.decoder.weight": torch.ones(2, 2)}, "output embedding of"),
+        (
+            lambda state: state | {"bert.encoder.layer.0.attention.self.key.weight": torch.eye(16).long()},
+            "different shape or kind for bert.encoder.layer.0",
+        ),
+        (lambda state: state | {"cls.predictions.bias": state["cls.predictions.bias"] + torch.nan}, "NaN"),
     ],
 )  # fmt: skip
 def test_no_weight_stays_random(adata, folder, tmp_path, change, message):
@@ -286,6 +336,14 @@ def test_no_weight_stays_random(adata, folder, tmp_path, change, message):
         ({"position_embedding_type": "relative_key"}, "absolute positions with relu or gelu"),
         ({"model_type": "gpt2"}, "does not describe a BERT"),
         ({"hidden_size": None}, "lacks hidden_size"),
+        ({"hidden_size": "16"}, "hidden_size is '16', expected a whole number"),
+        ({"hidden_size": True}, "hidden_size is True, expected a whole number"),
+        ({"hidden_size": 15}, "2 heads, which do not divide a hidden_size of 15"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, expected .* from 1 to 512"),
+        ({"intermediate_size": 10**40}, "intermediate_size is a number of more than 30 digits"),
+        ({"layer_norm_eps": -1.0}, "layer_norm_eps is -1.0"),
+        ({"is_decoder": True}, "does not describe a BERT encoder"),
     ],
 )
 def test_config_that_asks_for_something_else(adata, folder, tmp_path, change, message):

@@ -374,9 +374,38 @@ def test_vocabulary_of_another_model(adata, folder, tmp_path):
         runner(adata, tmp_path / "copy")
 
 
+def test_vocabulary_that_makes_no_sense_is_refused_by_file(adata, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "vocab.json"
+    vocabulary = json.loads(path.read_text())
+    last = list(vocabulary)[-4]
+    wrong = {
+        "holds no tokens": "{}",
+        "a dict is expected": "[]",
+        "occurs twice": json.dumps(vocabulary)[:-1] + f', "{last}": 1}}',
+        "a web page": "<html></html>",
+        "without a name": json.dumps({"" if name == last else name: n for name, n in vocabulary.items()}),
+    } | {
+        f"has {shown} for '{last}'|'{last}'": json.dumps(vocabulary | {last: number})
+        for shown, number in {"-1": -1, "True": True, "1.0": 1.0, "'3'": "3", "None": None, "3": 3}.items()
+    }
+    for message, content in wrong.items():
+        path.write_text(content)
+        with pytest.raises(WeightsError, match=rf"{path} .*({message})"):
+            runner(adata, tmp_path / "copy")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"embsize": "16"}, "embsize is '16', expected a whole number"),
+        ({"embsize": 15}, r"2 heads \(nheads\), which do not divide an embsize of 15"),
+        ({"nlayers": 10**9}, "nlayers is 1000000000, expected a whole number from 1 to 512"),
+        ({"n_bins": 1}, "n_bins is 1"),
+        ({"pad_value": "x"}, "pad_value is 'x', expected a number"),
+        ({"pad_token": "<none>"}, "names '<none>' as pad_token, which .*vocab.json lacks"),
+        ({"pad_token": 3}, "has 3 as pad_token"),
+        ({"pre_norm": "yes"}, "this network computes pre_norm False"),
         ({"input_emb_style": "category"}, "this network computes input_emb_style continuous"),
         ({"pre_norm": True}, "this network computes pre_norm False"),
         ({"embsize": None}, "lacks embsize: it is no args.json of scGPT"),

@@ -389,7 +389,7 @@ def test_full_disk_is_named_and_nothing_old_is_lost(home, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(store.artifacts, "write_value", fail(error))
             with pytest.raises(
-                store.StoreError, match=rf"the disk of {old.path.parent} is full \([\d,]+ MiB free"
+                store.StoreError, match=rf"the disk of {old.path.parent} is full \([\d,.]+ MiB free"
             ):
                 store.load_or_compute("stage", INPUTS, compute(CONTENT), "recompute")
         assert stored() == [old.key] and store.damage(old.path) is None

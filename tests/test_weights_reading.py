@@ -6,6 +6,10 @@ import os
 import pickle
 import struct
 import subprocess
+import tarfile
+import time
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +91,195 @@ def test_checkpoint_that_is_none(tmp_path):
         read_state(tmp_path / "model.h5")
 
 
+def saved(path: Path, state: object, **options) -> Path:
+    """A checkpoint as torch writes it."""
+    torch.save(state, path, **options)
+    return path
+
+
+def quantized(tensor: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings(action="ignore"):
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+def test_numbers_that_would_be_cast_are_refused_by_key_and_type(tmp_path):
+    from safetensors.torch import save_file
+
+    values = torch.ones(2, 3)
+    for number in ("int8", "uint8", "int16", "int32", "bool", "complex64", "float8_e4m3fn", "uint16"):
+        state = {"a.weight": values.to(getattr(torch, number)), "b": values}
+        paths = [saved(tmp_path / "model.pt", state)]
+        if number != "complex64":
+            paths.append(tmp_path / "model.safetensors")
+            save_file(state, paths[-1])
+        for path in paths:
+            with pytest.raises(WeightsError, match=rf"{path}.*a\.weight is {number}.*Expected .*float32"):
+                read_state(path)
+    for number in ("float16", "bfloat16", "float32", "float64", "int64"):
+        path = saved(tmp_path / "model.pt", {"a": values.to(getattr(torch, number))})
+        assert read_state(path)["a"].dtype == getattr(torch, number)
+
+
+def test_tensors_that_are_not_whole_are_refused(tmp_path):
+    odd = {
+        "sparse": torch.eye(3).to_sparse(),
+        "quantised": quantized(torch.ones(2)),
+        "meta": torch.ones(2, device="meta"),
+        "fewer stored values|is made of a storage": torch.zeros(1).expand(2, 3),
+        "is made of a storage": torch.zeros(1).expand(10**7, 10**7),
+    }
+    for message, tensor in odd.items():
+        for zipped in (True, False):
+            path = tmp_path / "model.pt"
+            torch.save({"a": torch.ones(2), "x": tensor}, path, _use_new_zipfile_serialization=zipped)
+            with pytest.raises(WeightsError, match=f"model.pt.*({message})"):
+                read_state(path)
+    views = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.arange(9.0)[4:], "c": torch.zeros(0, 3)}
+    found = read_state(saved(tmp_path / "views.pt", views))
+    assert all(torch.equal(found[name], views[name]) for name in views)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_layouts_of_a_state_dict(tmp_path, zipped):
+    path, options = tmp_path / "model.pt", {"_use_new_zipfile_serialization": zipped}
+    for layout in (
+        {"state_dict": STATE, "epoch": 3},
+        {"model": STATE, "arguments": {"sizes": [1, (2, 3)], "name": None}},
+        {"model_state_dict": STATE, "optimizer": {"state": {0: {"step": 1}}}},
+        {f"module.{name}": tensor for name, tensor in STATE.items()},
+        torch.nn.ParameterDict({"a": STATE["a.weight"]}).state_dict(),
+    ):
+        found = read_state(saved(path, layout, **options))
+        assert torch.equal(next(iter(found.values())), STATE["a.weight"])
+    for layout in (
+        {1: torch.ones(2)},
+        {None: torch.ones(2)},
+        {(1, 2): torch.ones(2)},
+        {"model": {}},
+        {"a": 1.0},
+    ):
+        with pytest.raises(WeightsError, match=r"model.pt (holds|is refused)"):
+            read_state(saved(path, layout, **options))
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file(STATE, tmp_path / "good.safetensors")
+    good = (tmp_path / "good.safetensors").read_bytes()
+    size = int.from_bytes(good[:8], "little")
+    header = good[8 : 8 + size].rstrip()
+    twice = header[:-1] + b"," + header[1:]
+    contents = {
+        "it is a web page": b"\n<!DOCTYPE html><title>Sign in</title>",
+        "it is a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n",
+        "it is compressed with gzip": b"\x1f\x8b" + bytes(50),
+        "it is empty": b"",
+    }
+    for message, content in contents.items():
+        for suffix in (".safetensors", ".pt"):
+            path = write(tmp_path, content, f"model{suffix}")
+            with pytest.raises(WeightsError, match=rf"{path} is damaged.*{message}.*xpected a checkpoint"):
+                read_state(path)
+    contents = {
+        "its header claims": (2**60).to_bytes(8, "little") + b"{}",
+        "more than once": len(twice).to_bytes(8, "little") + twice + good[8 + size :],
+        "no safetensors file": good[:-1],
+    }
+    for message, content in contents.items():
+        path = write(tmp_path, content, "model.safetensors")
+        with pytest.raises(WeightsError, match=rf"{path} is damaged.*{message}"):
+            read_state(path)
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(WeightsError, match="is a directory; expected a checkpoint"):
+        read_state(tmp_path / "folder.pt")
+    with pytest.raises(WeightsError, match="there is no file"):
+        read_state(tmp_path / "absent.pt")
+
+
+class Scripted(torch.nn.Module):
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return given
+
+
+def test_other_formats_of_torch_are_named(tmp_path):
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.script(Scripted()), tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match=r"is a TorchScript archive; save its state_dict"):
+        read_state(tmp_path / "model.pt")
+    with tarfile.open(tmp_path / "model.pth", "w") as archive:
+        archive.add(tmp_path / "model.pt", "storages")
+    with pytest.raises(WeightsError, match="is a tar archive"):
+        read_state(tmp_path / "model.pth")
+
+
+def rezipped(path: Path, change: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    """The checkpoint again with other content of some records."""
+    with zipfile.ZipFile(path) as old:
+        records = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as new:
+        for name, content in records.items():
+            ends = [content_ for end, content_ in change.items() if name.endswith(end)]
+            new.writestr(name, ends[0] if ends else content)
+    return path
+
+
+def test_lengths_that_the_file_does_not_have(tmp_path):
+    """torch would read such a storage beyond its end."""
+    path = saved(tmp_path / "model.pt", STATE)
+    with pytest.raises(WeightsError, match=r"model.pt is refused.*its storage 0 claims 24 bytes"):
+        read_state(rezipped(path, {"data/0": b"1234"}))
+    saved(path, STATE)
+    with pytest.raises(WeightsError, match=r"its records claim [\d,]+ bytes of a file of"):
+        read_state(rezipped(path, {"data/0": bytes(3_000_000)}, zipfile.ZIP_DEFLATED))
+    assert path.stat().st_size < 10_000
+    torch.save(STATE, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    six = content.index(b"cpu") + content[content.index(b"cpu") :].index(b"K\x06")
+    path.write_bytes(content[:six] + b"J" + struct.pack("<i", 2**30) + content[six + 2 :])
+    with pytest.raises(WeightsError, match=r"model.pt is refused.*claims [\d,]+ bytes, which are not there"):
+        read_state(path)
+
+
+# A tuple of two tuples of two tuples …: 120 bytes that take for ever to hash, compare or print.
+LAUGHS = b")" + b"2\x86" * 60
+
+
+def endless() -> dict[str, bytes]:
+    """Pickles that ask for unlimited time or memory, and for nothing that is forbidden."""
+    colliding = ((number * (2**61 - 1)).to_bytes(11, "little") for number in range(1, 20_000))
+    dtype = b"cnumpy\ndtype\nX\x02\x00\x00\x00i2\x85R"
+    encode = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R"
+    return {
+        "key": b"\x80\x02}" + LAUGHS + b"K\x01s.",
+        "keys": b"\x80\x02}(" + LAUGHS + b"K\x01u.",
+        "dict": b"\x80\x02(" + LAUGHS + b"K\x01d.",
+        "value": b"\x80\x02}X\x01\x00\x00\x00a" + LAUGHS + b"s.",
+        "set": b"\x80\x04\x8f(" + LAUGHS + b"\x90.",
+        "frozen set": b"\x80\x04(" + LAUGHS + b"\x91.",
+        "colliding keys": b"\x80\x02}(" + b"".join(b"\x8a\x0b" + key + b"K\x01" for key in colliding) + b"u.",
+        "shape": b"\x80\x02" + dtype + b"q\x00cnumpy.core.numeric\n_frombuffer\nC\x00h\x00" + LAUGHS
+        + b"X\x01\x00\x00\x00C\x87R.",
+        "byte order": b"\x80\x02" + dtype + b"(K\x03" + LAUGHS + b"tb.",
+        "copies": b"\x80\x02X" + struct.pack("<I", 200_000) + b"a" * 200_000 + b"q\x00" + encode * 999 + b".",
+        "long number": b"\x80\x02\x8b" + struct.pack("<i", 10**6) + b"\xff" * 10**6 + b".",
+        "long number in digits": b"I" + b"9" * 10**6 + b"\n.",
+        "deep": b"\x80\x02)" + b"\x85" * 100_000 + b".",
+        "key twice": b"\x80\x02}(X\x01\x00\x00\x00aK\x01X\x01\x00\x00\x00aK\x02u.",
+    }  # fmt: skip
+
+
+def test_no_pickle_takes_for_ever(tmp_path):
+    checkpoint = saved(tmp_path / "model.pt", STATE)
+    started = time.process_time()
+    for name, content in endless().items():
+        with pytest.raises(WeightsError, match=r"token_dictionary.pkl.*(refused|damaged|expected)"):
+            print(name, read_dictionary(write(tmp_path, content)))
+        with pytest.raises(WeightsError, match=r"model.pt (is refused|is damaged|holds)"):
+            print(name, read_state(rezipped(checkpoint, {"data.pkl": content})))
+    assert time.process_time() - started < 20
+
+
 class Small(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -134,6 +327,27 @@ def test_key_that_does_not_fit_is_named_and_nothing_is_loaded(change, message):
     with pytest.raises(WeightsError, match=message):
         weights.load_state(module, state, rename)
     assert torch.equal(module.inner.weight, before) and module.scale == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x.bias": torch.tensor([0.0, torch.nan])}, "x.bias holds values that are NaN, infinite"),
+        ({"scale": torch.tensor([torch.inf])}, "scale holds values that are NaN, infinite"),
+        ({"scale": torch.tensor([1e300], dtype=torch.float64)}, "too large for torch.float32"),
+        ({"x.bias": torch.zeros(2, dtype=torch.int64)}, r"x.bias is torch.int64, expected torch.float32"),
+    ],
+)
+def test_weights_that_are_no_finite_numbers_are_named_with_their_file(change, message):
+    module = Small()
+    before = module.inner.weight.clone()
+    with pytest.raises(WeightsError, match=rf"released\.pt does not fit Small: .*{message}"):
+        weights.load_state(module, RELEASED | change, rename, path=Path("released.pt"))
+    assert torch.equal(module.inner.weight, before)
+    # The sum of finite weights may be too large: they are loaded.
+    large = {"x.weight": torch.full((2, 3), 3e38)}
+    weights.load_state(module, RELEASED | large, rename)
+    assert torch.equal(module.inner.weight, large["x.weight"])
 
 
 def test_two_keys_for_one_parameter():
@@ -192,12 +406,31 @@ def test_every_kind_of_value(tmp_path, protocol, old_numpy):
 
 def test_json_and_what_is_wrong_with_it(tmp_path):
     assert read_dictionary(write(tmp_path, b'{"<pad>": 0, "A": 1.5}', "vocab.json")) == {"<pad>": 0, "A": 1.5}
-    with pytest.raises(WeightsError, match="not valid JSON"):
-        read_dictionary(write(tmp_path, b'{"A": 1', "vocab.json"))
-    with pytest.raises(WeightsError, match="holds a list; a dict"):
-        read_dictionary(write(tmp_path, b"[1]", "vocab.json"))
-    with pytest.raises(WeightsError, match="the value of 'A' is a NoneType"):
-        read_dictionary(write(tmp_path, b'{"A": null}', "vocab.json"))
+    assert read_dictionary(write(tmp_path, b'\xef\xbb\xbf{"A": 1}', "vocab.json")) == {"A": 1}
+    wrong = {
+        b'{"A": 1': "not valid JSON",
+        b"[1]": "holds a list; a dict",
+        b'{"A": null}': "the value of 'A' is a NoneType",
+        b'{"A": 1, "A": 2}': "'A' occurs twice",
+        b'{"A": NaN}': "NaN is not a number of JSON",
+        b'{"A": -Infinity}': "-Infinity is not a number",
+        b'{"A": 1e999}': "1e999 is too large",
+        b'{"A": ' + b"9" * 5000 + b"}": "not valid JSON",
+        b'{"A":' * 100_000: "nested too deeply",
+        '{"A": 1}'.encode("utf-16"): "not valid JSON",
+        b'{"\xe9": 1}': "not valid JSON",
+        b"<html>": "a web page",
+        b"": "it is empty",
+    }
+    for content, message in wrong.items():
+        path = write(tmp_path, content, "vocab.json")
+        with pytest.raises(WeightsError, match=rf"{path}.*{message}"):
+            read_dictionary(path)
+    path.unlink()
+    path.touch()
+    os.truncate(path, 2**33)
+    with pytest.raises(WeightsError, match=r"has 8,192 MiB; expected .* of at most 64 MiB"):
+        read_dictionary(path)
 
 
 class _ObjectArray:

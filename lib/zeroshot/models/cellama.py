@@ -413,13 +413,22 @@ _EXPECTED = "vocab.txt or tokenizer.json of all-MiniLM"
 
 
 def _require_word_pieces(described: dict, path: Path) -> None:
-    """Refuse a tokenizer.json that describes another way to read text than BERT's."""
-    types = {"model": "WordPiece", "normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer"}
-    for part, expected in types.items():
+    """Refuse a tokenizer.json that describes another way to read text than BERT's, uncased."""
+    for part, fields in _UNCASED.items():
         content = described.get(part)
-        seen = content.get("type", expected) if isinstance(content, dict) else content
-        if seen != expected:
-            raise WeightsError(
-                f"{path} is no vocabulary of word pieces: its {part} is {shortened(seen)}, expected "
-                f"{expected!r}. {REMEDY}"
-            )
+        for field, expected in fields.items():
+            seen = content.get(field, expected[0]) if isinstance(content, dict) else content
+            if not any(seen is value or seen == value for value in expected):
+                raise WeightsError(
+                    f"{path} is no vocabulary of word pieces: {part}.{field} is {shortened(seen)}, expected "
+                    f"{expected[0]!r}. {REMEDY}"
+                )
+
+
+_UNCASED: dict[str, dict[str, tuple]] = {
+    "model": {"type": ("WordPiece",), "unk_token": ("[UNK]",), "continuing_subword_prefix": ("##",),
+              "max_input_chars_per_word": (100,)},
+    "normalizer": {"type": ("BertNormalizer",), "lowercase": (True,), "clean_text": (True,),
+                   "handle_chinese_chars": (True,), "strip_accents": (None, True)},
+    "pre_tokenizer": {"type": ("BertPreTokenizer",)},
+}  # fmt: skip

@@ -15,17 +15,30 @@ if TYPE_CHECKING:
 def write_value(path: Path, value: "np.ndarray | pd.DataFrame | dict | AnnData") -> None:
     """Write a value to ``path`` with the suffix of its kind; refuse what would not come back the same."""
     if isinstance(value, np.ndarray):
-        np.save(f"{path}.npy", value, allow_pickle=False)
+        with Path(f"{path}.npy").open("wb") as file:
+            np.save(file, value, allow_pickle=False)
     elif isinstance(value, pd.DataFrame):
         value.to_csv(f"{path}.csv", index=False)
     elif isinstance(value, dict):
         Path(f"{path}.json").write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
     elif hasattr(value, "write_h5ad"):
-        value.write_h5ad(f"{path}.h5ad", compression="gzip")
+        _write_cells(Path(f"{path}.h5ad"), value)
     else:
         raise TypeError(
             f"cannot store {path.name!r} of type {type(value).__name__}: array, table, dict or AnnData"
         )
+
+
+def _write_cells(path: Path, value: "AnnData") -> None:
+    """Write an .h5ad file, made in memory: where the disk is full, HDF5 can end the whole process."""
+    import h5py
+    from anndata.io import write_elem
+
+    value.strings_to_categoricals()
+    with h5py.File(path, "w", driver="core", backing_store=False, block_size=2**22) as file:
+        write_elem(file, "/", value, dataset_kwargs={"compression": "gzip"})
+        file.flush()
+        path.write_bytes(file.id.get_file_image())
 
 
 def _read_array(path: Path) -> np.ndarray:

@@ -3,10 +3,14 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+# Of numpy, which says how much was written and not why, and of others that leave the number out.
+_FULL = re.compile(r"\d+ requested and \d+ written|No space left")
 
 
 class StoreError(ValueError):
@@ -18,17 +22,16 @@ def writing(folder: Path) -> Iterator[None]:
     """Name the folder, and the disk if it is full, when something cannot be written."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # HDF5 raises RuntimeError when it closes a file
+    except OSError as error:
         raise StoreError(_unwritten(folder, error)) from error
 
 
-def _unwritten(folder: Path, error: Exception) -> str:
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left" in str(error) or f"errno = {errno.ENOSPC}" in str(error):
+def _unwritten(folder: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(str(error)):
         where = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(where).free / 2**20
         return (
-            f"the disk of {folder} is full ({free:,.0f} MiB free): nothing was written, and what was there "
+            f"the disk of {folder} is full ({free:,.1f} MiB free): nothing was written, and what was there "
             "stays. Free some space and run the same command again."
         )
     return (

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 _MOST_INSTRUCTIONS = 5_000_000  # a dictionary of 40,000 genes has some 200,000
 _MOST_BYTES = 2**28  # that calls may make: a few bytes of a file can be used again and again
 _MOST_BITS = 128
+_MOST_BITS_OF_KEYS = 32  # many long numbers can have the same hash, and each is then compared with all before
 
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
@@ -177,6 +178,8 @@ class Machine:
             if type(key) not in self.keys:
                 shown = f"{key!r:.40} " if type(key) in (int, float, bool, bytes) else ""
                 raise RefusedError(f"key {shown}is a {type(key).__name__}; names are expected")
+            if type(key) is int and key.bit_length() > _MOST_BITS_OF_KEYS:
+                raise RefusedError(f"it has a key of {key.bit_length()} bits")
             if key in target:
                 raise RefusedError(f"key {str(key)[:60]!r} occurs twice")
             target[key] = value

@@ -106,8 +106,11 @@ def _unusable(tensor: "Tensor") -> str | None:
         return f"{'quantised' if tensor.is_quantized else tensor.layout} on {tensor.device}"
     if tensor.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64):
         return str(tensor.dtype).removeprefix("torch.")
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        return f"{tuple(tensor.shape)} over fewer stored values"
+    reach = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1 and stride < reach:
+            return f"{tuple(tensor.shape)} over fewer stored values"
+        reach += stride * (length - 1)
     return None
 
 
