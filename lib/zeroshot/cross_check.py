@@ -22,11 +22,11 @@ CHANCE = {
     "ilisi": 0.05,
     "kbet": 0.05,
 }
-# What this project leaves to scib-metrics.
+# Where ours repeats the arithmetic of scib-metrics.
 SHARED = ("clisi", "ilisi", "kbet")
 # Where an implementation measures something else under the same name, or is ours.
 NOTES = dict.fromkeys(
-    SHARED, "ours is that of scib-metrics, on exact neighbours instead of approximate ones"
+    SHARED, "ours is the arithmetic of scib-metrics, on exact neighbours instead of approximate ones"
 ) | {
     "graph_connectivity": "scib-metrics keeps the neighbour graph directed and asks for paths both ways; "
     "scib and ours join two cells if either is a neighbour of the other",

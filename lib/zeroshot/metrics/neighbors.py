@@ -11,7 +11,6 @@ from .registry import NotApplicable
 
 if TYPE_CHECKING:
     import torch
-    from scib_metrics.nearest_neighbors import NeighborsResults
 
 # Rows in a block of distances to all cells; with fewer, the matrix product is slow where cells are many.
 # Each thread holds one, 100 MB for 100,000 cells; CUDA 800 MB.
@@ -142,16 +141,13 @@ def neighbor_graph(neighbors: Neighbors) -> sparse.csr_matrix:
     return (directed + directed.T).tocsr()
 
 
-def as_scib(neighbors: Neighbors) -> "NeighborsResults":
-    """Neighbours as scib-metrics takes them: the cell itself included, as its own search does.
+def require_neighborhoods(neighbors: Neighbors) -> None:
+    """Refuse too few cells to speak of neighbourhoods.
 
     Raises
     ------
     NotApplicable
         With fewer than 10 cells.
     """
-    from scib_metrics.nearest_neighbors import NeighborsResults
-
     if len(neighbors.indices) < MIN_CELLS_FOR_NEIGHBORHOODS:
         raise NotApplicable(f"fewer than {MIN_CELLS_FOR_NEIGHBORHOODS} cells")
-    return NeighborsResults(indices=neighbors.indices, distances=neighbors.distances)
