@@ -104,7 +104,7 @@ def probe(embed: Embed, embedding: np.ndarray, tolerance: float) -> pd.DataFrame
 
 
 def _compare(found: np.ndarray, stored: np.ndarray, allowed: float) -> tuple[bool, str]:
-    difference = float(np.abs(found - stored).max(initial=0))
+    difference = float(np.abs(np.subtract(found, stored, dtype=np.float64)).max(initial=0))
     # NaN compares as False: an embedding that is not finite does not pass here either.
     return difference <= allowed, f"differs by {difference:.1e} at most, {allowed:.1e} allowed"
 
@@ -115,7 +115,8 @@ def _strangers(
     """Cells whose new embedding stands in the row of another cell: (cell, row it stands in)."""
     misplaced = []
     for row, values in zip(rows, found, strict=True):
-        distances = np.abs(embedding - values).max(axis=1)
+        with np.errstate(over="ignore"):  # of float32: infinite is far
+            distances = np.abs(embedding - values).max(axis=1)
         nearest = int(np.argmin(distances))
         if distances[nearest] <= allowed < distances[row]:
             misplaced.append((int(row), nearest))
@@ -152,7 +153,10 @@ def effective_rank(embedding: np.ndarray) -> float:
     ------
     Roy and Vetterli 2007, "The effective rank", on the covariance spectrum.
     """
-    centred = embedding.astype(np.float64) - embedding.mean(axis=0, dtype=np.float64)
+    values = embedding.astype(np.float64)
+    # A power of two changes no share and no digit, and keeps squares of the largest values finite.
+    values = np.ldexp(values, -int(np.frexp(np.abs(values).max())[1]))
+    centred = values - values.mean(axis=0)
     # The smaller Gram matrix has the same non-zero spectrum as the covariance.
     gram = centred.T @ centred if centred.shape[0] >= centred.shape[1] else centred @ centred.T
     variances = np.clip(np.linalg.eigvalsh(gram), 0, None)

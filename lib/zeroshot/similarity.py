@@ -101,7 +101,9 @@ def _require_same_cells(first: np.ndarray, second: np.ndarray) -> None:
 
 def _centred(embedding: np.ndarray) -> np.ndarray:
     """float64, mean zero, and of a size of order one, so that no product overflows."""
-    centred = np.asarray(embedding, np.float64) - np.mean(embedding, axis=0, dtype=np.float64)
+    values = np.asarray(embedding, np.float64)
+    values = np.ldexp(values, -int(np.frexp(np.abs(values).max())[1]))
+    centred = values - values.mean(axis=0)
     size = np.abs(centred).max()
     return centred / size if size > 0 else centred
 

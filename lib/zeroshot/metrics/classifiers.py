@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .distances import scaled
 from .neighbors import Neighbors
 from .registry import NotApplicable, metric, require_two
 
@@ -154,7 +155,7 @@ def linear_probe(embedding: np.ndarray, labels: np.ndarray) -> float:
     kept = sizes[codes] >= FOLDS
     if len(np.unique(codes[kept])) < 2:
         raise NotApplicable(f"fewer than two labels with {FOLDS} cells")
-    embedding, codes = np.asarray(embedding, dtype=np.float64)[kept], codes[kept]
+    embedding, codes = scaled(embedding)[0][kept], codes[kept]
     predicted = np.empty_like(codes)
     # Thousands of small products: on busy cores, waiting for a second thread takes longer than computing.
     with threadpool_limits(1):

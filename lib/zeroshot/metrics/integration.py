@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse, stats
 from scipy.sparse.csgraph import connected_components
 
+from .distances import scaled
 from .lisi import median_lisi
 from .neighbors import Neighbors, require_neighborhoods
 from .registry import NotApplicable, metric, require_two
@@ -199,9 +200,10 @@ def pcr(embedding: np.ndarray, batches: np.ndarray) -> float:
     from sklearn.decomposition import PCA
 
     require_two(batches, "batch")
-    embedding = np.asarray(embedding, dtype=np.float64)
+    embedding = scaled(embedding)[0]  # neither a scale nor a shift changes the share
     if (embedding == embedding[0]).all():
         raise NotApplicable("all cells have the same embedding")
+    embedding = scaled(embedding - embedding.mean(axis=0))[0]
     if embedding.shape[1] > PRINCIPAL_COMPONENTS:
         # Both solvers are exact; the covariance is the cheaper where there are more cells than dimensions.
         solver = "covariance_eigh" if len(embedding) >= embedding.shape[1] else "full"
@@ -209,7 +211,7 @@ def pcr(embedding: np.ndarray, batches: np.ndarray) -> float:
         scores = pca.fit_transform(embedding)
     else:
         # All components are kept, and the ratio below does not depend on the axes.
-        scores = embedding - embedding.mean(axis=0)
+        scores = embedding
     # R^2 on categories is between-batch over total sum of squares, so sum_k Var_k R^2_k is the former.
     sizes = np.bincount(codes := np.unique(batches, return_inverse=True)[1])
     between = sum(size * (scores[codes == b].mean(axis=0) ** 2).sum() for b, size in enumerate(sizes))
