@@ -379,7 +379,10 @@ def intervals(axis):
 
 def test_scores_panels_methods_and_medians():
     figure = figures.draw_scores_by_method(scores(), METRICS)
-    assert [axis.get_xlabel() for axis in figure.axes] == ["AvgBIO", "ASW"]
+    assert [axis.get_xlabel() for axis in figure.axes] == [
+        "AvgBIO\n(higher is better)",
+        "ASW\n(higher is better)",
+    ]
     axis = figure.axes[0]
     assert methods(axis) == [catalog.model(name).title for name in ("pca", "harmony", "random")]
     assert len(points(axis)) == 6
@@ -537,7 +540,8 @@ def test_published_numbers_are_drawn_in_tolerances():
 
 def test_effects_have_a_panel_per_metric_and_a_row_per_variant_under_its_model():
     figure = figures.draw_effects(effects(), METRICS)
-    assert [axis.get_title() for axis in figure.axes] == list(METRICS.values())
+    titles = ["AvgBIO (higher is better)", "ASW (higher is better)"]
+    assert [axis.get_title() for axis in figure.axes] == titles
     for axis in figure.axes:
         assert [tick.get_text() for tick in axis.get_yticklabels()] == [
             "",

@@ -235,7 +235,9 @@
       const buttons = group.labels.map((label, code) => {
         const swatch = make("i");
         swatch.style.background = group.colours[code];
-        const button = make("button", { type: "button", ariaPressed: String(!off.has(code)) }, swatch, label);
+        const button = make("button", { type: "button", ariaPressed: String(!off.has(code)) }, swatch);
+        // <bdi>: a label that is written from right to left must not turn round the number beside it.
+        button.append(make("bdi", { textContent: label }));
         button.append(make("small", { textContent: number(group.cells[code]) }));
         button.addEventListener("click", () => {
           if (!off.delete(code)) off.add(code);

@@ -74,9 +74,9 @@ def shown(grid: list[Run], scores: pd.DataFrame, metric: Metric) -> dict[str, An
     Returns
     -------
     dict
-        ``label``, with the direction; ``worst`` and ``best``, the ends of the scale as text; ``cells``, in the order of the grid,
-        each its text and the number of its colour in :func:`palette` or None; ``reasons``, why cells
-        that were run have no score.
+        ``label``, with the direction; ``worst`` and ``best``, the ends of the scale as text; ``cells``, in
+        the order of the grid, each its text and the number of its colour in :func:`palette` or None;
+        ``reasons``, why cells that were run have no score.
     """
     runs, of_metric = set(_runs(scores)), scores[scores["metric"] == metric.name]
     values, notes = (dict(zip(_runs(of_metric), of_metric[name], strict=True)) for name in ("value", "note"))

@@ -12,7 +12,8 @@ from matplotlib.colors import to_hex
 
 from zeroshot import markup, sampling
 
-from .style import group_colours
+from .style import OTHERS_COLOUR, Groups
+from .text import shown
 
 # Bytes of a page's data: with the script and its style sheet a page stays below a megabyte.
 BUDGET = 900_000
@@ -20,6 +21,10 @@ BUDGET = 900_000
 POINTS = 24_000
 # Cells of a rare type that are shown, where there are as many.
 CELLS_PER_TYPE = 10
+# Cell types or batches that can be pointed at; those beyond, of fewest cells, are one entry. The first number
+# whose names leave half of the budget to the cells.
+MOST_LABELS = (1000, 300, 100, 30)
+LONGEST = 300  # letters of a label
 LEVELS = 2**16 - 1
 FALLBACK = (
     "Where the script of the built book runs, cells can be pointed at here. The next picture shows all cells."
@@ -91,9 +96,12 @@ def explore_umaps(
                 raise ValueError(
                     f"{method} on {title}: coordinates {points.shape} of {len(cells[title])} cells"
                 )
-    parts = [_fixed(title, methods, cells[title]) for title, methods in coordinates.items()]
-    record = {"ramps": _ramps(), "sets": parts}
-    most = [min(len(cells[part["title"]]), POINTS // max(len(part["methods"]), 1)) for part in parts]
+    for most_labels in MOST_LABELS:
+        parts = [_fixed(title, methods, cells[title], most_labels) for title, methods in coordinates.items()]
+        record = {"ramps": _ramps(), "sets": parts}
+        if len(markup.script_data(record)) <= budget / 2:
+            break
+    most = [min(part["cells"], POINTS // max(len(part["methods"]), 1)) for part in parts]
     # A 16-bit word per coordinate, group and depth, as base64.
     width = [(4 * len(part["methods"]) + 2 * len(part["groups"]) + 2) * 4 / 3 for part in parts]
     left = budget - len(markup.script_data(record))
@@ -104,50 +112,79 @@ def explore_umaps(
     n_cells = bisect.bisect_right(range(max(most) + 1), left, key=size) - 1
     if n_cells < 1:
         raise ValueError(f"no cell fits into {budget:,} bytes beside the names of types and batches")
-    for part, m in zip(parts, most, strict=True):
-        title = part["title"]
+    for title, part, m in zip(coordinates, parts, most, strict=True):
         types = cells[title]["cell_type"]
         kept = sampling.draw_in_proportion(types, min(n_cells, m), seed, least=CELLS_PER_TYPE)
         kept = np.random.default_rng(seed).permutation(kept)  # so that none is covered by its place
-        _fill(part, kept, coordinates[title], cells[title])
+        _fill(part, kept, coordinates[title], cells[title], most_labels)
     return UmapExplorer(record)
 
 
-def _fixed(title: str, methods: Mapping[str, np.ndarray], obs: pd.DataFrame) -> dict[str, Any]:
+def _fixed(
+    title: str, methods: Mapping[str, np.ndarray], obs: pd.DataFrame, most_labels: int
+) -> dict[str, Any]:
     """What the script needs of a data set, apart from its cells."""
     groups = []
-    for column, name in (("cell_type", "cell type"), ("batch", "batch")):
-        sizes = _categorical(obs[column]).value_counts(sort=False)
+    for column, name, several in (("cell_type", "cell type", "cell types"), ("batch", "batch", "batches")):
+        of = Groups(obs[column])
+        labelled = _labelled(of, most_labels)
+        entries = [(of.labels[place], of.cells[place], of.colours[place]) for place in labelled]
+        rest, others = len(obs) - of.cells[labelled].sum(), len(of.labels) - len(labelled)
+        if rest:
+            text = f"{others:,} other {several}" if others else f"no {name}"
+            entries.append((text, rest, OTHERS_COLOUR))
         groups.append(
             {
                 "name": name,
-                "labels": [str(label) for label in sizes.index],
-                "cells": [int(n) for n in sizes],
-                "colours": [to_hex(colour) for colour in group_colours(len(sizes))],
+                "labels": [shown(label, LONGEST) for label, _, _ in entries],
+                "cells": [int(cells) for _, cells, _ in entries],
+                "colours": [to_hex(colour) for _, _, colour in entries],
             }
         )
-    part = {"title": title, "cells": len(obs), "methods": list(methods), "groups": groups}
-    if "library_size" in obs:
-        logs = np.log1p(obs["library_size"])
+    named = {"title": shown(title, LONGEST), "methods": [shown(name, LONGEST) for name in methods]}
+    part = named | {"cells": len(obs), "groups": groups}
+    logs = _depths(obs)
+    if logs is not None:
         part["depth"] = {"low": float(logs.min()), "high": float(logs.max())}
     return part
 
 
+def _labelled(groups: Groups, most: int) -> np.ndarray:
+    """Positions of the groups that are entries of their own, those with most cells, ascending."""
+    return np.sort(np.argsort(-groups.cells, kind="stable")[:most])
+
+
+def _codes(column: pd.Series, most: int) -> np.ndarray:
+    """(cells,) the entry of each cell."""
+    groups = Groups(column)
+    labelled = _labelled(groups, most)
+    entry = np.full(len(groups.labels) + 1, len(labelled))
+    entry[labelled] = np.arange(len(labelled))
+    return entry[groups.codes]
+
+
+def _depths(obs: pd.DataFrame) -> np.ndarray | None:
+    """(cells,) logarithms of the counts, if every cell has some."""
+    if "library_size" not in obs:
+        return None
+    logs = np.log1p(obs["library_size"].to_numpy(float))
+    return logs if len(logs) and np.isfinite(logs).all() else None
+
+
 def _fill(
-    part: dict[str, Any], kept: np.ndarray, methods: Mapping[str, np.ndarray], obs: pd.DataFrame
+    part: dict[str, Any],
+    kept: np.ndarray,
+    methods: Mapping[str, np.ndarray],
+    obs: pd.DataFrame,
+    most_labels: int,
 ) -> None:
     """Put some cells into the record of a data set."""
     part["shown"] = len(kept)
     part["coordinates"] = [_words(_quantised(points[kept])) for points in methods.values()]
     for group, column in zip(part["groups"], ("cell_type", "batch"), strict=True):
-        group["codes"] = _words(_categorical(obs[column]).cat.codes.to_numpy()[kept])
+        group["codes"] = _words(_codes(obs[column], most_labels)[kept])
     if "depth" in part:
-        logs = np.log1p(obs["library_size"].to_numpy())
-        part["depth"]["codes"] = _words(_quantised(logs)[kept])
-
-
-def _categorical(column: pd.Series) -> pd.Series:
-    return column.astype("category").cat.remove_unused_categories()
+        part["depth"]["codes"] = _words(_quantised(_depths(obs))[kept])
 
 
 def _quantised(values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,7 +9,8 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from .files import drawn
-from .style import group_colours, set_style
+from .style import draws, group_colours
+from .text import shown, subplots
 
 INK = "#222222"
 COLUMNS = {"tokens": "tokens or text", "type": "type", "paradigm": "paradigm"}  # from left to right
@@ -85,6 +85,7 @@ def band_corners(
     return [*upper, *lower]
 
 
+@draws
 def draw_flows(models: pd.DataFrame) -> Figure:
     """A band per model from its tokens over its type to its paradigm, which gives the colour.
 
@@ -93,9 +94,8 @@ def draw_flows(models: pd.DataFrame) -> Figure:
     models
         Columns ``tokens`` (a tuple of words), ``model_type`` and ``paradigm``, a row per model.
     """
-    set_style()
     flows = lay_out_flows(models)
-    figure, axis = plt.subplots(figsize=(7.2, 0.19 * flows.height + 0.7), layout="constrained")
+    figure, axis = subplots(figsize=(7.2, 0.19 * flows.height + 0.7))
     columns = {"tokens": 0.0, "type": 1.0, "paradigm": 2.0}
     for node in flows.nodes:
         count = len(node.models)
@@ -103,7 +103,7 @@ def draw_flows(models: pd.DataFrame) -> Figure:
         side = {"tokens": "right", "type": "center", "paradigm": "left"}[node.column]
         x = columns[node.column] + {"right": -0.05, "center": 0, "left": 0.05}[side]
         frame = {"facecolor": "white", "edgecolor": INK, "pad": 2} if side == "center" else None
-        label = f"{node.name} ({count})"
+        label = f"{shown(node.name, 30)} ({count})"
         axis.text(x, node.top + count / 2, label, ha=side, va="center", fontsize=9, bbox=frame)
     for start, end in STEPS:
         for band in flows.bands.to_dict("records"):

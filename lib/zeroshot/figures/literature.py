@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .files import drawn
-from .style import group_colours, set_style
+from .style import draws, group_colours
+from .text import add_legend, label_log_axis, nothing_to_draw, shown, shown_apart, subplots
 
 INK, LINE = "#222222", "#8c8c8c"
 # What the survey's text says of a mark in its table: how it is drawn, and what the legend says.
@@ -24,6 +25,7 @@ MARKS = {
 SIZE_MARKERS = "osD^vPX"
 
 
+@draws
 def draw_papers_by_year(papers: pd.DataFrame) -> Figure:
     """Papers of each year, stacked by section; a year without a paper has its place.
 
@@ -32,11 +34,14 @@ def draw_papers_by_year(papers: pd.DataFrame) -> Figure:
     papers
         A row per paper, columns ``year`` and ``section``.
     """
+    if papers.empty:
+        return drawn(nothing_to_draw("no papers"), papers)
     counts = pd.crosstab(papers["year"], papers["section"])
     counts = counts.reindex(range(papers["year"].min(), papers["year"].max() + 1), fill_value=0)
     return _draw_stacks(counts[list(dict.fromkeys(papers["section"]))], "bar")
 
 
+@draws
 def draw_papers_by_venue(papers: pd.DataFrame, n_venues: int) -> Figure:
     """Papers of the venues that have most, stacked by section, the largest on top.
 
@@ -48,11 +53,14 @@ def draw_papers_by_venue(papers: pd.DataFrame, n_venues: int) -> Figure:
         Venues shown; of venues with as many papers, those that come first in the alphabet.
     """
     counts = pd.crosstab(papers["venue"], papers["section"])
+    if counts.empty:
+        return drawn(nothing_to_draw("no papers with a venue"), papers)
     largest = counts.sum(axis="columns").sort_values(ascending=False, kind="stable").index[:n_venues]
     sections = [name for name in dict.fromkeys(papers["section"]) if name in counts]
     return _draw_stacks(counts.loc[largest[::-1], sections], "barh")
 
 
+@draws
 def draw_editions(editions: pd.DataFrame) -> Figure:
     """Papers of each edition: those of the one before it, those that are new, and those that are gone.
 
@@ -61,13 +69,15 @@ def draw_editions(editions: pd.DataFrame) -> Figure:
     editions
         A row per edition in their order, columns ``title`` and, as counts, ``kept``, ``added`` and ``gone``.
     """
-    set_style()
-    figure, axis = plt.subplots(figsize=(7.2, 0.45 * len(editions) + 1.3), layout="constrained")
+    if editions.empty:
+        return drawn(nothing_to_draw("no editions"), editions)
+    figure, axis = subplots(figsize=(7.2, 0.45 * len(editions) + 1.3))
     rows = np.arange(len(editions))
     parts = {"kept": "#0173b2", "added": "#de8f05", "gone": "#949494"}
+    bars = {}
     start = {"kept": 0, "added": editions["kept"], "gone": -editions["gone"]}
     for part, colour in parts.items():
-        axis.barh(rows, editions[part], left=start[part], color=colour, height=0.7, label=part)
+        bars[part] = axis.barh(rows, editions[part], left=start[part], color=colour, height=0.7)
     for row, edition in enumerate(editions.to_dict("records")):
         total = edition["kept"] + edition["added"]
         axis.annotate(
@@ -75,16 +85,17 @@ def draw_editions(editions: pd.DataFrame) -> Figure:
             (total, row), (4, 0), textcoords="offset points", va="center", fontsize=9, color=INK,
         )  # fmt: skip
     axis.set(xlabel="papers", xlim=(None, 1.5 * (editions["kept"] + editions["added"]).max()))
-    axis.set_yticks(rows, editions["title"], fontsize=9)
+    axis.set_yticks(rows, shown_apart(editions["title"]), fontsize=9)
     axis.invert_yaxis()
     axis.yaxis.grid(False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    entries = [(bar, part) for part, bar in bars.items()]
+    add_legend(figure, entries, loc="outside lower center", ncols=3, fontsize=9)
     return drawn(figure, editions)
 
 
+@draws
 def draw_workflow() -> Figure:
     """From counts to tasks in five steps: two ways to read a cell, two ways to use what was learnt."""
-    set_style()
     steps = [
         ["Counts of cells and genes"],
         [
@@ -101,7 +112,7 @@ def draw_workflow() -> Figure:
         ],
         ["Tasks: cells, genes, drugs, space"],
     ]
-    figure, axis = plt.subplots(figsize=(7.2, 5.4), layout="constrained")
+    figure, axis = subplots(figsize=(7.2, 5.4))
     axis.set(xlim=(0, 2), ylim=(len(steps) - 0.5, -0.5))
     axis.axis("off")
     places = [[1.0] if len(boxes) == 1 else [0.5, 1.5] for boxes in steps]
@@ -124,6 +135,7 @@ def draw_workflow() -> Figure:
     return drawn(figure, pd.DataFrame(rows, columns=["step", "text"]))
 
 
+@draws
 def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
     """A tree read from left to right: branches, their parts, and the models at each part.
 
@@ -132,7 +144,6 @@ def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
     taxonomy
         Columns ``level1`` (a heading), ``level2``, ``level3`` and ``model``, a row per leaf, in order.
     """
-    set_style()
     places = taxonomy.groupby(["level1", "level2", "level3"], sort=False)["model"].agg(", ".join)
     at, line = (0.0, 0.2, 0.5), 0.0  # columns as shares of the width; lines of text from the top
     texts, elbows, branches = [], [], {}
@@ -150,7 +161,7 @@ def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
         texts += [(at[1] + 0.02, line, "\n".join(part), {}), (at[2], line, "\n".join(named), {"color": INK})]
         elbows.append((branches[first][second], line + 0.4))
         line += 0.85 * max(len(part), len(named)) + 0.5
-    figure, axis = plt.subplots(figsize=(7.2, 0.165 * line + 0.2), layout="constrained")
+    figure, axis = subplots(figsize=(7.2, 0.165 * line + 0.2))
     for x, y, text, style in texts:
         axis.text(x, y, text, va="top", linespacing=1.15, **{"fontsize": 8.5} | style)
     for top, y in elbows:
@@ -160,6 +171,7 @@ def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
     return drawn(figure, taxonomy)
 
 
+@draws
 def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
     """A tree of models over years: trunks, branches, a row per model, and lines of stated descent.
 
@@ -174,12 +186,11 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
     descents
         Columns ``model``, ``parent`` and ``takes``; what takes tokens only is a dashed line.
     """
-    set_style()
     spine, root = models["year"].min() - 0.3, models["year"].min() - 3.0
-    figure, axis = plt.subplots(figsize=(7.2, 0.27 * len(models) + 1.9), layout="constrained")
+    figure, axis = subplots(figsize=(7.2, 0.27 * len(models) + 1.9))
     hanging, points, line = set(descents["model"]), {}, 0.0
     for trunk, of_trunk in models.groupby("trunk", sort=False):
-        axis.text(root, line, trunk, fontweight="bold", fontsize=10, va="center", color=INK)
+        axis.text(root, line, shown(trunk), fontweight="bold", fontsize=10, va="center", color=INK)
         top, joints, line = line + 0.4, [], line + 1.2
         for branch, of_branch in of_trunk.groupby("branch", sort=False):
             rows = line + np.arange(len(of_branch))
@@ -190,7 +201,7 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
             axis.plot(
                 [spine] * 2, [rows[0], max(on_spine, default=rows[0])], color=LINE, linewidth=1.2, zorder=1
             )
-            axis.text(root + 0.12, rows[0] - 0.08, branch, va="bottom", fontsize=8.5, color=INK)
+            axis.text(root + 0.12, rows[0] - 0.08, shown(branch), va="bottom", fontsize=8.5, color=INK)
             line = rows[-1] + 1.35
         axis.plot([root] * 2, [top, max(joints)], color=LINE, linewidth=1.2, zorder=1)
         line += 0.5
@@ -201,7 +212,7 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
         style = {"marker": "s", "color": "#de8f05"} if model["here"] else {"marker": "o", "color": "#0173b2"}
         axis.plot(x, y, markersize=7, markerfacecolor=style["color"] if model["here"] else "white", **style)
         base = model["base_model"]
-        label = f"{model['name']} (on {base})" if isinstance(base, str) else model["name"]
+        label = shown(f"{model['name']} (on {base})" if isinstance(base, str) else model["name"], 60)
         weight = "bold" if model["here"] else "normal"
         axis.text(x + 0.1, y, label, va="center", fontsize=9, color=INK, fontweight=weight)
     for descent in descents.to_dict("records"):
@@ -214,14 +225,16 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
     axis.set_yticks([])
     axis.tick_params(top=True, labeltop=True)
     sns.despine(ax=axis, left=True, bottom=True)
-    here = plt.Line2D([], [], linestyle="", marker="s", color="#de8f05", label="in this book")
+    here = plt.Line2D([], [], linestyle="", marker="s", color="#de8f05")
     lines = {"-": "newer version, or continued from its weights", "--": "takes its tokens"}
-    handles = [plt.Line2D([], [], linestyle=d, color="#0173b2", label=told) for d, told in lines.items()]
-    figure.legend(handles=[here, *handles], loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    entries = [(plt.Line2D([], [], linestyle=dash, color="#0173b2"), text) for dash, text in lines.items()]
+    entries.insert(0, (here, "in this book"))
+    add_legend(figure, entries, longest=60, loc="outside lower center", ncols=3, fontsize=8.5)
     stated = models.merge(descents, how="left", left_on="name", right_on="model").drop(columns="model")
     return drawn(figure, stated)
 
 
+@draws
 def draw_task_matrix(marks: pd.DataFrame, models: list[str]) -> Figure:
     """Models and tasks: a point where the table has a mark, other symbols where table and text disagree.
 
@@ -233,28 +246,28 @@ def draw_task_matrix(marks: pd.DataFrame, models: list[str]) -> Figure:
     models
         Rows from top to bottom; one without a mark keeps its row.
     """
-    set_style()
     levels = marks["level"].map(list(dict.fromkeys(marks["level"])).index)
     counts = marks.assign(place=levels).groupby(["place", "task"]).size().reset_index(name="n")
     tasks = list(counts.sort_values(["place", "n", "task"], ascending=[True, False, True])["task"])
-    figure, axis = plt.subplots(
-        figsize=(0.48 * len(tasks) + 2.4, 0.29 * len(models) + 2.2), layout="constrained"
-    )
-    shown = marks["verdict"].where(marks["verdict"].isin(list(MARKS)), "in the table")
+    figure, axis = subplots(figsize=(0.48 * len(tasks) + 2.4, 0.29 * len(models) + 2.2))
+    kinds = marks["verdict"].where(marks["verdict"].isin(list(MARKS)), "in the table")
+    entries = []
     for kind, style in MARKS.items():
-        of_kind = marks[shown == kind]
-        axis.plot(
+        of_kind = marks[kinds == kind]
+        (points,) = axis.plot(
             of_kind["task"].map(tasks.index), of_kind["model"].map(models.index), linestyle="",
             markersize=8, markeredgewidth=1.6, label=kind, **style,
         )  # fmt: skip
+        entries.append((points, kind))
     axis.set(xlim=(-0.6, len(tasks) - 0.4), ylim=(len(models) - 0.4, -0.6))
-    axis.set_xticks(range(len(tasks)), tasks, rotation=40, ha="left", rotation_mode="anchor")
-    axis.set_yticks(range(len(models)), models)
+    axis.set_xticks(range(len(tasks)), shown_apart(tasks), rotation=40, ha="left", rotation_mode="anchor")
+    axis.set_yticks(range(len(models)), shown_apart(models))
     axis.tick_params(top=False, labeltop=True, labelbottom=False, labelsize=9)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    add_legend(figure, entries, loc="outside lower center", ncols=2, fontsize=9)
     return drawn(figure, marks)
 
 
+@draws
 def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
     """Millions of cells that each model was pretrained on, by year; the axis is logarithmic.
 
@@ -263,8 +276,7 @@ def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
     models
         Columns ``name``, ``year``, ``size_millions`` and ``size_unit``, a row per model.
     """
-    set_style()
-    figure, axis = plt.subplots(figsize=(7.2, 5.2), layout="constrained")
+    figure, axis = subplots(figsize=(7.2, 5.2))
     units = list(dict.fromkeys(models["size_unit"]))
     colours = dict(zip(units, group_colours(len(units)), strict=True))
     markers = {unit: SIZE_MARKERS[place % len(SIZE_MARKERS)] for place, unit in enumerate(units)}
@@ -272,30 +284,30 @@ def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
         heights = _spread(np.log10(of_year["size_millions"].to_numpy()), 0.085)
         for place, (model, height) in enumerate(zip(of_year.to_dict("records"), heights, strict=True)):
             x, size, unit = year + 0.05 * (place % 2), model["size_millions"], model["size_unit"]
-            label = f"{model['name']} {size:g}"
+            label = f"{shown(model['name'])} {size:g}"
             axis.plot([x, year + 0.18], [size, 10**height], color=LINE, linewidth=0.7, zorder=1)
             axis.plot(x, size, markers[unit], color=colours[unit], markersize=7)
             axis.text(year + 0.2, 10**height, label, va="center", fontsize=8.5, color=INK)
     years = range(models["year"].min(), models["year"].max() + 1)
     axis.set(yscale="log", ylabel="pretraining data (millions)", xlim=(years[0] - 0.15, years[-1] + 0.85))
-    axis.yaxis.set_major_formatter("{x:g}")
+    label_log_axis(axis.yaxis)
     axis.set_xticks(years, [str(year) for year in years])
     axis.xaxis.grid(False)
-    handles = [
-        plt.Line2D([], [], linestyle="", marker=markers[unit], color=colours[unit], label=unit)
-        for unit in units
+    entries = [
+        (plt.Line2D([], [], linestyle="", marker=markers[unit], color=colours[unit]), unit) for unit in units
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    add_legend(figure, entries, loc="outside lower center", ncols=2, fontsize=9)
     return drawn(figure, models[["name", "year", "size_millions", "size_unit"]])
 
 
 def _draw_stacks(counts: pd.DataFrame, kind: str) -> Figure:
     """Bars of counts, a part per column, with the sum at the end of each."""
-    set_style()
     height = 4.4 if kind == "bar" else 0.3 * len(counts) + 1.9
-    figure, axis = plt.subplots(figsize=(7.2, height), layout="constrained")
+    figure, axis = subplots(figsize=(7.2, height))
     colours = group_colours(counts.shape[1])
-    counts.plot(kind=kind, stacked=True, ax=axis, color=colours, width=0.8, legend=False, linewidth=0.4)
+    names = shown_apart(counts.columns)
+    named = counts.set_axis(range(counts.shape[1]), axis="columns").set_axis(shown_apart(counts.index))
+    named.plot(kind=kind, stacked=True, ax=axis, color=colours, width=0.8, legend=False, linewidth=0.4)
     for place, total in enumerate(counts.sum(axis="columns")):
         if total == 0:
             continue
@@ -303,10 +315,10 @@ def _draw_stacks(counts: pd.DataFrame, kind: str) -> Figure:
         offset, align = ((0, 3), "center") if kind == "bar" else ((4, -3), "left")
         axis.annotate(f"{total}", (x, y), offset, textcoords="offset points", ha=align, fontsize=9, color=INK)
     _label_counts(axis, kind)
-    figure.legend(
-        *axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8,
-        handlelength=1.2, columnspacing=1.2,
-    )  # fmt: skip
+    entries = list(zip(axis.containers, names, strict=True))
+    add_legend(
+        figure, entries, loc="outside lower center", ncols=2, fontsize=8, handlelength=1.2, columnspacing=1.2
+    )
     return drawn(figure, counts.melt(value_name="papers", ignore_index=False).reset_index())
 
 

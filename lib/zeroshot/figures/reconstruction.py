@@ -7,12 +7,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from .files import drawn
-from .style import group_colours, set_style
+from .style import draws, group_colours
+from .text import TALLEST, WIDEST, add_legend, fit, label_log_axis, nothing_to_draw, shown, subplots
 
 
+@draws
 def draw_reconstruction_errors(errors: pd.DataFrame, label: str) -> Figure:
     """Error of each predictor against the share of values that were masked; a panel per data set and model.
 
@@ -23,24 +26,31 @@ def draw_reconstruction_errors(errors: pd.DataFrame, label: str) -> Figure:
     label
         Of the axis, for example "MSE (bins squared)".
     """
-    set_style()
-    panels = list(dict.fromkeys(errors["panel"]))
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=(7.2, 3.4 * len(panels) + 0.6), layout="constrained", squeeze=False
-    )
-    predictors = list(dict.fromkeys(errors["predictor"]))
-    for axis, panel in zip(axes[:, 0], panels, strict=True):
+    table = errors[["panel", "masked_fraction", "predictor", "error"]]
+    if table.empty:
+        return drawn(nothing_to_draw("nothing was predicted"), table)
+    figure, axes, predictors = _panels(table)
+    for axis, panel in axes.items():
         sns.lineplot(
             data=errors[errors["panel"] == panel], x="masked_fraction", y="error", hue="predictor",
             style="predictor", hue_order=predictors, style_order=predictors, markers=True, errorbar=None,
-            palette=group_colours(len(predictors)), ax=axis,
+            palette=group_colours(len(predictors)), legend=False, ax=axis,
         )  # fmt: skip
-        axis.set(title=panel, xlabel="share of values masked", ylabel=label)
+        axis.set(title=shown(panel, 60), xlabel="share of values masked", ylabel=shown(label))
         axis.set_ylim(bottom=0)
-        sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
-    return drawn(figure, errors[["panel", "masked_fraction", "predictor", "error"]])
+        # Seaborn leaves out the line of a predictor without values: each is looked up by its colour.
+        styles = {to_hex(line.get_color()): line for line in axis.lines}
+        _draw_legend(
+            axis,
+            [
+                (styles.get(to_hex(colour), _line(colour)), name)
+                for name, colour in zip(predictors, group_colours(len(predictors)), strict=True)
+            ],
+        )
+    return drawn(figure, table)
 
 
+@draws
 def draw_rank_correlations(correlations: pd.DataFrame) -> Figure:
     """Correlation of input and output ranks per cell, beside the mean rank; a panel per data set and model.
 
@@ -49,28 +59,32 @@ def draw_rank_correlations(correlations: pd.DataFrame) -> Figure:
     correlations
         One row per cell: columns ``panel``, ``masked_fraction``, ``predictor``, ``correlation``.
     """
-    set_style()
-    panels = list(dict.fromkeys(correlations["panel"]))
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=(7.2, 3.4 * len(panels) + 0.6), layout="constrained", squeeze=False
-    )
-    predictors = list(dict.fromkeys(correlations["predictor"]))
-    for axis, panel in zip(axes[:, 0], panels, strict=True):
+    table = correlations[["panel", "masked_fraction", "predictor", "correlation"]]
+    if table.empty:
+        return drawn(nothing_to_draw("nothing was predicted"), table)
+    figure, axes, predictors = _panels(table)
+    colours = group_colours(len(predictors))
+    for axis, panel in axes.items():
         with warnings.catch_warnings():
             # seaborn 0.13 draws boxes with an argument that matplotlib 3.11 will replace.
             warnings.simplefilter("ignore", mpl.MatplotlibDeprecationWarning)
             sns.boxplot(
                 data=correlations[correlations["panel"] == panel], x="masked_fraction", y="correlation",
-                hue="predictor", hue_order=predictors, palette=group_colours(len(predictors)), fliersize=1.5,
-                linewidth=0.8, ax=axis,
+                hue="predictor", hue_order=predictors, palette=colours, fliersize=1.5, linewidth=0.8,
+                legend=False, ax=axis,
             )  # fmt: skip
         axis.set(
-            title=panel, xlabel="share of genes masked", ylabel="correlation of ranks", ylim=(-1.02, 1.02)
+            title=shown(panel, 60),
+            xlabel="share of genes masked",
+            ylabel="correlation of ranks",
+            ylim=(-1.02, 1.02),
         )
-        sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
-    return drawn(figure, correlations[["panel", "masked_fraction", "predictor", "correlation"]])
+        boxes = [plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor="#444444") for colour in colours]
+        _draw_legend(axis, list(zip(boxes, predictors, strict=True)))
+    return drawn(figure, table)
 
 
+@draws
 def draw_joint(tables: dict[str, np.ndarray], *, x: str, y: str, extent: tuple[float, float]) -> Figure:
     """Heat maps of how often a true value (across) met a predicted one (up); columns add up to one.
 
@@ -83,29 +97,32 @@ def draw_joint(tables: dict[str, np.ndarray], *, x: str, y: str, extent: tuple[f
     extent
         Lowest and highest value, on both axes.
     """
-    set_style()
-    figure, axes = plt.subplots(
-        1, len(tables), figsize=(3.5 * len(tables) + 0.9, 3.7), layout="constrained", squeeze=False
-    )
+    if not tables:
+        return drawn(nothing_to_draw("nothing was predicted"), pd.DataFrame(columns=["panel", "count"]))
+    n_panels, width = fit(len(tables), 3.5, 2.6, WIDEST - 0.9)
+    figure, axes = subplots(1, n_panels, figsize=(width * n_panels + 0.9, 3.7), squeeze=False)
     cells = []
-    for axis, (title, counts) in zip(axes[0], tables.items(), strict=True):
+    for axis, (title, counts) in zip(axes[0], tables.items(), strict=False):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axis.imshow(
             shares.T, origin="lower", cmap="cividis", extent=(*extent, *extent), aspect="equal"
         )
         axis.plot(extent, extent, color="white", linewidth=0.8, linestyle="--")
-        axis.set(title=title, xlabel=x, ylabel=y)
+        axis.set(title=shown(title), xlabel=shown(x), ylabel=shown(y))
         axis.grid(False)
         figure.colorbar(image, ax=axis, shrink=0.8, label="share of the column")
         edges = np.linspace(*extent, len(counts) + 1)
         across, up = np.meshgrid((edges[:-1] + edges[1:]) / 2, (edges[:-1] + edges[1:]) / 2, indexing="ij")
-        shown = {"true": across, "predicted": up, "count": counts, "share": shares}
+        values = {"true": across, "predicted": up, "count": counts, "share": shares}
         cells.append(
-            pd.DataFrame({name: values.ravel() for name, values in shown.items()}).assign(panel=title)
+            pd.DataFrame({name: array.ravel() for name, array in values.items()}).assign(panel=title)
         )
+    if len(tables) > n_panels:
+        figure.suptitle(f"{len(tables) - n_panels} more panels are not shown", fontsize=9)
     return drawn(figure, pd.concat(cells))
 
 
+@draws
 def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title: str) -> Figure:
     """Bins that each distinct value of a cell can be put into, as a vertical line.
 
@@ -118,11 +135,28 @@ def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title
     title
         Which cell it is.
     """
-    set_style()
-    figure, axis = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
+    figure, axis = subplots(figsize=(7.2, 3.6))
     distinct, first = np.unique(values, return_index=True)
     bins = pd.DataFrame({"value": distinct, "lowest": lowest[first], "highest": highest[first]})
     axis.vlines(distinct, bins["lowest"] - 0.4, bins["highest"] + 0.4, linewidth=3)
-    axis.set(xscale="log", xlabel="count of the gene", ylabel="bin", ylim=(0, None), title=title)
-    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set(xscale="log", xlabel="count of the gene", ylabel="bin", ylim=(0, None), title=shown(title, 60))
+    label_log_axis(axis.xaxis)
     return drawn(figure, bins)
+
+
+def _panels(table: pd.DataFrame) -> tuple[Figure, dict[plt.Axes, str], list[str]]:
+    """A figure with a panel below another, which panel each shows, and the predictors of all."""
+    panels = list(dict.fromkeys(table["panel"]))
+    n_panels, height = fit(len(panels), 3.4, 2.4, TALLEST - 0.6)
+    figure, axes = subplots(n_panels, 1, figsize=(7.2, height * n_panels + 0.6), squeeze=False)
+    if len(panels) > n_panels:
+        figure.suptitle(f"{len(panels) - n_panels} more panels are not shown", fontsize=9)
+    return figure, dict(zip(axes[:, 0], panels, strict=False)), list(dict.fromkeys(table["predictor"]))
+
+
+def _line(colour: tuple) -> plt.Line2D:
+    return plt.Line2D([], [], color=colour)
+
+
+def _draw_legend(axis: plt.Axes, entries: list) -> None:
+    add_legend(axis, entries, longest=26, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)

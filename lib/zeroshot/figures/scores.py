@@ -1,20 +1,36 @@
 """Scores of methods: side by side, paired with a reference, in places, beside published ones."""
 
+from collections.abc import Sequence, Sized
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from zeroshot import catalog
+from zeroshot.metrics import METRICS
 
 from .files import drawn
-from .style import TIE_COLOUR, dataset_handles, dataset_marker, heat_map, place_point, set_style
+from .style import TIE_COLOUR, dataset_entries, dataset_marker, draws, heat_map, place_point
+from .text import (
+    MOST_ENTRIES,
+    TALLEST,
+    WIDEST,
+    add_legend,
+    fit,
+    label_log_axis,
+    nothing_to_draw,
+    shown,
+    shown_apart,
+    subplots,
+)
 
 KIND_COLOURS = {"baseline": "#0173b2", "control": "#949494", "foundation": "#de8f05"}
 # Controls that bound an axis, and how the line at their median is drawn.
 CONTROL_LINES = {"random": ":", "label-oracle": "--"}
 
 
+@draws
 def draw_scores_by_method(
     scores: pd.DataFrame, metrics: dict[str, str], *, ascending: bool = False
 ) -> Figure:
@@ -32,22 +48,23 @@ def draw_scores_by_method(
     ascending
         True where lower is better, so that the best method stays on top.
     """
-    set_style()
-    first = scores[scores["metric"] == next(iter(metrics))]
-    medians = first.groupby("method")["value"].median()
-    order = list(medians.sort_values(ascending=ascending, na_position="last").index)
-    colours = _colours_of_methods(scores)
-    height = 0.42 * len(order) + 1.6
-    figure, axes = plt.subplots(
-        1,
-        len(metrics),
-        figsize=(max(6.0, 2.9 * len(metrics) + 1.6), height + 0.8),
-        sharey=True,
-        layout="constrained",
-    )
+    table = scores[scores["metric"].isin(list(metrics))].dropna(subset="value")
+    if not metrics or scores.empty:
+        return drawn(nothing_to_draw("no scores"), table)
+    every = _by_median(scores, next(iter(metrics)), ascending=ascending)
+    n_methods, row = fit(len(every), 0.42, 0.2, 20)
+    order, colours = every[:n_methods], _colours_of_methods(scores)
+    n_panels, width = fit(len(metrics), 2.9, 1.9, WIDEST - 1.6)
     datasets = list(scores["dataset"].unique())
-    for axis, (metric, label) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
-        values = scores[(scores["metric"] == metric) & scores["value"].notna()]
+    figure, axes = subplots(
+        1,
+        n_panels,
+        figsize=(max(6.0, width * n_panels + 1.6), row * n_methods + 2.4 + _extra(datasets)),
+        sharey=True,
+    )
+    drawn_here = scores[scores["method"].isin(order)]
+    for axis, (metric, label) in zip(np.atleast_1d(axes), metrics.items(), strict=False):
+        values = drawn_here[(drawn_here["metric"] == metric) & drawn_here["value"].notna()]
         for control, style in CONTROL_LINES.items():
             level = values.loc[values["model"] == control, "value"].median()
             if np.isfinite(level):
@@ -57,20 +74,21 @@ def draw_scores_by_method(
             median = values.loc[values["method"] == method, "value"].median()
             if np.isfinite(median):
                 axis.plot([median, median], [row - 0.4, row + 0.4], color=colours[method], linewidth=2.5)
-        axis.set(xlabel=label.replace(" (", "\n("))
+        axis.set(xlabel=with_direction(metric, label).replace(" (", "\n("))
     figure.get_layout_engine().set(w_pad=0.12)  # inches, so that neighbouring axis labels stay apart
     lines = [
-        plt.Line2D([], [], color="#949494", linestyle=style, label=f"median of {control.replace('-', ' ')}")
+        (plt.Line2D([], [], color="#949494", linestyle=style), f"median of {control.replace('-', ' ')}")
         for control, style in CONTROL_LINES.items()
         if (scores["model"] == control).any()
     ]
     if _seen(scores).any():
         hollow = {"marker": "o", "linestyle": "", "color": "#444444", "markerfacecolor": "white"}
-        lines.insert(0, plt.Line2D([], [], **hollow, label="seen in pretraining, at least partly"))
-    _draw_legend(figure, scores, order, datasets, lines)
-    return drawn(figure, scores[scores["metric"].isin(list(metrics))].dropna(subset="value"))
+        lines.insert(0, (plt.Line2D([], [], **hollow), "seen in pretraining, at least partly"))
+    _draw_legend(figure, scores, order, datasets, lines, _not_shown(every, order, metrics, n_panels))
+    return drawn(figure, table)
 
 
+@draws
 def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
     """Difference of each method to a reference with its 95 % interval; ties are grey and hollow.
 
@@ -81,23 +99,27 @@ def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
     label
         Of the axis, for example "AvgBIO minus that of HVG".
     """
-    set_style()
+    if differences.empty:
+        return drawn(nothing_to_draw("no method was compared"), differences)
     medians = differences.groupby("method")["difference"].median()
-    order = list(medians.sort_values(ascending=False).index)
+    every = list(medians.sort_values(ascending=False, kind="stable").index)
+    n_methods, row = fit(len(every), 0.42, 0.2, 20)
+    order = every[:n_methods]
     datasets = list(differences["dataset"].unique())
-    figure, axis = plt.subplots(figsize=(7.2, 0.42 * len(order) + 2.4), layout="constrained")
+    figure, axis = subplots(figsize=(7.2, row * n_methods + 2.4 + _extra(datasets)))
     axis.axvline(0, color="#444444", linewidth=1.2, zorder=0)
     ties = differences["verdict"].eq("tie")
     colours = _colours_of_methods(differences)
     for hollow, of_method in ((False, colours), (True, dict.fromkeys(order, TIE_COLOUR))):
-        points = differences[ties == hollow]
+        points = differences[(ties == hollow) & differences["method"].isin(order)]
         _draw_points(axis, points, "difference", ties[points.index], order, datasets, of_method)
-    axis.set(xlabel=label)
-    tie = plt.Line2D([], [], marker="o", linestyle="", color=TIE_COLOUR, markerfacecolor="white", label="tie")
-    _draw_legend(figure, differences, order, datasets, [tie])
+    axis.set(xlabel=shown(label, 80))
+    tie = plt.Line2D([], [], marker="o", linestyle="", color=TIE_COLOUR, markerfacecolor="white")
+    _draw_legend(figure, differences, order, datasets, [(tie, "tie")], _not_shown(every, order))
     return drawn(figure, differences)
 
 
+@draws
 def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: dict[str, str]) -> Figure:
     """Scores of every method on every data set, a panel per metric; ● is the best, ○ is tied with it.
 
@@ -112,22 +134,24 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
     labels
         Metric name to the title of its panel, in the order of the panels.
     """
-    set_style()
-    first = scores[scores["metric"] == next(iter(labels))]
-    order = list(first.groupby("method")["value"].median().sort_values(ascending=False).index)
-    datasets = list(scores["dataset"].unique())
-    figure, axes = plt.subplots(
-        len(labels),
+    if not labels or scores.empty:
+        return drawn(nothing_to_draw("no scores"), scores)
+    every, datasets = _by_median(scores, next(iter(labels))), list(scores["dataset"].unique())
+    n_panels, panel = fit(len(labels), 0.36 * len(every) + 0.6, 4.0, TALLEST - 1.4)
+    n_methods, row = fit(len(every), 0.36, 0.2, panel - 0.6)
+    n_datasets, width = fit(len(datasets), 0.85, 0.6, WIDEST - 3.4)
+    order = every[:n_methods]
+    figure, axes = subplots(
+        n_panels,
         1,
-        figsize=(0.85 * len(datasets) + 3.4, (0.36 * len(order) + 0.6) * len(labels) + 1.4),
+        figsize=(width * n_datasets + 3.4, (row * n_methods + 0.6) * n_panels + 1.4),
         sharex=True,
-        layout="constrained",
         squeeze=False,
     )
-    shown = []
-    for axis, (metric, label) in zip(axes[:, 0], labels.items(), strict=True):
+    rows_shown = []
+    for axis, (metric, label) in zip(axes[:, 0], labels.items(), strict=False):
         table = scores[scores["metric"] == metric].pivot(index="method", columns="dataset", values="value")
-        table = table.reindex(index=order, columns=datasets)
+        table = table.reindex(index=order, columns=datasets[:n_datasets])
         places = winners[metric].set_index(["method", "dataset"])["place"].to_dict()
         marks = {"best": " ●", "tied with the best": " ○"}
         texts = [
@@ -135,14 +159,20 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
             for method, row in table.iterrows()
         ]
         heat_map(table, axis, annot=texts, fmt="", vmin=0, vmax=1, annot_kws={"fontsize": 9})
-        axis.set(title=label, xlabel="", ylabel="")
+        axis.set(title=with_direction(metric, label), xlabel="", ylabel="")
         axis.grid(False)
         axis.tick_params(axis="x", rotation=60)
         rows = scores[scores["metric"] == metric].dropna(subset="value")
-        shown.append(rows.assign(place=rows.set_index(["method", "dataset"]).index.map(places)))
-    return drawn(figure, pd.concat(shown))
+        rows_shown.append(rows.assign(place=rows.set_index(["method", "dataset"]).index.map(places)))
+    notes = _not_shown(every, order, labels, n_panels)
+    if len(datasets) > n_datasets:
+        notes.append(f"{len(datasets) - n_datasets} more data sets are not shown")
+    if notes:
+        figure.suptitle("\n".join(notes), fontsize=9)
+    return drawn(figure, pd.concat(rows_shown))
 
 
+@draws
 def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     """Scores of UMAP coordinates against those of the embeddings they draw; on the line they are equal.
 
@@ -153,25 +183,28 @@ def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure
     metrics
         Metric name to the title of its panel, in the order of the panels.
     """
-    set_style()
-    figure, axes = plt.subplots(
-        1, len(metrics), figsize=(3.1 * len(metrics), 4.1), layout="constrained", squeeze=False
-    )
+    table = scores[scores["metric"].isin(list(metrics))].dropna(subset=["value", "on_umap"])
+    if not metrics or scores.empty:
+        return drawn(nothing_to_draw("no scores"), table)
+    n_panels, width = fit(len(metrics), 3.1, 2.4, WIDEST)
     datasets, order = list(scores["dataset"].unique()), list(scores["method"].unique())
+    figure, axes = subplots(1, n_panels, figsize=(width * n_panels, 4.1 + _extra(datasets)), squeeze=False)
     colours = _colours_of_methods(scores)
-    for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
+    for axis, (metric, label) in zip(axes[0], metrics.items(), strict=False):
         axis.axline((0, 0), slope=1, color="#949494", linestyle="--", linewidth=1.2, zorder=0)
         points = scores[scores["metric"].eq(metric)].dropna(subset=["value", "on_umap"])
         for point in points.itertuples():
             marker = dataset_marker(datasets, point.dataset)
             axis.plot(point.value, point.on_umap, marker=marker, linestyle="", color=colours[point.method])
-        axis.set(title=label, xlabel="of the embedding", ylabel="of its UMAP", aspect="equal")
+        title = with_direction(metric, label).replace(" (", "\n(")
+        axis.set(title=title, xlabel="of the embedding", ylabel="of its UMAP", aspect="equal")
         axis.set(xlim=(0, 1), ylim=(0, 1))
-    equal = plt.Line2D([], [], color="#949494", linestyle="--", label="equal")
-    _draw_legend(figure, scores, order, datasets, [equal])
-    return drawn(figure, scores[scores["metric"].isin(list(metrics))].dropna(subset=["value", "on_umap"]))
+    equal = plt.Line2D([], [], color="#949494", linestyle="--")
+    _draw_legend(figure, scores, order, datasets, [(equal, "equal")], _not_shown((), (), metrics, n_panels))
+    return drawn(figure, table)
 
 
+@draws
 def draw_published(compared: pd.DataFrame) -> Figure:
     """How far ours are from published numbers, in tolerances; within the grey band they agree.
 
@@ -180,27 +213,36 @@ def draw_published(compared: pd.DataFrame) -> Figure:
     compared
         Rows of :func:`zeroshot.published.ledger` that have a value of ours, at least one.
     """
-    set_style()
-    figure, axis = plt.subplots(figsize=(7.2, 0.34 * len(compared) + 1.6), layout="constrained")
+    table = compared.assign(in_tolerances=compared["difference"] / compared["tolerance"])
+    if compared.empty:
+        return drawn(nothing_to_draw("no published number was compared"), table)
+    n_rows, height = fit(len(table), 0.34, 0.2, 40)
+    rows = table.iloc[:n_rows]
+    figure, axis = subplots(figsize=(7.2, height * n_rows + 1.6))
     axis.axvspan(-1, 1, color="#949494", alpha=0.25, linewidth=0)
     axis.axvline(0, color="#444444", linewidth=0.8)
     colours = {"agrees": "#0173b2", "differs": "#de8f05"}
     markers = {"agrees": "o", "differs": "X"}
     # Linear within the tolerance, logarithmic beyond: one far number must not hide the others.
     axis.set_xscale("symlog", linthresh=1)
+    label_log_axis(axis.xaxis, linthresh=1)
+    entries = []
     for status, colour in colours.items():
-        rows = np.flatnonzero(compared["status"] == status)
-        far = compared["difference"].iloc[rows] / compared["tolerance"].iloc[rows]
-        axis.plot(far, rows, marker=markers[status], color=colour, linestyle="", label=status)
-    axis.set_yticks(range(len(compared)), compared["id"])
-    farthest = max(2.0, 1.3 * (compared["difference"] / compared["tolerance"]).abs().max())
+        places = np.flatnonzero(rows["status"] == status)
+        far = rows["in_tolerances"].iloc[places]
+        (points,) = axis.plot(far, places, marker=markers[status], color=colour, linestyle="", label=status)
+        entries.append((points, status))
+    axis.set_yticks(range(n_rows), shown_apart(rows["id"]))
+    far = rows["in_tolerances"].abs()
+    farthest = max(2.0, 1.3 * far[np.isfinite(far)].max())
     axis.set(
         xlabel="difference, in tolerances",
         xlim=(-farthest, farthest),
-        ylim=(len(compared) - 0.5, -0.5),
+        ylim=(n_rows - 0.5, -0.5),
     )
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return drawn(figure, compared.assign(in_tolerances=compared["difference"] / compared["tolerance"]))
+    more = [f"{len(table) - n_rows} more numbers are not shown"] if n_rows < len(table) else []
+    add_legend(figure, entries, not_shown=more, loc="outside lower center", ncols=2, fontsize=9)
+    return drawn(figure, table)
 
 
 def _draw_points(
@@ -217,20 +259,60 @@ def _draw_points(
         method = point["method"]
         place_point(axis, point, column, order.index(method), datasets, colours[method], hollow=empty)
     axis.set(ylabel="", ylim=(len(order) - 0.5, -0.5))
-    axis.set_yticks(range(len(order)), order)
+    axis.set_yticks(range(len(order)), shown_apart(order))
     axis.xaxis.set_major_locator(plt.MaxNLocator(4))
 
 
 def _draw_legend(
-    figure: Figure, table: pd.DataFrame, order: list[str], datasets: list[str], others: list[plt.Line2D]
+    figure: Figure,
+    table: pd.DataFrame,
+    order: list[str],
+    datasets: list[str],
+    others: list[tuple[plt.Line2D, str]],
+    not_shown: list[str],
 ) -> None:
-    handles = dataset_handles(datasets)
     models = dict(zip(table["method"], table["model"], strict=True))
     kinds = dict.fromkeys(catalog.model(models[method]).kind for method in order)
-    handles += [
-        plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind], label=kind) for kind in kinds
+    squares = [
+        (plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind]), kind) for kind in kinds
     ]
-    figure.legend(handles=[*handles, *others], loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    entries, longest = [*dataset_entries(datasets), *squares, *others], 40
+    texts = [str(text) for _, text in entries]
+    ncols = 3 if max(map(len, texts)) <= 36 else 2
+    add_legend(
+        figure, entries, not_shown=not_shown, longest=longest, loc="outside lower center", ncols=ncols,
+        fontsize=9,
+    )  # fmt: skip
+
+
+def _extra(datasets: list[str]) -> float:
+    """Inches of a legend beyond the few lines that every figure has room for."""
+    return 0.07 * max(min(len(datasets), MOST_ENTRIES) - 9, 0)
+
+
+def _by_median(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> list[str]:
+    """All methods by their median of a metric, the best first and those without it last."""
+    medians = scores[scores["metric"] == metric].groupby("method")["value"].median()
+    medians = medians.reindex(scores["method"].drop_duplicates().sort_values())
+    return list(medians.sort_values(ascending=ascending, na_position="last", kind="stable").index)
+
+
+def _not_shown(
+    every: Sequence[str], order: Sequence[str], metrics: Sized = (), n_panels: int | None = None
+) -> list[str]:
+    """What a figure leaves out, in words."""
+    methods, panels = len(every) - len(order), len(metrics) - (n_panels or len(metrics))
+    return [
+        f"{number} more {what} are not shown" for number, what in ((methods, "methods"), (panels, "metrics"))
+        if number
+    ]  # fmt: skip
+
+
+def with_direction(metric: str, label: str) -> str:
+    """Label of a metric's axis with its direction, where it does not say so itself."""
+    label = shown(label, 60)
+    known = METRICS.get(metric)
+    return f"{label} ({known.direction})" if known and "is better" not in label else label
 
 
 def _seen(scores: pd.DataFrame) -> pd.Series:

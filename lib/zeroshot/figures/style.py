@@ -1,16 +1,37 @@
 """What all figures share: an opaque white ground and colour-blind-safe colours."""
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
+from .text import MOST_ENTRIES, fonts, no_warning_of_glyphs, shown_apart
+
 DATASET_MARKERS = "oXsDPv^<>*pdhH8"
 TIE_COLOUR = "#949494"
+OTHERS_COLOUR = (0.8, 0.8, 0.8)  # of groups beyond those that a legend has room for
+
+Parameters = ParamSpec("Parameters")
+
+
+def draws(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Decorator of every ``draw_<what>``: our style, and no text of its figure is read as mathematics."""
+
+    @functools.wraps(draw)
+    def drawing(*arguments: Parameters.args, **options: Parameters.kwargs) -> Figure:
+        set_style()
+        # A text keeps what was set when it was made.
+        with plt.rc_context({"text.parse_math": False}), no_warning_of_glyphs():
+            return draw(*arguments, **options)
+
+    return drawing
 
 
 def dataset_marker(datasets: list[str], name: str) -> str:
@@ -19,10 +40,10 @@ def dataset_marker(datasets: list[str], name: str) -> str:
     return DATASET_MARKERS[order.index(name) % len(DATASET_MARKERS)]
 
 
-def dataset_handles(datasets: list[str]) -> list[plt.Line2D]:
+def dataset_entries(datasets: list[str]) -> list[tuple[plt.Line2D, str]]:
     """Entries of a legend that say which marker is which data set."""
     return [
-        plt.Line2D([], [], marker=dataset_marker(datasets, name), linestyle="", color="#444444", label=name)
+        (plt.Line2D([], [], marker=dataset_marker(datasets, name), linestyle="", color="#444444"), name)
         for name in datasets
     ]
 
@@ -38,8 +59,12 @@ def ink_on(colour: Sequence[float]) -> str:
 
 
 def heat_map(table: pd.DataFrame, axis: plt.Axes, **options: Any) -> None:
-    """A heat map with numbers that can be read: seaborn writes white on colours that are too pale for it."""
-    sns.heatmap(table, cmap="cividis", cbar=False, linewidths=0.5, ax=axis, **options)
+    """A heat map with numbers that can be read: seaborn writes white on colours that are too pale for it.
+
+    Rows and columns are named as the table names them, each of them.
+    """
+    names = {"xticklabels": shown_apart(table.columns), "yticklabels": shown_apart(table.index)}
+    sns.heatmap(table, cmap="cividis", cbar=False, linewidths=0.5, ax=axis, **names, **options)
     fields = axis.collections[0]
     fields.update_scalarmappable()
     colours = fields.get_facecolors().reshape(*table.shape, 4)
@@ -86,6 +111,52 @@ def group_colours(n_colours: int) -> list[tuple[float, float, float]]:
     return [*base, *darker, *paler][:n_colours]
 
 
+class Groups:
+    """Cell types or batches as a figure shows them.
+
+    As many groups as a legend has entries have a colour each. Of more, those with most cells have one, and
+    all others are grey.
+
+    Attributes
+    ----------
+    labels
+        Of the groups that have cells, in the order of the categories.
+    cells
+        (groups,) cells of each.
+    colours
+        (groups, 3) red, green and blue from 0 to 1.
+    codes
+        (cells,) group of each cell, -1 for none.
+    named
+        Positions of the groups that have a colour of their own, ascending.
+    """
+
+    def __init__(self, column: pd.Series):
+        groups = column.astype("category").cat.remove_unused_categories()
+        self.labels = list(groups.cat.categories)
+        self.codes = groups.cat.codes.to_numpy()
+        self.cells = np.bincount(self.codes[self.codes >= 0], minlength=len(self.labels))
+        self.named = np.sort(np.argsort(-self.cells, kind="stable")[:MOST_ENTRIES])
+        self.colours = np.full((len(self.labels), 3), OTHERS_COLOUR)
+        self.colours[self.named] = np.reshape(group_colours(len(self.named)), (-1, 3))
+
+    def of_cells(self) -> np.ndarray:
+        """(cells, 3) colours, grey for a cell of no group."""
+        return np.vstack([self.colours, OTHERS_COLOUR])[self.codes]
+
+    def entries(self) -> list[tuple[plt.Line2D, str]]:
+        """Entries of a legend."""
+        return [
+            (plt.Line2D([], [], marker="o", linestyle="", color=self.colours[place]), self.labels[place])
+            for place in self.named
+        ]
+
+    def not_shown(self, several: str) -> list[str]:
+        """What the legend leaves out, for example "922 other batches (grey)"."""
+        others = len(self.labels) - len(self.named)
+        return [f"{others:,} other {several} (grey)"] if others else []
+
+
 def _mixed(colour: Sequence[float], grey: float, share: float) -> tuple[float, float, float]:
     """A colour mixed with black (0), white (1) or a grey between them."""
     red, green, blue = ((1 - share) * value + share * grey for value in colour)
@@ -95,5 +166,7 @@ def _mixed(colour: Sequence[float], grey: float, share: float) -> tuple[float, f
 def set_style() -> None:
     """Set seaborn's style, whatever the reader's own settings are."""
     sns.set_theme(
-        context="notebook", style="whitegrid", rc={"figure.facecolor": "white", "savefig.facecolor": "white"}
+        context="notebook",
+        style="whitegrid",
+        rc={"figure.facecolor": "white", "savefig.facecolor": "white", "font.family": fonts()},
     )

@@ -10,12 +10,17 @@ from matplotlib.figure import Figure
 from zeroshot import catalog
 
 from .files import drawn
-from .style import TIE_COLOUR, dataset_handles, group_colours, heat_map, place_point, set_style
+from .scores import with_direction
+from .style import TIE_COLOUR, dataset_entries, draws, group_colours, heat_map, place_point
+from .text import TALLEST, add_legend, fit, nothing_to_draw, shown, shown_apart, subplots
 
 VERDICT_COLOURS = {"better": "#0173b2", "worse": "#de8f05", "tie": TIE_COLOUR}
 LINE_MARKERS = "osD^vPX*<>"
+MOST_VARIANTS = 20  # in a panel of similarities
+MOST_LINES = 20  # in a panel of curves
 
 
+@draws
 def draw_effects(effects: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     """Difference of each variant to the first of its model; a panel per metric, ties grey and hollow.
 
@@ -28,45 +33,48 @@ def draw_effects(effects: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     metrics
         Metric name to the title of its panel, in the order of the panels.
     """
-    set_style()
+    table = effects[effects["metric"].isin(list(metrics))]
+    if table.empty:
+        return drawn(nothing_to_draw("no variants were compared"), table)
     variants = effects[["model", "method"]].drop_duplicates()
-    rows: list[tuple[str, str]] = []  # of a model first its title, which has no points
+    every: list[tuple[str, str]] = []  # of a model first its title, which has no points
     for model, methods in variants.groupby("model", sort=False)["method"]:
-        rows += [(model, ""), *((model, method) for method in methods)]
+        every += [(model, ""), *((model, method) for method in methods)]
     datasets = list(effects["dataset"].unique())
-    figure, axes = plt.subplots(
-        len(metrics),
-        1,
-        figsize=(7.2, (0.3 * len(rows) + 0.9) * len(metrics) + 0.9),
-        layout="constrained",
-        squeeze=False,
-    )
-    for axis, (metric, label) in zip(axes[:, 0], metrics.items(), strict=True):
+    n_panels, panel = fit(len(metrics), 0.3 * len(every) + 0.9, 4.0, TALLEST - 0.9)
+    n_rows, step = fit(len(every), 0.3, 0.18, panel - 0.9)
+    rows = every[:n_rows]
+    figure, axes = subplots(n_panels, 1, figsize=(7.2, (step * n_rows + 0.9) * n_panels + 0.9), squeeze=False)
+    for axis, (metric, label) in zip(axes[:, 0], metrics.items(), strict=False):
         axis.axvline(0, color="#444444", linewidth=1.2, zorder=0)
         for point in effects[effects["metric"] == metric].to_dict("records"):
+            if (point["model"], point["method"]) not in rows:
+                continue
             row, verdict = rows.index((point["model"], point["method"])), point["verdict"]
             colour = VERDICT_COLOURS[verdict]
             place_point(axis, point, "difference", row, datasets, colour, hollow=verdict == "tie")
         for height, (model, method) in enumerate(rows):
             if not method:
                 axis.text(
-                    0.01, height, catalog.model(model).title, transform=axis.get_yaxis_transform(),
+                    0.01, height, shown(catalog.model(model).title), transform=axis.get_yaxis_transform(),
                     va="center", fontsize=9, fontweight="bold", backgroundcolor="white",
                 )  # fmt: skip
-        axis.set(title=label, ylim=(len(rows) - 0.5, -0.5))
-        axis.set_yticks(range(len(rows)), [method for _, method in rows])
+        axis.set(title=with_direction(metric, label), ylim=(len(rows) - 0.5, -0.5))
+        axis.set_yticks(range(len(rows)), [shown(method) for _, method in rows])
         axis.margins(x=0.08)
         axis.xaxis.set_major_locator(plt.MaxNLocator(5))
-    handles = dataset_handles(datasets)
+    entries = dataset_entries(datasets)
     for verdict, colour in VERDICT_COLOURS.items():
         face = "white" if verdict == "tie" else colour
-        handles.append(
-            plt.Line2D([], [], marker="o", linestyle="", color=colour, markerfacecolor=face, label=verdict)
-        )
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return drawn(figure, effects[effects["metric"].isin(list(metrics))])
+        point = plt.Line2D([], [], marker="o", linestyle="", color=colour, markerfacecolor=face)
+        entries.append((point, verdict))
+    left_out = {"variants": len(every) - n_rows, "metrics": len(metrics) - n_panels}
+    notes = [f"{number} more {what} are not shown" for what, number in left_out.items() if number]
+    add_legend(figure, entries, not_shown=notes, loc="outside lower center", ncols=3, fontsize=9)
+    return drawn(figure, table)
 
 
+@draws
 def draw_similarity(similarity: pd.DataFrame) -> Figure:
     """How alike the variants of each model are, a panel per model: CKA below the diagonal, overlap above.
 
@@ -77,34 +85,39 @@ def draw_similarity(similarity: pd.DataFrame) -> Figure:
     similarity
         As :class:`zeroshot.variants.Compared` holds it.
     """
-    set_style()
-    models = list(similarity["model"].unique())
+    every = list(similarity["model"].unique())
     medians = similarity.groupby(["model", "first", "second"], sort=False)[["cka", "overlap"]].median()
-    names = {model: _variants_of(similarity[similarity["model"] == model]) for model in models}
-    heights = [0.52 * len(names[model]) + 1.3 for model in models]
-    figure, axes = plt.subplots(
-        len(models),
-        1,
-        figsize=(7.2, sum(heights)),
-        height_ratios=heights,
-        layout="constrained",
-        squeeze=False,
-    )
+    if not every:
+        return drawn(nothing_to_draw("no variants were compared"), medians.reset_index())
+    # Of many variants those that were compared first.
+    names = {model: _variants_of(similarity[similarity["model"] == model])[:MOST_VARIANTS] for model in every}
+    heights = [0.52 * len(names[model]) + 1.3 for model in every]
+    models = [model for model, below in zip(every, np.cumsum(heights), strict=True) if below <= TALLEST]
+    heights = heights[: len(models)]
+    figure, axes = subplots(len(models), 1, figsize=(7.2, sum(heights)), height_ratios=heights, squeeze=False)
     for axis, model in zip(axes[:, 0], models, strict=True):
         order = names[model]
         table = pd.DataFrame(np.nan, index=order, columns=order)
-        for (first, second), pair in medians.loc[model].iterrows():
+        pairs = medians.loc[model]
+        for (first, second), pair in pairs.iterrows():
+            if first not in order or second not in order:
+                continue
             row, column = sorted([order.index(first), order.index(second)])
             table.iloc[column, row], table.iloc[row, column] = pair["cka"], pair["overlap"]
         heat_map(table, axis, annot=True, fmt=".2f", vmin=0, vmax=1, annot_kws={"fontsize": 9})
-        axis.set(title=catalog.model(model).title)
+        more = len(_variants_of(similarity[similarity["model"] == model])) - len(order)
+        note = f"\n{more} more variants are not shown" if more else ""
+        axis.set(title=shown(catalog.model(model).title) + note)
         axis.grid(False)
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor")
         axis.tick_params(axis="y", rotation=0)
+    if len(models) < len(every):
+        figure.suptitle(f"{len(every) - len(models)} more models are not shown", fontsize=9)
     return drawn(figure, medians.reset_index())
 
 
+@draws
 def draw_curves(curves: pd.DataFrame, x: str, y: str, chance: Mapping[str, float] | None = None) -> Figure:
     """A value along a scale of steps with its 95 % intervals: a panel per data set, a line per method.
 
@@ -118,39 +131,41 @@ def draw_curves(curves: pd.DataFrame, x: str, y: str, chance: Mapping[str, float
     chance
         The value of random numbers by data set, drawn as a dotted line.
     """
-    set_style()
-    datasets, lines, steps = (list(dict.fromkeys(curves[name])) for name in ("dataset", "line", "step"))
-    figure, axes = plt.subplots(
-        len(datasets),
-        1,
-        figsize=(7.2, 2.5 * len(datasets) + 1.3),
-        sharex=True,
-        layout="constrained",
-        squeeze=False,
-    )
-    for axis, dataset in zip(axes[:, 0], datasets, strict=True):
+    if chance is not None:
+        curves = curves.assign(random_numbers=curves["dataset"].map(dict(chance)))
+    if curves.empty:
+        return drawn(nothing_to_draw("no values"), curves)
+    datasets, every, steps = (list(dict.fromkeys(curves[name])) for name in ("dataset", "line", "step"))
+    lines, entries = every[:MOST_LINES], []
+    n_panels, height = fit(len(datasets), 2.5, 1.6, TALLEST - 1.3)
+    figure, axes = subplots(n_panels, 1, figsize=(7.2, height * n_panels + 1.3), sharex=True, squeeze=False)
+    for axis, dataset in zip(axes[:, 0], datasets, strict=False):
+        entries = []
         for number, (name, colour) in enumerate(zip(lines, group_colours(len(lines)), strict=True)):
             line = curves[(curves["dataset"] == dataset) & (curves["line"] == name)]
             # Side by side, so that no interval hides another.
             shift = 0.5 * ((number + 0.5) / len(lines) - 0.5)
-            below, above = line["value"] - line["low"], line["high"] - line["value"]
-            axis.errorbar(
-                [steps.index(step) + shift for step in line["step"]], line["value"],
-                yerr=[below.fillna(0), above.fillna(0)], color=colour, linewidth=1.5, elinewidth=0.9,
-                marker=LINE_MARKERS[number % len(LINE_MARKERS)], markersize=5, label=name,
-            )  # fmt: skip
-        if chance is not None:
-            axis.axhline(
-                chance[dataset], color="#666666", linestyle=":", linewidth=1.5, label="random numbers"
+            # A value may lie outside the interval that subsamples give.
+            below, above = (
+                part.fillna(0).clip(lower=0)
+                for part in (line["value"] - line["low"], line["high"] - line["value"])
             )
-        axis.set(title=dataset, ylabel=y)
-        axis.set_xticks(range(len(steps)), steps)
+            drawing = axis.errorbar(
+                [steps.index(step) + shift for step in line["step"]], line["value"], yerr=[below, above],
+                color=colour, linewidth=1.5, elinewidth=0.9, marker=LINE_MARKERS[number % len(LINE_MARKERS)],
+                markersize=5,
+            )  # fmt: skip
+            entries.append((drawing, name))
+        if chance is not None and dataset in chance:
+            level = axis.axhline(chance[dataset], color="#666666", linestyle=":", linewidth=1.5)
+            entries.append((level, "random numbers"))
+        axis.set(title=shown(dataset, 60), ylabel=shown(y))
+        axis.set_xticks(range(len(steps)), shown_apart(steps))
         axis.xaxis.grid(False)
-    axes[-1, 0].set(xlabel=x)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False,
-                  fontsize=9)  # fmt: skip
-    if chance is not None:
-        curves = curves.assign(random_numbers=curves["dataset"].map(chance))
+    axes[-1, 0].set(xlabel=shown(x, 80))
+    left_out = {"lines": len(every) - len(lines), "data sets": len(datasets) - n_panels}
+    notes = [f"{number} more {what} are not shown" for what, number in left_out.items() if number]
+    add_legend(figure, entries, not_shown=notes, loc="outside lower center", ncols=2, fontsize=9)
     return drawn(figure, curves)
 
 

@@ -58,7 +58,7 @@ class Metric:
 
     @property
     def titled(self) -> str:
-        """Label with the direction, for example "PCR (lower is better)": for axes, table heads and choices."""
+        """Label with the direction, for axes and table heads: "PCR (lower is better)"."""
         return f"{self.label} ({self.direction})"
 
     def glossary(self) -> dict[str, str]:
