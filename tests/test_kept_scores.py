@@ -1,5 +1,6 @@
 """The scores that are committed, and how tables of a study are written to and read from such files."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def test_scores_that_were_not_kept(run_study, monkeypatch):
     ("column", "value", "message"),
     [
         ("dataset", "pancreas", "holds the dataset pancreas, which the study smoke does not have"),
-        ("model", "scvi", r"holds the model and recipe \('scvi', 'standard'\)"),
+        ("model", "harmony", r"holds the model and recipe \('harmony', 'standard'\)"),
         ("metric", "avg_luck", "holds the metric avg_luck"),
         ("subset", "400", "holds the subset 400"),
         ("seed", 7, "holds the seed 7"),
@@ -170,10 +171,56 @@ def test_scores_that_were_not_kept(run_study, monkeypatch):
 )
 def test_scores_of_something_else_are_refused(home, column, value, message):
     tables = made_up()
-    tables["scores"].loc[0, column] = value
+    rows = [0] if column == "metric" else [0, 1, 2]  # of one run
+    tables["scores"].loc[rows, column] = value
     kept.write("smoke", tables)
     with pytest.raises(kept.KeptError, match=message):
         kept.require("smoke")
+
+
+# What was done to a file, and the line that the refusal names (None: it is of the whole file).
+DAMAGES = {
+    "cut off in a line": (lambda text: text[:-30], None),
+    "cut off between cells": (lambda text: text[: text.rindex(",")] + "\n", -1),
+    "a row less": (lambda text: "".join(text.splitlines(keepends=True)[:-1]), None),
+    "empty": (lambda text: "", None),
+    "other columns": (lambda text: text.replace("metric,", "metrik,", 1), 1),
+    "a column twice": (lambda text: text.replace("dataset,", "model,", 1), 1),
+    "a row twice": (lambda text: text + text.splitlines()[-1] + "\n", -1),
+    "a word for a number": (lambda text: text.replace(",0,", ",zero,", 1), None),
+    "an unknown metric": (lambda text: text.replace("asw_label", "asw_lable"), 2),
+    "an unknown model": (lambda text: text.replace(",pca,", ",pac,"), 2),
+    "an unknown data set": (lambda text: text.replace("pbmc68k-reduced", "pbmc"), 2),
+    "an unknown recipe": (lambda text: text.replace("standard", "usual"), 2),
+    "not a number": (lambda text: re.sub(r",0\.\d+,", ",NaN,", text, count=1), 2),
+    "infinite": (lambda text: re.sub(r",0\.\d+,", ",inf,", text, count=1), 2),
+    "out of range": (lambda text: re.sub(r",0\.\d+,", ",1.5,", text, count=1), 2),
+    "out of the interval": (lambda text: re.sub(r",0\.\d+,", ",0.999999,", text, count=1), 2),
+    "a quote": (lambda text: text.replace("asw_label", '"asw_label', 1), None),
+    "no text": (lambda text: text.encode()[:40] + b"\xff\xfe\x00\n", None),
+}
+
+
+def test_damaged_files_are_refused_with_file_line_and_remedy(run_study, monkeypatch):
+    results.keep("smoke")
+    for setting, file, remedy in [
+        ("kept", kept.path("smoke", "scores"), "zeroshot keep smoke"),
+        ("", paths.study("smoke") / "scores.csv", "Delete the file"),
+    ]:
+        monkeypatch.setenv("ZEROSHOT_SCORES", setting)
+        whole = file.read_text()
+        results.load("smoke")
+        for damage, (change, line) in DAMAGES.items():
+            damaged = change(whole)
+            file.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+            with pytest.raises(kept.KeptError) as error:
+                results.load("smoke")
+            message = str(error.value)
+            assert message.startswith(str(file)) and remedy in message, (damage, message)
+            if line is not None:
+                number = line % (len(damaged.splitlines()) + 1)
+                assert f"line {number}" in message, (damage, message)
+        file.write_text(whole)
 
 
 def test_what_the_study_names_and_nobody_kept(home):

@@ -4,14 +4,16 @@
 :data:`TABLES`. Chapters that need nothing but tables can be built from them, see :func:`zeroshot.book.stage`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from zeroshot import catalog, paths, store
+from zeroshot import catalog, paths, store, table_files
 from zeroshot.metrics import METRICS
+from zeroshot.table_files import number
 
 _RUN = ("dataset", "model", "recipe")
 
@@ -58,10 +60,12 @@ TABLES = {
     "subsamples": Table("scores on subsamples", (*_RUN, "metric", "cells"), across="subsample"),
     "costs": Table("costs", _RUN, ("n_cells", "seconds", "peak_memory_mb", "device"), digits=3),
 }
-# Columns of texts, some of which may be digits only; in all others an empty cell is a missing number.
 _TEXTS = {
     "study", *_RUN, "metric", "group", "subset", "note", "seen_in_pretraining", "artifact", "device",
 }  # fmt: skip
+_WHOLE = {"n_cells", "seed", "seeds", "cells", "subsample"}
+# Rounding moves the ends of an interval and a score at the end of its range.
+_ROUNDING = 1.5e-6
 
 
 def path(study: str, name: str) -> Path:
@@ -116,12 +120,15 @@ def read(study: str, name: str) -> pd.DataFrame:
     KeptError
         If it was not kept, or holds what the study does not name.
     """
-    table = _of_study(catalog.study(study), _read(study, name), name)
+    table = _of_study(catalog.study(study), _read(study, name), name).drop(columns=table_files.LINE)
+    across = TABLES[name].across
+    if across is not None:
+        table = table.melt(list(TABLES[name].key), var_name=across, value_name="value").astype({across: int})
     if name == "scores":
-        notes = _read(study, "notes")
+        notes = _read(study, "notes").drop(columns=table_files.LINE)
         table = table.merge(notes, how="left", on=[*_RUN, "metric"]).fillna({"note": ""})
         table["group"] = [METRICS[metric].group for metric in table["metric"]]
-    order = [column for column in (*_RUN, TABLES[name].across, "metric") if column in table]
+    order = [column for column in (*_RUN, across, "metric") if column in table]
     places = {metric: place for place, metric in enumerate(METRICS)}
     return table.sort_values(
         order, key=lambda column: column.map(places) if column.name == "metric" else column, ignore_index=True
@@ -135,23 +142,120 @@ def _read(study: str, name: str) -> pd.DataFrame:
             f"{file} does not exist: no {layout.title} of the study {study} were kept. Where the study has "
             f"been run (`zeroshot run {study}`), `zeroshot keep {study}` writes the file."
         )
-    table = read_csv(file)
-    if layout.across is None:
-        return table
-    long = table.melt(list(layout.key), var_name=layout.across, value_name="value")
-    return long.astype({layout.across: int})
-
-
-def read_csv(file: Path) -> pd.DataFrame:
-    """A table of a study, kept or computed, with every digit and every text as it was written."""
-    header = pd.read_csv(file, nrows=0).columns
-    return pd.read_csv(
-        file,
-        keep_default_na=False,
-        na_values={column: [""] for column in header if column not in _TEXTS},
-        dtype={column: str for column in header if column in _TEXTS},
-        float_precision="round_trip",
+    remedy = (
+        f"Restore the file from git (`git checkout -- {file.name}` in its folder), or write it again: "
+        f"`zeroshot run {study}`, `zeroshot keep {study}`."
     )
+    return read_csv(file, [*layout.key, *layout.columns], layout.key, remedy, numbered=bool(layout.across))
+
+
+def read_csv(
+    file: Path, columns: Sequence[str], key: Sequence[str], remedy: str, *, numbered: bool = False
+) -> pd.DataFrame:
+    """A table of a study, kept or computed, with every digit and every text as it was written.
+
+    Parameters
+    ----------
+    file
+        The file.
+    columns
+        Names of its columns.
+    key
+        Columns that name a row.
+    remedy
+        What to do about a damaged file.
+    numbered
+        Whether there may be columns of numbers with a number as their name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With :data:`zeroshot.table_files.LINE` as the last column.
+
+    Raises
+    ------
+    KeptError
+        If the file is damaged or was edited: not the columns, a cell of another type, a repeated row, a
+        model, data set or metric that does not exist, a score out of its range or interval.
+    """
+    types = {name: _type_of(name) for name in columns}
+    try:
+        table = table_files.read(
+            file, types, key, remedy, lambda name: number if numbered and name.isdecimal() else None
+        )
+        for check in (_check_names, _check_complete, _check_ranges):
+            check(file, table)
+    except table_files.TableFileError as error:
+        raise KeptError(str(error)) from None
+    except (catalog.CatalogError, _ImpossibleError) as error:
+        raise KeptError(f"{error}. {remedy}".replace("..", ".").replace("?.", "?")) from None
+    return table
+
+
+class _ImpossibleError(ValueError):
+    """No run can have had these numbers."""
+
+
+def _type_of(name: str) -> Callable[[str], Any]:
+    return table_files.text if name in _TEXTS else table_files.whole if name in _WHOLE else number
+
+
+def _check_names(file: Path, table: pd.DataFrame) -> None:
+    """Refuse what no registry knows, with the line."""
+    known = {"dataset": catalog.datasets(), "model": catalog.models(), "metric": METRICS}
+    kinds = {"dataset": "data set", "model": "model", "metric": "metric"}
+    for column in known.keys() & set(table):
+        for value in table[column].unique():
+            try:
+                catalog.find(known[column], value, kinds[column])
+            except catalog.CatalogError as error:
+                place = table_files.where(file, table, table[column] == value)
+                raise catalog.CatalogError(f"{place} holds the {column} {value}: {error}") from None
+    for model, recipe in table[["model", "recipe"]].drop_duplicates().itertuples(index=False):
+        if recipe not in known["model"][model].recipes:
+            place = table_files.where(file, table, table["model"].eq(model) & table["recipe"].eq(recipe))
+            raise catalog.CatalogError(f"{place} holds a recipe that {model} does not have: {recipe!r}")
+
+
+def _check_complete(file: Path, table: pd.DataFrame) -> None:
+    """Refuse a run that lacks metrics which others have, with its first line: rows were lost."""
+    if "metric" not in table or ("note" in table and "value" not in table):
+        return  # only some scores have notes
+    metrics = table.groupby(list(_RUN), sort=False)["metric"].agg(set)
+    every = set(table["metric"])
+    for run, of_run in metrics.items():
+        if of_run != every:
+            place = table_files.where(file, table, table[list(_RUN)].eq(list(run)).all(axis="columns"))
+            raise _ImpossibleError(
+                f"{place} begins the rows of {', '.join(run)}, which lack {', '.join(sorted(every - of_run))}"
+            )
+
+
+def _check_ranges(file: Path, table: pd.DataFrame) -> None:
+    """Refuse numbers that no run can have had, with the line."""
+    columns = [column for column in table if column == "value" or str(column).isdecimal()]
+    for name, rows in table.groupby("metric", sort=False) if "metric" in table and columns else ():
+        lowest, highest = sorted([METRICS[name].worst, METRICS[name].best])
+        for column in columns:
+            strange = rows[column].lt(lowest - _ROUNDING) | rows[column].gt(highest + _ROUNDING)
+            if strange.any():
+                value = rows.loc[strange, column].iloc[0]
+                place = table_files.where(file, rows, strange)
+                raise _ImpossibleError(
+                    f"{place} holds the {name} {value:g}: it lies between {lowest:g} and {highest:g}"
+                )
+    if {"low", "high"} <= set(table):
+        strange = table["value"].lt(table["low"] - _ROUNDING) | table["value"].gt(table["high"] + _ROUNDING)
+        if strange.any():
+            place = table_files.where(file, table, strange)
+            raise _ImpossibleError(f"{place} holds a value outside of its interval, low to high")
+    for column in {"n_cells", "cells", "seeds", "seconds", "peak_memory_mb", "seed_sd"} & set(table):
+        strange = table[column] < (1 if column in ("n_cells", "cells", "seeds") else 0)
+        if strange.any():
+            place = table_files.where(file, table, strange)
+            raise _ImpossibleError(
+                f"{place} holds the {column} {table.loc[strange, column].iloc[0]:g}: too low"
+            )
 
 
 def missing(study: str) -> list[tuple[str, str]]:
@@ -185,15 +289,18 @@ def _of_study(card: catalog.StudyCard, table: pd.DataFrame, name: str) -> pd.Dat
     }
     if name != "scores":  # other tables may be of other seeds
         del known["seed"], known["subset"]
-    found = {column: set(table[column]) for column in known if column in table}
-    found["model and recipe"] = set(table[["model", "recipe"]].itertuples(index=False, name=None))
+    found = {column: table[column] for column in known if column in table}
+    found["model and recipe"] = pd.Series(
+        list(zip(table["model"], table["recipe"], strict=True)), dtype=object
+    )
     for what, values in found.items():
-        strange = sorted(str(value) for value in values - known[what])
-        if strange:
+        mask = ~values.isin(known[what])
+        if mask.any():
+            strange = ", ".join(sorted({str(value) for value in values[mask]}))
+            place = table_files.where(path(card.name, name), table, mask)
             raise KeptError(
-                f"{path(card.name, name)} holds the {what} {', '.join(strange)}, which the study {card.name} "
-                f"does not have. Run the study and keep its scores again: `zeroshot run {card.name}`, "
-                f"`zeroshot keep {card.name}`."
+                f"{place} holds the {what} {strange}, which the study {card.name} does not have. Run the "
+                f"study and keep its scores again: `zeroshot run {card.name}`, `zeroshot keep {card.name}`."
             )
     return table
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import catalog, kept, paths, stamp, store
+from zeroshot import catalog, kept, paths, stamp, store, table_files
 
 COLUMNS = [
     "study", "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
@@ -196,7 +196,11 @@ def _read(study: str, name: str) -> pd.DataFrame:
         path = paths.study(study) / f"{name}.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist. Run the study first: `zeroshot run {study}`.")
-        table = kept.read_csv(path)
+        remedy = f"Delete the file and run the study again: `zeroshot run {study}`."
+        columns = {"scores": COLUMNS, "subsamples": SUBSAMPLE_COLUMNS, "costs": COST_COLUMNS}[name]
+        layout = kept.TABLES[name]
+        key = [*layout.key, *([layout.across] if layout.across else [])]
+        table = kept.read_csv(path, columns, key, remedy).drop(columns=table_files.LINE)
     runs = list(zip(table["model"], table["recipe"], strict=True))
     titles = {run: catalog.model(run[0]).method(run[1]) for run in set(runs)}  # a look-up takes a millisecond
     return table.assign(method=[titles[run] for run in runs])
