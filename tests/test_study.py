@@ -258,6 +258,43 @@ def test_settings_that_cannot_be_are_refused(home, tmp_path):
             study.run("smoke", **setting)
 
 
+def test_damaged_pages_and_tables_are_made_again(tmp_path, capsys):
+    from zeroshot.study import finished
+
+    page = {"cells": [{"outputs": [{"data": {stamp.MIME: {"seconds": 1}}}]}]}
+    whole = {"executed/runs/a/pca.ipynb": json.dumps(page), "executed/notebooks/b.ipynb": json.dumps(page),
+             "scores.csv": "value\n0.5\n", "executed/notebooks/b.failed.ipynb": "{"}  # fmt: skip
+    damages = {
+        "executed/runs/a/pca.ipynb": [b"", b'{"cells": [{"out', b"\xff", b"[]", b'{"cells": []}',
+                                      json.dumps(page).replace("1", "2").encode()],
+        "scores.csv": [b"value\n0.6\n", b""],
+    }  # fmt: skip
+
+    def write() -> None:
+        for name, text in whole.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+
+    write()
+    (tmp_path / "executed" / "runs" / ".pca-x1").mkdir()  # of a notebook that was killed
+    finished.remember(tmp_path)
+    finished.remove_damaged(tmp_path)
+    assert all((tmp_path / name).exists() for name in whole)
+    assert not (tmp_path / "executed" / "runs" / ".pca-x1").exists()
+    for name, contents in damages.items():
+        for content in contents:
+            write()
+            (tmp_path / name).write_bytes(content)
+            finished.remove_damaged(tmp_path)
+            assert [other for other in whole if not (tmp_path / other).exists()] == [name]
+            assert f"{tmp_path / name} is not as it was written" in capsys.readouterr().err
+    for record in ("", "[]", "\x00"):  # of no use, and no reason to do anything again
+        write()
+        (tmp_path / "finished.json").write_text(record)
+        finished.remove_damaged(tmp_path)
+        assert all((tmp_path / name).exists() for name in whole)
+
+
 # -- from end to end
 
 

@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
 
 from zeroshot import catalog, kept, lock, models, paths, processes, store
 
-from . import grid, requirements
+from . import finished, grid, requirements
 
 # What a cluster gets to cancel the jobs of a study that is stopped.
 _SECONDS_TO_CANCEL = 10
@@ -70,8 +69,8 @@ def run(
         try:
             _run(study, cores, target, policy, profile, dry_run, from_kept)
         except SystemExit as stopped:
-            name = signal.Signals(stopped.code - 128).name
-            with contextlib.suppress(OSError):  # the terminal may be gone
+            with contextlib.suppress(OSError, ValueError, TypeError):  # the terminal may be gone
+                name = signal.Signals(stopped.code - 128).name
                 print(
                     f"stopped by {name}, with every process of the run. Finished pages are kept; the same "
                     "command continues with the rest.",
@@ -122,19 +121,25 @@ def _run(
         "ZEROSHOT_HOME": str(paths.home()),
         "ZEROSHOT_SCORES": "kept" if from_kept else "",
     }
+    folder = paths.build() / ("kept" if from_kept else "studies") / study
     with lock.only_run() as run:
         store.remove_leftovers()
-        _remove_leftovers()
-        for stage in (target,) if from_kept else ("computed", target):
-            code = processes.run(
-                [*command, "--", stage],
-                environment,
-                run.mark,
-                handles=[run.handle],
-                seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
-            )
-            if code != 0:
-                break
+        if not dry_run:
+            finished.remove_damaged(folder)
+        try:
+            for stage in (target,) if from_kept else ("computed", target):
+                code = processes.run(
+                    [*command, "--", stage],
+                    environment,
+                    run.mark,
+                    handles=[run.handle],
+                    seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
+                )
+                if code != 0:
+                    break
+        finally:
+            if not dry_run:
+                finished.remember(folder)
     if code != 0:
         raise StudyError(
             f"the study {study} is not complete (see the messages above). "
@@ -146,20 +151,20 @@ def _check_settings(cores: int, profile: Path | None) -> None:
     """Refuse what Snakemake would answer with a message of its own, after it was started."""
     if cores < 1:
         raise ValueError(f"cores is {cores}: it must be at least 1, the pages executed at the same time")
-    if profile is not None and not (profile / "config.yaml").is_file():
+    if profile is None:
+        return
+    # Snakemake looks for the name of a profile in these folders too.
+    folders = [
+        profile,
+        Path("~/.config/snakemake").expanduser() / profile,
+        Path("/etc/xdg/snakemake") / profile,
+    ]
+    if not any(file.is_file() for folder in folders for file in folder.glob("config*.yaml")):
         reason = "has no config.yaml" if profile.is_dir() else "does not exist"
         raise ValueError(
             f"the profile {profile} {reason}: give the folder of a Snakemake profile, "
             "for example profiles/slurm or your copy of it"
         )
-
-
-def _remove_leftovers() -> None:
-    """Delete what notebooks that were killed had not finished; nobody else writes there during a run."""
-    for folder in (paths.build() / "studies", paths.build() / "kept"):
-        for unfinished in folder.glob("*/executed/**/.*"):
-            if unfinished.is_dir():
-                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _fetch_weights(study: catalog.StudyCard) -> None:

@@ -1,0 +1,65 @@
+"""Finished files of a study, remembered by their content, so that damaged ones are made again."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from zeroshot import dependencies, results, stamp, store
+
+
+def remember(folder: Path) -> None:
+    """Write down the content hashes of what a study has finished in its folder."""
+    if folder.is_dir():
+        hashes = {_name(folder, file): dependencies.file_hash(file) for file in _files(folder)}
+        store.write_text(_record(folder), json.dumps(hashes, indent=1, sort_keys=True) + "\n")
+
+
+def remove_damaged(folder: Path) -> None:
+    """Delete executed pages and tables of a study that are not what was finished; a run makes them again.
+
+    A page is damaged if it cannot be read to its stamp, and any file whose content is not the one that
+    :func:`remember` has seen. What notebooks that were killed had not finished is deleted too. Nobody else
+    writes there during a run.
+    """
+    for unfinished in (folder / "executed").glob("**/.*"):
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+    hashes = _remembered(folder)
+    for file in _files(folder):
+        expected = hashes.get(_name(folder, file))
+        if (expected and expected != dependencies.file_hash(file)) or _is_cut_off(file):
+            print(f"{file} is not as it was written: it is made again", file=sys.stderr)
+            file.unlink()
+
+
+def _files(folder: Path) -> list[Path]:
+    tables = [folder / f"{name}.csv" for name in results.TABLES]
+    pages = [page for page in sorted(folder.glob("executed/**/*.ipynb")) if ".failed" not in page.suffixes]
+    return [file for file in [*tables, *pages] if file.is_file()]
+
+
+def _record(folder: Path) -> Path:
+    return folder / "finished.json"
+
+
+def _name(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()
+
+
+def _remembered(folder: Path) -> dict[str, str]:
+    try:
+        hashes = json.loads(_record(folder).read_text())
+    except (OSError, ValueError):  # of no run yet, or damaged itself
+        return {}
+    return hashes if isinstance(hashes, dict) else {}
+
+
+def _is_cut_off(file: Path) -> bool:
+    if file.suffix != ".ipynb":
+        return False
+    try:
+        stamp.read(file)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return True
+    return False
