@@ -441,8 +441,8 @@ def test_wide_table():
 def test_every_metric_in_one_table():
     rows = [("one", "PCA", "avg_bio", 0.7), ("one", "PCA", "nmi", 0.6), ("two", "random", "nmi", np.nan)]
     table = results.every(pd.DataFrame(rows, columns=["dataset", "method", "metric", "value"]))
-    assert list(table.index) == [("one", "AvgBIO"), ("one", "NMI"), ("two", "NMI")]
-    assert list(table.columns) == ["PCA", "random"] and table.loc[("one", "NMI"), "PCA"] == 0.6
+    assert list(table.index) == [("one", "AvgBIO ↑"), ("one", "NMI ↑"), ("two", "NMI ↑")]
+    assert list(table.columns) == ["PCA", "random"] and table.loc[("one", "NMI ↑"), "PCA"] == 0.6
     assert table["random"].isna().all()
 
 

@@ -226,12 +226,19 @@ def test_what_fails_the_gate_has_no_score_and_is_like_nothing(project):
     assert found.similarity.empty and set(variants.effects(found)["method"]) == set()
 
 
-def test_names_of_variants_differ_and_there_is_something_to_compare(project):
+def test_names_of_variants_differ(project):
     twice = [Variant("one", project, "hvg"), Variant("one", project, "hvg", parameters={"n_genes": 9})]
     with pytest.raises(ValueError, match="two variants of hvg on toy are called 'one'"):
         variants.compare(twice, names=NAMES)
-    with pytest.raises(ValueError, match="nothing to compare"):
-        variants.compare([])
+
+
+def test_of_no_variants_every_table_is_empty():
+    nothing = variants.compare([])
+    effects = variants.effects(nothing)
+    tables = [nothing.scores, nothing.subsamples, nothing.similarity, effects, variants.verdicts(effects)]
+    tables += [variants.score_curves(nothing, "avg_bio"), variants.overlap_curves(nothing)]
+    tables += [variants.clear_of_chance(effects, nothing, nothing.scores)]
+    assert all(table.empty for table in tables) and "verdict" in effects and "same_as" in nothing.scores
 
 
 def test_layers_of_a_twin_differ_and_its_weights_do_not(project):

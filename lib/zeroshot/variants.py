@@ -18,6 +18,15 @@ from zeroshot import catalog, embedding, metrics, models, pipeline, results, sim
 # Of the cells in each subsample. The chapters take few cells, and a tenth of few has nothing to cluster.
 FRACTION = 0.5
 SIMILARITY_COLUMNS = ["dataset", "model", "first", "second", "cka", "overlap"]
+EFFECT_COLUMNS = [
+    "dataset", "method", "model", "difference", "low", "high", "verdict", "same_as", "metric", "reference",
+]  # fmt: skip
+# Of the tables of nothing: a study may have no model that a comparison is about.
+_EMPTY = {
+    "scores": ["dataset", "model", "method", "metric", "group", "value", "low", "high", "note", "n_cells",
+               "same_as"],
+    "subsamples": ["dataset", "model", "method", "metric", "subsample", "value", "cells"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -204,7 +213,8 @@ def compare(
     Parameters
     ----------
     variants
-        Any number of models and data sets; variants of the same stand together, the reference first.
+        Any number of models and data sets, also none; variants of the same stand together, the reference
+        first.
     seed, precision
         As for :func:`zeroshot.pipeline.embed`.
     names
@@ -213,7 +223,7 @@ def compare(
     Raises
     ------
     ValueError
-        If two variants of a model on a data set have the same name, or there is nothing to compare.
+        If two variants of a model on a data set have the same name, or all failed the integrity gate.
     """
     tables: dict[str, list[pd.DataFrame]] = {"scores": [], "subsamples": []}
     pairs: list[dict[str, Any]] = []
@@ -241,11 +251,12 @@ def compare(
                 matrices[name] = matrix
                 tables["subsamples"].append(scored.load("subsamples").assign(**about))
         pairs += _similarities(run, matrices)
-    if not tables["subsamples"]:
-        raise ValueError(
-            "there is nothing to compare: no variants were given, or all failed the integrity gate"
-        )
-    stacked = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+    if tables["scores"] and not tables["subsamples"]:
+        raise ValueError("there is nothing to compare: all variants failed the integrity gate")
+    stacked = {
+        name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_EMPTY[name])
+        for name, parts in tables.items()
+    }
     alike = pd.DataFrame(pairs, columns=SIMILARITY_COLUMNS)
     return Compared(**stacked, similarity=alike, artifacts=tuple(artifacts.values()))
 
@@ -278,7 +289,7 @@ def effects(compared: Compared) -> pd.DataFrame:
         table = results.differences(scores, subsamples, metric, reference)
         table = table.merge(scores[["dataset", "method", "same_as"]], on=["dataset", "method"])
         found.append(table.assign(metric=metric, reference=reference))
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=EFFECT_COLUMNS)
 
 
 def clear_of_chance(effects: pd.DataFrame, compared: Compared, floor: pd.DataFrame) -> pd.DataFrame:
@@ -298,6 +309,8 @@ def clear_of_chance(effects: pd.DataFrame, compared: Compared, floor: pd.DataFra
     pandas.DataFrame
         The rows of the data sets and models whose interval lies above that of random numbers.
     """
+    if effects.empty:
+        return effects
     scores = compared.scores[compared.scores["metric"].isin(effects["metric"])]
     first = scores.drop_duplicates(["dataset", "model"]).set_index(["dataset", "model"])["low"]
     level = floor.set_index("dataset")["high"]

@@ -15,6 +15,7 @@ from .study_tables import (
     load_subsamples,
     tables,
 )
+from .summaries import best, candidates, heading, median, readable, reference
 
 __all__ = [
     "BENCHMARKER_NAMES",
@@ -23,14 +24,20 @@ __all__ = [
     "SUBSAMPLE_COLUMNS",
     "TABLES",
     "Tables",
+    "best",
+    "candidates",
     "collect",
     "differences",
     "every",
     "from_benchmarker",
+    "heading",
     "keep",
     "load",
     "load_costs",
     "load_subsamples",
+    "median",
+    "readable",
+    "reference",
     "tables",
     "tally",
     "to_benchmarker",

@@ -5,6 +5,8 @@ import pandas as pd
 
 from zeroshot import catalog, metrics
 
+from .summaries import heading
+
 
 def differences(
     scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str, reference: str = "HVG"
@@ -35,13 +37,13 @@ def differences(
     Raises
     ------
     LookupError
-        If the reference was not scored.
+        If methods were scored by this metric, but not the reference.
     """
     whole = scores[scores["metric"] == metric].set_index(["dataset", "method"])
     parts = (
         subsamples[subsamples["metric"] == metric].set_index(["dataset", "method", "subsample"]).sort_index()
     )
-    if reference not in whole.index.get_level_values("method"):
+    if len(whole) and reference not in whole.index.get_level_values("method"):
         known = ", ".join(sorted(whole.index.get_level_values("method").unique()))
         raise LookupError(f"no method is called {reference!r} in these scores; there are {known}")
     direction = 1 if metrics.METRICS[metric].higher_is_better else -1
@@ -138,7 +140,6 @@ def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.Da
 
 
 def every(scores: pd.DataFrame) -> pd.DataFrame:
-    """All metrics as one table: a row per data set and metric (its label), methods in columns."""
-    labels = {name: metric.label for name, metric in metrics.METRICS.items()}
-    named = scores.assign(score=scores["metric"].map(labels))
+    """All metrics as one table: a row per data set and metric (label and direction), methods in columns."""
+    named = scores.assign(score=[heading(name) for name in scores["metric"]])
     return named.pivot(index=["dataset", "score"], columns="method", values="value").rename_axis(columns=None)

@@ -1,0 +1,111 @@
+"""Chapters on the scores of studies that lack what the default one has: a model, batches, other methods."""
+
+import ast
+import json
+import re
+import shutil
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+from zeroshot import kept, paths, results
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# Chapters that read scores and, of a study without models for them, no cells.
+CHAPTERS = ("02_cell_types", "03_batches", "04_pretraining", "05_reconstruction", "07_summary", "conventions",
+            "published")  # fmt: skip
+SEVERAL_BATCHES, ONE_BATCH = "pbmc-3k-4k", "pbmc-sorted"
+STUDIES = {
+    "usual": (["hvg", "pca", "random", "label-oracle"], [SEVERAL_BATCHES, ONE_BATCH]),
+    "one": (["pca"], [ONE_BATCH]),
+    "controls": (["random", "depth-only"], [SEVERAL_BATCHES]),
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project of its own with the tables of the STUDIES: parts of those of a study of real data."""
+    root = tmp_path_factory.mktemp("home")
+    ignored = shutil.ignore_patterns("literature", "scores", "downloads")
+    shutil.copytree(CHECKOUT / "data", root / "data", ignore=ignored)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ZEROSHOT_SCORES", raising=False)
+        patch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
+        tables = {name: kept.read("real", name) for name in results.TABLES}
+        patch.setenv("ZEROSHOT_HOME", str(root))
+        entries = root / "data" / "studies.yml"
+        for study, (models, datasets) in STUDIES.items():
+            card = {"title": "T", "description": "D", "chapters": ["02_cell_types"]}
+            card = json.dumps(card | {"datasets": datasets, "models": models})
+            entries.write_text(f"{entries.read_text()}\n{study}: {card}\n")
+            paths.study(study).mkdir(parents=True)
+            for name, table in tables.items():
+                rows = table[table["model"].isin(models) & table["dataset"].isin(datasets)]
+                rows.assign(study=study).to_csv(paths.study(study) / f"{name}.csv", index=False)
+        yield root
+
+
+@pytest.fixture
+def execute(project, monkeypatch):
+    """Run the code cells of a chapter in this process, without a kernel's start."""
+    monkeypatch.setenv("ZEROSHOT_HOME", str(project))
+
+    def run(chapter: str, **parameters: str) -> tuple[str, dict[str, object]]:
+        """What the page says in Markdown, and what it glues for other pages."""
+        said, glued, names = [], {}, {}
+
+        def glue(name, value, display):
+            assert name not in glued and not display, name
+            glued[name] = value
+
+        monkeypatch.setattr("myst_nb.glue", glue)
+        monkeypatch.setattr("IPython.display.display", lambda shown: said.append(getattr(shown, "data", "")))
+        for cell in json.loads((CHECKOUT / "notebooks" / f"{chapter}.ipynb").read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                module = ast.parse("".join(cell["source"]))
+                last = module.body.pop() if isinstance(module.body[-1], ast.Expr) else None
+                exec(compile(module, chapter, "exec"), names)
+                if last is not None:  # what a page would show has to be drawn, too
+                    getattr(
+                        eval(compile(ast.Expression(last.value), chapter, "eval"), names), "_repr_html_", str
+                    )()
+                if "parameters" in cell["metadata"].get("tags", ()):
+                    names |= parameters
+        plt.close("all")
+        return "\n".join(text for text in said if isinstance(text, str)), glued
+
+    return run
+
+
+@pytest.mark.parametrize("study", ["one", "controls"])
+def test_chapters_say_what_a_study_lacks(execute, study):
+    pages = {chapter: execute(chapter, study=study) for chapter in CHAPTERS}
+    for said, _ in pages.values():
+        assert said and not re.search(r"\bnan\b|\bNone\b|\{\w", said)
+    cell_types, glued = pages["02_cell_types"]
+    assert "There is no HVG in this study" in cell_types and "No label oracle in this study" in cell_types
+    assert glued["hvg_avg_bio_text"] == "–"
+    assert ("No random numbers in this study" in cell_types) == (study == "one")
+    assert glued["best_avg_bio_model"] == {"one": "PCA", "controls": "–"}[study]
+    assert ("No data set of this study has several batches" in pages["03_batches"][0]) == (study == "one")
+    assert glued["n_pairs"] == 0
+    assert pages["07_summary"][1]["n_most_often_ilisi"] == 0
+    assert "No model of this study predicts ranks" in pages["05_reconstruction"][0]
+    assert "nothing to compare" in " ".join(pages["conventions"][0].split())
+
+
+def test_chapters_are_complete_by_themselves(execute):
+    said, glued = execute("02_cell_types", study="usual")
+    value = glued["best_avg_bio"]
+    assert f"{glued['best_avg_bio_model']} has the highest median AvgBIO, {value:.2f}" in said
+    assert glued["best_avg_bio_text"] == f"{value:.2f}" and 0 < value < 1
+    assert glued["n_pairs"] == glued["n_better"] + glued["n_ties"] + glued["n_worse"] == 2
+    with pytest.raises(ValueError, match=r"no method is called 'HVGG'\. Did you mean HVG"):
+        execute("02_cell_types", study="usual", reference="HVGG")
+
+
+def test_every_score_is_named_with_its_direction():
+    assert results.heading("pcr") == "PCR ↓" and results.heading("avg_bio") == "AvgBIO ↑"
+    with pytest.raises(ValueError, match="no metric is called 'avgbio'"):
+        results.heading("avgbio")
