@@ -45,32 +45,38 @@ def categories(
     Raises
     ------
     DataError
-        If there is no such column, a value is missing, or most cells have a value of their own.
+        If there is no such column, a value is missing, most cells have a value of their own, or all cells
+        have the same label.
     """
     if missing not in get_args(MissingLabels):
         raise DataError(
             f"missing_labels is {missing!r}: one of {', '.join(get_args(MissingLabels))} is expected."
         )
-    option = f"{role}_key=… (command line: --{role}-key)"
+    option = _option(role)
     if key not in obs:
         near = difflib.get_close_matches(str(key), map(str, obs.columns), n=2, cutoff=0.5)
         raise DataError(
             f"{name} has no {role} column {key!r}."
             + (f" Did you mean {' or '.join(near)}?" if near else "")
-            + f" Columns: {', '.join(map(str, obs.columns)) or 'none'}. Name one with {option}"
+            + f" Columns: {', '.join(map(str, obs.columns)) or 'none'}. Name one with {option}."
         )
     values = obs[key].astype(object).to_numpy()
     lost = missing_mask(values)
     if missing == "keep":
         lost &= pd.isna(values) | (pd.Series(values).astype(str).str.strip() == "").to_numpy(bool)
     if lost.all():
-        raise DataError(f"{name}: no cell has a value in {role} column {key!r}. Name another with {option}")
+        raise DataError(f"{name}: no cell has a value in {role} column {key!r}. Name another with {option}.")
     if lost.any() and missing != "drop":
         raise DataError(_missing(values, lost, key, role, name, missing))
     texts = texts_of(values[~lost], f"{role} column {key!r}", name)
     column = np.full(len(values), None, dtype=object)
     column[~lost] = texts
     _require_shared(texts, key, role, name)
+    if role == "label" and len(set(texts)) < 2:
+        raise DataError(
+            f"{name}: column {key!r} holds one label only ({texts[0]}). Scores compare cell types, so at "
+            f"least two are needed: choose another column with {option}."
+        )
     return pd.Categorical(column, categories=sorted(set(texts)))
 
 
@@ -102,6 +108,10 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _option(role: str) -> str:
+    return f"{role}_key=… (command line: --{role}-key)"
 
 
 def _missing(
@@ -138,5 +148,5 @@ def _require_shared(texts: np.ndarray, key: str, role: str, name: str) -> None:
     raise DataError(
         f"{name}: {alone:,} of {len(texts):,} cells have a value of their own in {role} column {key!r}, like "
         f"{sizes.index[-1]!r}: it looks like a name of each cell. {use}: name another column with "
-        f"{role}_key=… (command line: --{role}-key)."
+        f"{_option(role)}."
     )

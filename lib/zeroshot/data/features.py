@@ -28,8 +28,8 @@ KIND_COLUMNS = ("feature_types", "feature_type", "feature_biotype", "modality")
 EXPRESSION = frozenset({"gene expression", "gex", "rna", "mrna", "expression", "transcriptome"})
 # Beside biotypes such as "protein_coding", only what is known to be no gene falls out.
 NO_GENES = re.compile(
-    r"antibod|\b(adt|hto|prot|proteins?|atac|custom|ercc|tcr|bcr)\b|crispr|\b(sg ?|g|guide )rnas?\b|\bguide"
-    r"|peak|chromatin|multiplex|hashtag|hashing|antigen|spike|synthetic|surface|barcode"
+    r"antibod|\b(?:adt|hto|prot|atac|custom|ercc|tcr|bcr)\b|\bproteins?\b(?! coding)|crispr|\bguide|peak"
+    r"|\b(?:sg ?|g)rnas?\b|chromatin|multiplex|hashtag|hashing|antigen|spike|synthetic|surface|barcode"
 )
 
 

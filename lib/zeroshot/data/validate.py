@@ -90,7 +90,7 @@ def contract(
     stays = np.ones(adata.n_obs, bool)
     if label_key is not None:
         try:
-            obs["cell_type"] = _labels(adata.obs, label_key, name, missing_labels)
+            obs["cell_type"] = categories(adata.obs, label_key, "label", name, missing_labels)
         except DataError as error:
             if require_labels:
                 raise
@@ -141,17 +141,6 @@ def contract(
     if notes:
         held.uns["dataset"] = {"notes": notes}
     return held
-
-
-def _labels(obs: pd.DataFrame, key: str, name: str, missing: MissingLabels) -> pd.Categorical:
-    labels = categories(obs, key, "label", name, missing)
-    if len(labels.categories) < 2:
-        raise DataError(
-            f"{name}: column {key!r} holds one label only ({labels.categories[0]}). Scores compare cell "
-            "types, so at least two are needed: choose another column with label_key=… (command line: "
-            "--label-key)."
-        )
-    return labels
 
 
 def _library_sizes(obs: pd.DataFrame, key: str, totals: np.ndarray, name: str) -> np.ndarray:

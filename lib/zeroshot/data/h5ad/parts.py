@@ -48,8 +48,9 @@ def read_h5ad_parts(path: Path, counts_at: str | None = None) -> AnnData:
             return _read_at(file, path, _place(file, counts_at))
         at = next((place for place in ("layers/counts", "X", "raw/X") if place in file), "X")
         parts = _read_at(file, path, at)
-        why = _trouble(parts.X)
-        if at == "X" and why is not None and "raw/X" in file:
+        if at == "raw/X":
+            parts.uns["notes"] = ["The counts of raw are used: there is no X."]
+        elif at == "X" and "raw/X" in file and (why := _trouble(parts.X)) is not None:
             raw = _read_at(file, path, "raw/X")
             if _trouble(raw.X) is None:
                 raw.uns["notes"] = [f"The counts of raw are used: X holds none ({why.rstrip('.')})."]
@@ -101,6 +102,8 @@ def read_array(file: "h5py.File", path: Path, place: str) -> np.ndarray:
     with reading(path, place):
         if isinstance(node, h5py.Group) and attribute(node, "encoding-type") == "dataframe":
             table = _read_table(file, path, place)
+            if not table.index.equals(_read_table(file, path, "obs").index):
+                raise DataError(f"{path}: {place} names other cells than obs, or in another order.")
             wrong = [str(column) for column in table if table[column].dtype.kind not in "buif"]
             if wrong:
                 raise DataError(f"{path}: columns {', '.join(wrong[:3])} of {place} are not numbers.")

@@ -1,0 +1,586 @@
+"""A user's own files: the same data in any form, what is left out or taken from elsewhere, and damage."""
+
+import fcntl
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from zeroshot import embedding
+from zeroshot.data import DataError, contract, load
+from zeroshot.data.embedded import read_embedding
+
+MISSING = (np.nan, None, "", " ", "nan", "NaN", "None", "none", "NA", "<NA>", "N/A", "null")
+
+
+def cells(n=60, g=30, seed=0):
+    """Counts of three types in two batches, a count of 300 among them."""
+    rng = np.random.default_rng(seed)
+    kind, batch = np.arange(n) % 3, (np.arange(n) // 3) % 2
+    rate = rng.gamma(0.6, 1.5, (3, g))[kind] * rng.gamma(8, 1 / 8, (2, g))[batch]
+    values = rng.poisson(rate).astype(np.float32)
+    values[:, 0] += 1
+    values[0, 0] = 300
+    obs = pd.DataFrame(
+        {"cell_type": [f"type {k}" for k in kind], "donor": [f"d{b}" for b in batch]},
+        index=[f"c{i}" for i in range(n)],
+    )
+    return AnnData(sparse.csr_matrix(values), obs, pd.DataFrame(index=[f"G{i}" for i in range(g)]))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write an AnnData, let a function change the open file, and return the path."""
+
+    def write(adata, change=None, name="mine.h5ad"):
+        path = tmp_path / name
+        adata.write_h5ad(path)
+        if change is not None:
+            with h5py.File(path, "r+") as file:
+                change(file)
+        return path
+
+    return write
+
+
+def put(place, values, **attributes):
+    """Replace a dataset, or what else stands there."""
+
+    def change(file):
+        held = dict(file[place].attrs) if place in file else {}
+        if place in file:
+            del file[place]
+        file[place] = values
+        file[place].attrs.update(held | attributes)
+
+    return change
+
+
+def texts(values):
+    return np.array(list(values), dtype=h5py.string_dtype())
+
+
+def both(*changes):
+    def change(file):
+        for part in changes:
+            part(file)
+
+    return change
+
+
+def notes(adata):
+    return " ".join(adata.uns["dataset"]["notes"])
+
+
+# -- one content, many forms ------------------------------------------------------------------------
+
+
+def split(x, kind, parts):
+    """Stored entries of the same cell and gene that add up to the counts; the first, 300, is 200 + 100."""
+    rows = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
+    first = np.where(x.data > 1, np.minimum(np.floor(x.data * parts), 200), x.data)
+    twice = x.data > first
+    order = np.argsort(np.concatenate([rows, rows[twice]]), kind="stable")
+    data = np.concatenate([first, (x.data - first)[twice]])[order]
+    indices = np.concatenate([x.indices, x.indices[twice]])[order]
+    counts = np.bincount(np.concatenate([rows, rows[twice]]), minlength=x.shape[0])
+    return both(
+        put("X/data", data.astype(kind)),
+        put("X/indices", indices.astype("i4")),
+        put("X/indptr", np.concatenate([[0], np.cumsum(counts)]).astype("i4")),
+    )
+
+
+def recast(x, kind, *parts):
+    return both(*(put(f"X/{part}", getattr(x, part).astype(kind)) for part in parts))
+
+
+def test_the_same_counts_in_any_form_are_the_same_bytes(write):
+    adata = cells()
+    x = adata.X
+    backwards = x.copy()
+    for start, stop in zip(x.indptr[:-1], x.indptr[1:], strict=True):
+        backwards.indices[start:stop] = x.indices[start:stop][::-1]
+        backwards.data[start:stop] = x.data[start:stop][::-1]
+    zeros = sparse.csr_matrix(
+        (np.insert(x.data, 0, 0), np.insert(x.indices, 0, 29), np.r_[0, x.indptr[1:] + 1]), x.shape
+    )
+    forms = {
+        **{f"csr {kind}": (x.astype(kind), None) for kind in ("u2", "i8", "u8", "f8")},
+        "csc": (x.tocsc(), None),
+        "dense": (x.toarray(), None),
+        "dense, by columns": (np.asfortranarray(x.toarray().astype("i4")), None),
+        "unsorted": (backwards, None),
+        "stored zeros": (zeros, None),
+        "wide indices": (x, recast(x, "i8", "indices", "indptr")),
+        "unsigned indices": (x, recast(x, "u8", "indices", "indptr")),
+        "big-endian": (x, recast(x, ">i4", "data", "indices", "indptr")),
+        "float16": (x, put("X/data", x.data.astype("f2"))),
+        "long double": (x, put("X/data", x.data.astype(np.longdouble))),
+        "halves": (x, split(x, "f4", 0.5)),
+        "uint8 that sum to 300": (x, split(x, "u1", 0.9)),
+        "float16 that sum to 300": (x, split(x, "f2", 0.9)),
+    }  # fmt: skip
+    expected = load(write(adata), batch_key="donor")
+    assert expected.X[0, 0] == 300
+    for form, (matrix, change) in forms.items():
+        loaded = load(write(AnnData(matrix, adata.obs, adata.var), change), batch_key="donor")
+        assert loaded.uns["dataset"]["content_hash"] == expected.uns["dataset"]["content_hash"], form
+        assert loaded.X.has_canonical_format and loaded.X.indices.dtype == np.int32, form
+        for part in ("data", "indices", "indptr"):  # what a model sees, so that its bytes are the same too
+            assert getattr(loaded.X, part).tobytes() == getattr(expected.X, part).tobytes(), form
+
+
+def test_signed_bytes_and_booleans_have_their_true_values(write):
+    adata = cells()
+    adata.X.data = np.minimum(adata.X.data, 100)
+    expected = load(write(adata)).uns["dataset"]["content_hash"]
+    assert (
+        load(write(adata, put("X/data", adata.X.data.astype("i1")))).uns["dataset"]["content_hash"]
+        == expected
+    )
+    detected = adata.copy()
+    detected.X.data[:] = 1
+    expected = load(write(detected)).uns["dataset"]["content_hash"]
+    assert load(write(adata, put("X/data", adata.X.data > 0))).uns["dataset"]["content_hash"] == expected
+
+
+def test_values_that_a_type_cannot_have_kept_are_refused(write):
+    adata = cells()
+    for values in (
+        np.where(adata.X.data == 300, 2**53 + 1, adata.X.data.astype("i8")),
+        np.where(adata.X.data == 300, np.uint64(2**64 - 1), adata.X.data.astype("u8")),
+        np.where(adata.X.data == 300, 5000, adata.X.data).astype("f2"),
+        adata.X.data.astype("c8"),
+        adata.X.data.astype(int).astype("S5"),
+    ):
+        with pytest.raises(DataError, match=r"mine\.h5ad"):
+            load(write(adata, put("X/data", values)))
+    # Parts of a sum that would cancel out are as little exact.
+    far = sparse.csr_matrix((np.array([2**60, 5, 1 - 2**60, 4]), [0, 0, 0, 1], [0, 3, 4]), (2, 2))
+    with pytest.raises(DataError, match="beyond the integers"):
+        contract(AnnData(far), name="far", label_key=None)
+
+
+# -- damage -----------------------------------------------------------------------------------------
+
+
+def damaged_matrices(x):
+    indices, indptr = x.indices, x.indptr
+    return {
+        "index too large": put("X/indices", np.where(indices == 7, 30, indices)),
+        "index far away": put("X/indices", np.where(indices == 7, 2**40, indices.astype("i8"))),
+        "negative index": put("X/indices", np.where(indices == 7, -1, indices)),
+        "float indices": put("X/indices", indices.astype("f8")),
+        "text as indices": put("X/indices", indices.astype("S3")),
+        "fewer indices": put("X/indices", indices[:-1]),
+        "fewer values": put("X/data", x.data[:-1]),
+        "two dimensions": put("X/data", x.data[:, None]),
+        "indptr decreases": put("X/indptr", np.where(np.arange(61) == 30, indptr[10], indptr)),
+        "indptr too far": put("X/indptr", np.where(np.arange(61) == 60, indptr + 100, indptr)),
+        "indptr stops early": put("X/indptr", np.where(np.arange(61) == 60, indptr[59], indptr)),
+        "indptr starts late": put("X/indptr", np.maximum(indptr, 1)),
+        "indptr with NaN": put("X/indptr", np.where(np.arange(61) == 5, np.nan, indptr)),
+        "indptr too short": put("X/indptr", indptr[:-1]),
+        "indptr too long": put("X/indptr", np.r_[indptr, indptr[-1]]),
+        "no indptr": lambda file: file["X"].pop("indptr"),
+        "CSR called CSC": lambda file: file["X"].attrs.update({"encoding-type": "csc_matrix"}),
+        "transposed shape": lambda file: file["X"].attrs.update({"shape": [30, 60]}),
+        "larger shape": lambda file: file["X"].attrs.update({"shape": [60, 3000]}),
+        "shape of text": lambda file: file["X"].attrs.update({"shape": "60 x 30"}),
+        "unknown encoding": lambda file: file["X"].attrs.update({"encoding-type": "future_matrix"}),
+        "scalar": put("X", 3.0),
+        "one dimension": put("X", np.ones(60)),
+        "three dimensions": put("X", np.ones((60, 30, 2))),
+        "other shape": put("X", np.ones((60, 29))),
+        "complex": put("X", np.ones((60, 30), complex)),
+        "compound": put("X", np.ones((60, 30), [("a", "i4")])),
+        "text": put("X", np.ones((60, 30)).astype("S1")),
+        "nothing": put("X", h5py.Empty("f4")),
+        "terabytes": lambda file: (
+            file.pop("X/data"), file.create_dataset("X/data", (2**45,), "f4", chunks=(64,))
+        ),
+    }  # fmt: skip
+
+
+def test_a_damaged_matrix_is_refused_and_named(write):
+    adata = cells()
+    for damage, change in damaged_matrices(adata.X).items():
+        path = write(adata, change)
+        with pytest.raises(DataError, match="X") as refusal:
+            load(path)
+        assert "mine.h5ad" in str(refusal.value), damage
+
+
+def test_a_damaged_matrix_in_memory_is_refused():
+    adata = cells()
+    adata.X.indices[3] = 10_000
+    with pytest.raises(DataError, match="columns from 0 to 29, but one is 10,000"):
+        contract(adata, name="mine")
+
+
+DAMAGED_TABLES = {
+    "no index": lambda file: file["obs"].attrs.pop("_index"),
+    "index that is not there": lambda file: file["obs"].attrs.update({"_index": "nowhere"}),
+    "index of another length": put("obs/_index", texts(["a", "b"])),
+    "scalar column": put("obs/cell_type", "T cell"),
+    "column of another length": put("obs/cell_type", np.arange(59)),
+    "column that is a group": lambda file: (file.pop("obs/cell_type"), file.create_group("obs/cell_type")),
+    "codes beyond the categories": put("obs/cell_type/codes", np.full(60, 99, "i1")),
+    "codes below -1": put("obs/cell_type/codes", np.full(60, -2, "i1")),
+    "two columns of one name": lambda file: file["obs"].attrs.update({"column-order": ["donor", "donor"]}),
+    "no order of columns": lambda file: file["obs"].attrs.pop("column-order"),
+    "names that are no UTF-8": put("obs/_index", texts(b"\xff%d" % i for i in range(60))),
+    "genes of another number": put("var/_index", texts(["a"])),
+    "no obs": lambda file: file.pop("obs"),
+    "obs is an array": put("obs", np.arange(3)),
+}  # fmt: skip
+
+
+def test_a_damaged_table_is_refused_and_named(write):
+    adata = cells()
+    adata.obs["cell_type"] = adata.obs["cell_type"].astype("category")
+    adata.obsm["X_a"] = np.ones((60, 2))
+    for damage, change in DAMAGED_TABLES.items():
+        path = write(adata, change)
+        with pytest.raises(DataError) as refusal:
+            load(path)
+        assert "mine.h5ad" in str(refusal.value), damage
+        if "var" not in damage and "genes" not in damage:
+            with pytest.raises(DataError, match=r"mine\.h5ad"):
+                read_embedding(path, "X_a", label_key="cell_type", batch_key=None)
+
+
+def test_nothing_is_taken_from_other_files(write, tmp_path):
+    adata = cells()
+    other = write(adata, name="other.h5ad")
+    (tmp_path / "secret.bin").write_bytes(b"\1" * 240)
+
+    def virtual(file):
+        layout = h5py.VirtualLayout((60, 30), "f4")
+        layout[:] = h5py.VirtualSource(str(other), "layers/none", (60, 30))
+        del file["X"]
+        file.create_virtual_dataset("X", layout)
+
+    def stored_elsewhere(file):
+        file.create_dataset("uns/a", (60,), "f4", external=[(str(tmp_path / "secret.bin"), 0, 240)])
+
+    def link(place, target):
+        def change(file):
+            file.pop(place, None)
+            file[place] = target
+
+        return change
+
+    for change in (
+        link("X", h5py.ExternalLink(str(other), "/X")),
+        link("obs/donor", h5py.ExternalLink(str(other), "/obs/donor")),
+        link("uns/deep/down", h5py.ExternalLink("gone.h5ad", "/X")),
+        link("uns/a", h5py.SoftLink("/nowhere")),
+        both(link("uns/a", h5py.SoftLink("/uns/b")), link("uns/b", h5py.SoftLink("/uns/a"))),
+        stored_elsewhere,
+        virtual,
+    ):
+        with pytest.raises(DataError, match=r"mine\.h5ad.*Only files that hold all their data"):
+            load(write(adata, change))
+    whole = load(write(adata)).uns["dataset"]["content_hash"]
+    inside = both(link("layers/counts", h5py.SoftLink("/X")), link("uns/itself", h5py.SoftLink("/uns")))
+    assert load(write(adata, inside)).uns["dataset"]["content_hash"] == whole
+
+
+def test_files_of_other_kinds_are_called_what_they_are(write, tmp_path):
+    path = write(cells())
+    (tmp_path / "folder.h5ad").mkdir()
+    (tmp_path / "store.h5ad").mkdir()
+    (tmp_path / "store.h5ad" / ".zgroup").write_text("{}")
+    (tmp_path / "packed.h5ad").write_bytes(b"\x1f\x8b\x08" + bytes(100))
+    (tmp_path / "empty.h5ad").write_bytes(b"")
+    for name, groups in {"tenx": ["matrix/barcodes"], "loom": ["row_attrs/Gene", "col_attrs/Cell"]}.items():
+        with h5py.File(tmp_path / f"{name}.h5ad", "w") as file:
+            for group in groups:
+                file[group] = np.arange(3)
+    shutil.copy(path, tmp_path / "mine.h5")
+    for name, message in {
+        "folder.h5ad": "is a directory",
+        "store.h5ad": "zarr store.*read_zarr",
+        "packed.h5ad": "compressed with gzip: unpack",
+        "empty.h5ad": "0 bytes",
+        "tenx.h5ad": "read_10x_h5",
+        "loom.h5ad": "read_loom",
+        "mine.h5": "does not end in .h5ad",
+    }.items():
+        with pytest.raises(DataError, match=rf"{name}.*{message}"):
+            load(tmp_path / name)
+
+
+def test_a_file_that_is_being_written_is_called_locked(write):
+    path = write(cells())
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match=r"mine\.h5ad is locked: another program"):
+            load(path)
+    finally:
+        os.close(handle)
+    assert load(path).n_obs == 60
+
+
+# -- what is a gene, and what it is named -----------------------------------------------------------
+
+
+def test_only_gene_expression_is_read(write):
+    adata = cells()
+    genes = embedding.embed(load(write(adata), batch_key="donor"), "pca").tobytes()
+    rng = np.random.default_rng(5)
+    for column, gene, other in (
+        ("feature_types", "Gene Expression", "Antibody Capture"),
+        ("feature_types", "gene expression", "Peaks"),
+        ("feature_types", "GEX", "ADT"),
+        ("feature_types", "Gene Expression", "something new"),
+        ("feature_type", "protein_coding", "CRISPR Guide Capture"),
+        ("feature_biotype", "gene", "spike-in"),
+        ("modality", "rna", "prot"),
+    ):
+        more = sparse.csr_matrix(rng.integers(20, 400, (60, 5)).astype("f4"))
+        var = pd.DataFrame({column: [gene] * 30 + [other] * 5}, index=[*adata.var_names, *"ABCDE"])
+        loaded = load(
+            write(AnnData(sparse.hstack([adata.X, more]).tocsr(), adata.obs, var)), batch_key="donor"
+        )
+        assert loaded.n_vars == 30 and "5 of 35 features are left out" in notes(loaded), other
+        assert (loaded.obs["library_size"] == adata.X.sum(axis=1).A1).all()
+        assert embedding.embed(loaded, "pca").tobytes() == genes, other
+    adata.var["feature_types"] = "Peaks"
+    with pytest.raises(DataError, match=r"no gene expression.*30 'Peaks'"):
+        load(write(adata))
+    adata.var["feature_types"] = np.where(np.arange(30) % 2, "protein_coding", "lncRNA")
+    assert load(write(adata)).n_vars == 30
+
+
+def test_genes_without_id_go_by_their_symbol(write):
+    from zeroshot.genes import align_ensembl
+
+    adata = cells()
+    ids = np.array([f"ENSG{i:011d}" for i in range(1, 31)], dtype=object)
+    vocabulary = {gene_id: place for place, gene_id in enumerate(ids)}
+    names = dict(zip(adata.var_names, ids, strict=True))
+    for missing in (np.nan, "", "None", "nan", "NA", "symbol", None):
+        written = pd.Series([f" {text.lower()}.7" for text in ids], adata.var_names, dtype=object)
+        written[np.arange(30) % 5 >= 3] = "G3" if missing == "symbol" else missing
+        adata.var["gene_ids"] = written
+        if missing is None:
+            adata.var["gene_ids"] = ids
+        loaded = load(write(adata))
+        found = align_ensembl(
+            loaded.var_names, loaded.var["ensembl_id"].to_numpy(), vocabulary, ensembl_of_symbol=names
+        )
+        assert found.targets.tolist() == list(range(30)), missing
+        assert ("12 of 30 genes have no Ensembl id" in notes(loaded)) == (missing is not None)
+
+
+def as_cellxgene():
+    """Genes named by their ids, symbols in a column, values in X and counts in raw with more genes."""
+    adata = cells()
+    adata.var_names = [f"ENSG{i:011d}" for i in range(1, 31)]
+    adata.var["feature_name"] = [f"S{i}" for i in range(27)] + ["S0", "", "ENSG00000000030"]
+    adata.var["feature_biotype"] = "gene"
+    adata.raw = adata
+    adata = adata[:, :25].copy()
+    adata.X = np.log1p(adata.X.toarray() / 3)
+    return adata
+
+
+def test_a_file_of_cellxgene_is_read_as_it_is(write):
+    adata = as_cellxgene()
+    ids = list(adata.raw.var_names)
+    for change in (None, lambda file: file["raw/var"].attrs.update({"column-order": ["feature_biotype"]})):
+        loaded = load(write(adata, change), batch_key="donor")
+        assert (loaded.X != adata.raw.X).nnz == 0 and "counts of raw are used" in notes(loaded)
+        assert list(loaded.var["ensembl_id"]) == ids
+        whole = change is None
+        assert (
+            list(loaded.var_names)
+            == [f"S{i}" for i in range(27 if whole else 25)] + ids[27 if whole else 25 :]
+        )
+        assert "symbols in var['feature_name']; " in notes(loaded)
+    adata.X = adata.raw.X[:, :25]
+    assert load(write(adata)).n_vars == 25  # counts in X come first
+
+
+@pytest.mark.filterwarnings("ignore:Forward slashes will be disallowed:FutureWarning")
+def test_counts_are_named_as_the_command_line_names_them(write):
+    adata = cells()
+    adata.layers["umi/raw"] = adata.X.copy()
+    adata.X = adata.X * 0.3
+    with pytest.raises(DataError, match=r"Integers were found in layers/umi/raw: .*--counts layers/umi/raw"):
+        load(write(adata))
+    assert load(write(adata), counts="umi/raw").X[0, 0] == 300
+    for nowhere in ("obs", "obs/donor", "layers", "nothing", "/X", "."):
+        with pytest.raises(DataError, match="It holds X, layers/umi/raw: choose with counts="):
+            load(write(adata), counts=nowhere)
+
+
+# -- labels and batches -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unlabelled(write):
+    """Write cells of which every fourth has no label, in a spelling, and the file without these cells."""
+
+    def make(text, key="cell_type"):
+        adata = cells()
+        adata.obsm["X_a"] = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
+        lost = np.arange(60) % 4 == 0
+        known = write(adata[~lost].copy(), name="known.h5ad")
+        adata.obs[key] = pd.Series(np.where(lost, text, adata.obs[key]), adata.obs_names, dtype=object)
+        if text is None or text != text:
+            adata.obs[key] = adata.obs[key].astype("category")
+        return write(adata), known
+
+    return make
+
+
+def test_missing_labels_are_one_kind_in_every_spelling(unlabelled):
+    for text in MISSING:
+        path, known = unlabelled(text)
+        expected = load(known, batch_key="donor").uns["dataset"]["content_hash"]
+        with pytest.raises(DataError, match="15 of 60 cells have no value in label column"):
+            load(path, batch_key="donor")
+        loaded = load(path, batch_key="donor", missing_labels="drop")
+        assert loaded.uns["dataset"]["content_hash"] == expected, text
+        assert "15 of 60 cells are left out" in notes(loaded)
+
+        keys = {"label_key": "cell_type", "batch_key": "donor"}
+        with pytest.raises(DataError, match=r"15 of 60 cells .*--missing-labels drop"):
+            read_embedding(path, "X_a", **keys)
+        told = []
+        values, labels, batches = read_embedding(path, "X_a", **keys, missing_labels="drop", notes=told)
+        same = read_embedding(known, "X_a", **keys)
+        assert values.tobytes() == same[0].tobytes() and "15 of 60 cells" in told[0]
+        assert list(labels) == list(same[1]) and list(batches) == list(same[2])
+
+
+def test_a_text_that_is_a_name_here_can_be_kept(unlabelled):
+    path, _ = unlabelled("NA")
+    assert set(load(path, missing_labels="keep").obs["cell_type"]) == {"NA", "type 0", "type 1", "type 2"}
+    absent, _ = unlabelled(None)
+    with pytest.raises(DataError, match="15 of 60 cells"):
+        load(absent, missing_labels="keep")
+    for text in ("unknown", "Unassigned", "n.d."):
+        assert text in set(load(unlabelled(text)[0]).obs["cell_type"])
+    with pytest.raises(DataError, match="missing_labels is 'skip': one of refuse, drop, keep"):
+        load(path, missing_labels="skip")
+
+
+def test_missing_batches_follow_the_same_rule(unlabelled):
+    path, known = unlabelled("<NA>", "donor")
+    with pytest.raises(DataError, match="15 of 60 cells have no value in batch column 'donor'"):
+        load(path, batch_key="donor")
+    loaded = load(path, batch_key="donor", missing_labels="drop")
+    assert (
+        loaded.uns["dataset"]["content_hash"] == load(known, batch_key="donor").uns["dataset"]["content_hash"]
+    )
+
+
+def test_embedding_goes_on_without_labels_that_cannot_be_used(write, unlabelled):
+    whole = load(write(cells(), name="mine.h5ad"), require_labels=False)
+    for path in (unlabelled("NA")[0], unlabelled(None)[0]):
+        loaded = load(path, require_labels=False)
+        assert loaded.n_obs == 60 and "cell_type" not in loaded.obs
+        assert "Labels are not needed here and not used" in notes(loaded)
+        assert (loaded.X != whole.X).nnz == 0
+    with pytest.raises(DataError, match="15 of 60 cells"):
+        load(path, require_labels=False, label_key="cell_type")
+
+
+def test_a_name_of_each_cell_is_no_batch_and_no_label(write):
+    adata = cells()
+    adata.obs["barcode"] = list(adata.obs_names)
+    adata.obsm["X_a"] = np.ones((60, 2))
+    path = write(adata)
+    with pytest.raises(DataError, match=r"60 of 60 cells .* batch column 'barcode'.*--batch-key"):
+        load(path, batch_key="barcode")
+    with pytest.raises(DataError, match=r"60 of 60 cells .* batch column 'barcode'"):
+        read_embedding(path, "X_a", label_key="cell_type", batch_key="barcode")
+    with pytest.raises(DataError, match=r"60 of 60 cells .* label column 'barcode'"):
+        load(path, label_key="barcode")
+
+
+# -- library size -----------------------------------------------------------------------------------
+
+
+def test_a_column_library_size_is_used_when_it_fits_or_is_asked_for(write):
+    adata = cells()
+    totals = adata.X.sum(axis=1).A1
+    without = load(write(adata)).uns["dataset"]
+    for values in (totals * 7.3, np.where(totals > 20, "high", "low"), np.where(totals > 20, np.nan, totals)):
+        adata.obs["library_size"] = values
+        loaded = load(write(adata))
+        assert loaded.uns["dataset"]["content_hash"] == without["content_hash"]
+        assert "obs['library_size'] of the file differs and is not used" in notes(loaded)
+    adata.obs["library_size"] = totals.astype("f4") * np.float32(1 + 1e-7)
+    assert load(write(adata)).uns["dataset"]["notes"] == []
+
+    adata.obs["depth"] = totals + 1000
+    asked = load(write(adata), library_size="depth")
+    assert (asked.obs["library_size"] == totals + 1000).all() and asked.uns["dataset"]["notes"] == []
+    for values, message in (
+        (np.where(totals > 20, "high", "low"), "60 of 60 cells have no number"),
+        (np.where(totals > 20, np.nan, totals), "have no number"),
+        (totals - 1, "below the row sum for 60 of 60"),
+    ):
+        adata.obs["depth"] = values
+        with pytest.raises(DataError, match=rf"mine.h5ad.*{message}"):
+            load(write(adata), library_size="depth")
+    with pytest.raises(DataError, match="no column 'reads' in obs"):
+        load(write(adata), library_size="reads")
+    with pytest.raises(DataError, match="library_size cannot be given for 'pbmc68k-reduced'"):
+        load("pbmc68k-reduced", library_size="n_counts")
+
+
+# -- embeddings that a file holds -------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:Forward slashes will be disallowed:FutureWarning")
+def test_embeddings_of_every_form_are_read_and_others_refused(write):
+    adata = cells()
+    values = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    columns = pd.DataFrame(values, index=adata.obs_names, columns=list("abcd"))
+    adata.obsm = {"dense": values, "sparse": sparse.csr_matrix(values), "table": columns, "a/b": values}
+    adata.obsm["integers"] = np.arange(240).reshape(60, 4)
+    keys = {"label_key": "cell_type", "batch_key": None}
+    path = write(adata)
+    for key in ("dense", "sparse", "table", "a/b"):
+        assert (read_embedding(path, key, **keys)[0] == values).all(), key
+    assert read_embedding(path, "integers", **keys)[0].dtype == np.float64
+    for change in (
+        put("obsm/dense", values[:, 0]),
+        put("obsm/dense", values[:-1]),
+        put("obsm/dense", values[:, :0]),
+        put("obsm/dense", values.astype(complex)),
+        put("obsm/dense", values.astype("S4")),
+        put("obsm/dense", np.where(values > 2, np.nan, values)),
+        put("obsm/dense", 3.0),
+        lambda file: (file["obsm"].pop("dense"), file["obsm"].create_group("dense")),
+    ):
+        with pytest.raises(DataError, match=r"mine\.h5ad"):
+            read_embedding(write(adata, change), "dense", **keys)
+    with pytest.raises(DataError, match=r"mine\.h5ad: .*sparse"):
+        read_embedding(
+            write(adata, lambda file: put("obsm/sparse/indices", np.full(240, 9))(file)), "sparse", **keys
+        )
+    adata.obs["even"] = np.arange(60) % 2 == 0
+    adata.obs["group"] = pd.Categorical(np.where(adata.obs["even"], "b", "a"), categories=["never", "b", "a"])
+    path = write(adata)
+    for key, expected in {"even": ["False", "True"], "group": ["a", "b"]}.items():
+        assert list(read_embedding(path, "dense", label_key=key, batch_key=None)[1].categories) == expected
+
+
+def test_a_seed_or_a_size_that_cannot_be_is_refused_before_reading(tmp_path):
+    for wrong in ({"seed": -1}, {"seed": 2**32}, {"seed": 1.5}, {"subset": 2.5}, {"subset": True}):
+        with pytest.raises(DataError, match="is expected"):
+            load(tmp_path / "nowhere.h5ad", **wrong)
