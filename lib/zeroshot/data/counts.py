@@ -71,7 +71,7 @@ def counts(
             "counts in layers['counts']."
         )
         raise DataError(f"{name}: {trouble} Raw counts (non-negative integers) are expected. {remedy}")
-    matrix = matrix.astype(np.float32)
+    matrix = matrix.astype(np.float32, copy=False)
     matrix.eliminate_zeros()  # what float32 rounds to zero
     return matrix
 

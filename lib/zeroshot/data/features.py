@@ -60,6 +60,9 @@ def gene_mask(var: pd.DataFrame, name: str) -> tuple[np.ndarray, list[str]]:
                 notes.append(
                     f"{int(lost.sum()):,} features without a value in var[{column!r}] are taken for genes."
                 )
+        elif column == "feature_types" and not (is_expression | lost).all():
+            unknown = ", ".join(map(repr, kinds[~is_expression & ~lost].astype(str).unique()[:3]))
+            notes.append(f"All features are taken for genes; var[{column!r}] calls them {unknown}.")
         mask &= ~other
     if not mask.any():
         raise DataError(

@@ -110,8 +110,9 @@ def contract(
             f"{int((~stays).sum()):,} of {len(stays):,} cells are left out: they have no label or batch."
         )
 
-    matrix = counts(adata.X, name, other_counts, columns=is_gene, as_given=as_given)[stays]
-    obs = obs[stays]
+    matrix = counts(adata.X, name, other_counts, columns=is_gene, as_given=as_given)
+    if not stays.all():
+        matrix, obs = matrix[stays], obs[stays].copy()
     totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
     empty = int((totals == 0).sum())
     if empty:
@@ -155,7 +156,7 @@ def _library_sizes(obs: pd.DataFrame, key: str, totals: np.ndarray, name: str) -
             f"{name} has no column {key!r} in obs; {expected}. Columns: {', '.join(map(str, obs.columns))}. "
             f"{remedy}"
         )
-    sizes = pd.to_numeric(obs[key].astype(object), errors="coerce").to_numpy(np.float64)
+    sizes = _numbers(obs[key])
     lost = int((~np.isfinite(sizes)).sum())
     if lost:
         raise DataError(
@@ -172,8 +173,13 @@ def _library_sizes(obs: pd.DataFrame, key: str, totals: np.ndarray, name: str) -
 
 def _equal(column: pd.Series, totals: np.ndarray) -> bool:
     """True if a column holds the row sums, up to the rounding of float32."""
-    sizes = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(np.float64)
-    return bool(np.allclose(sizes, totals, rtol=ROUNDING, atol=0))
+    return bool(np.allclose(_numbers(column), totals, rtol=ROUNDING, atol=0))
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """(cells,) real numbers, NaN for whatever is none."""
+    values = pd.to_numeric(column.astype(object), errors="coerce")
+    return np.full(len(column), np.nan) if values.dtype.kind == "c" else values.to_numpy(np.float64)
 
 
 def _check_names(names: pd.Index, kind: str, name: str) -> None:

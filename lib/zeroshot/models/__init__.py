@@ -57,7 +57,21 @@ class Cells:
 
     @classmethod
     def of(cls, adata: AnnData, *, with_batches: bool) -> "Cells":
-        """Take what a model may see from data that keeps the contract of :func:`zeroshot.data.load`."""
+        """Take what a model may see from data that keeps the contract of :func:`zeroshot.data.load`.
+
+        Raises
+        ------
+        ValueError
+            If indices of a sparse matrix lie outside it: scipy would read memory that is not the matrix's.
+        """
+        if sparse.issparse(adata.X) and adata.X.format in ("csr", "csc"):
+            try:
+                adata.X.check_format(full_check=True)
+            except ValueError as error:
+                raise ValueError(
+                    f"the counts are damaged: {error}. Give a matrix whose indices lie inside it, as "
+                    "zeroshot.data.load returns it"
+                ) from error
         return cls(
             counts=sparse.csr_matrix(adata.X, dtype=np.float32),
             genes=adata.var_names,

@@ -23,13 +23,11 @@ def open_h5ad(path: Path) -> "h5py.File":
     import h5py
 
     path = Path(path)
-    _require_hdf5(path)
     try:
+        _require_hdf5(path)
         file = h5py.File(path, "r")
     except PermissionError as error:
-        raise DataError(
-            f"{path} may not be read ({error.strerror}). Ask for permission to read it."
-        ) from error
+        raise DataError(f"{path} may not be read: ask for the permission, or read a copy.") from error
     except OSError as error:
         text = str(error)
         if isinstance(error, BlockingIOError) or "lock" in text or "already open for write" in text:
@@ -62,13 +60,8 @@ def _require_hdf5(path: Path) -> None:
         )
     if not path.is_file():
         raise DataError(f"{path} is not a regular file; an .h5ad file is expected.")
-    try:
-        with path.open("rb") as binary:
-            first = binary.read(8)
-    except PermissionError as error:
-        raise DataError(
-            f"{path} may not be read ({error.strerror}). Ask for permission to read it."
-        ) from error
+    with path.open("rb") as binary:
+        first = binary.read(8)
     if h5py.is_hdf5(path):
         return
     if first[:2] == b"\x1f\x8b":
