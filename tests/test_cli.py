@@ -78,8 +78,24 @@ def test_lists_hold_every_entry(command):
     assert all(
         set(row) == set(type(card).model_fields) for row, card in zip(rows, known.values(), strict=True)
     )
-    table = CliRunner().invoke(cli.app, [command]).stdout
-    assert all(any(line.split()[:1] == [name] for line in table.splitlines()) for name in known)
+    lines = CliRunner().invoke(cli.app, [command], env={"COLUMNS": "80"}).stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(known) and max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("models", "scgpt-human"), ("datasets", "pbmc-12k"), ("studies", "real")]
+)
+def test_one_entry_is_shown_in_full(command, name):
+    card = getattr(catalog, command)()[name]
+    shown = CliRunner().invoke(cli.app, [command, name], env={"COLUMNS": "80"}).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    words, unbroken = set(shown.split()), "".join(shown.split())
+    assert set(card.description.split()) <= words
+    if command == "models":
+        assert {f"recipes.{recipe}.source" for recipe in card.recipes} <= words
+        assert all(file.sha256 in unbroken for file in card.weights.files.values())
+    row = json.loads(CliRunner().invoke(cli.app, [command, name, "--json"]).stdout)
+    assert row == [card.model_dump(mode="json")]
 
 
 def test_every_command_is_tested_for_help():
@@ -470,7 +486,7 @@ def test_a_terminated_embed_leaves_nothing(project, users_file, zeroshot, monkey
 def test_settings_are_checked_for_every_model(project, users_file, zeroshot):
     wrong = {
         "--device": ("nope", "cuda:99", "meta"), "--precision": ("int8",), "--chunk-tokens": ("0", "nan"),
-        "--seed": ("-1", str(2**32), "1e3"),
+        "--seed": ("-1", str(2**31), "1e3"),
     }  # fmt: skip
     for option, values in wrong.items():
         for value in values:

@@ -139,6 +139,27 @@ def test_settings_that_cannot_be_are_refused():
         Settings(precision="fp8")
     with pytest.raises(EmbeddingError, match="at least 1"):
         Settings(tokens_per_chunk=0)
+    for device in ("nope", "cuda:99", "meta", "cuda:-1", "0", ""):
+        with pytest.raises(EmbeddingError, match=f"no device '{device}' .* choose auto or one of cpu"):
+            Settings(device=device)
+    for seed in (-1, 2**31, 2**70):
+        with pytest.raises(EmbeddingError, match="from 0 to 2147483647"):
+            Runner(Fake(), CELLS, seed, Settings())
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_too_little_memory_names_the_option(error):
+    class Large(Fake):
+        def network(self, cells, seed):
+            class Grows(torch.nn.Module):
+                def forward(self, *_):
+                    raise error
+
+            return Grows()
+
+    runner = Runner(Large(), CELLS, 0, Settings(device="cpu", tokens_per_chunk=70))
+    with pytest.raises(EmbeddingError, match=r"not enough memory on cpu .* fewer than 70 .*--chunk-tokens"):
+        runner.embed(np.arange(50))
 
 
 def test_models_without_tokens_are_told_apart():

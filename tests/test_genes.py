@@ -55,6 +55,8 @@ def test_report_counts_each_rule():
     report = found.report().set_index("rule")
     assert report["genes"].to_dict() == {"Ensembl": 2, "version stripped": 1, "unmatched": 1}
     assert report["share"].sum() == 1
+    with_counts = found.report(sparse.csr_matrix([[1, 2, 0, 4], [0, 1, 2, 0]])).set_index("rule")
+    assert with_counts["counts"].to_dict() == {"Ensembl": 0.4, "version stripped": 0.2, "unmatched": 0.4}
 
 
 def test_half_of_the_genes_are_needed():

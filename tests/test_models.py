@@ -4,6 +4,7 @@ import json
 from dataclasses import fields, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from released import GENEFORMER_CONFIG, SCGPT_ARGS, write_cellama, write_geneformer, write_scgpt
@@ -12,6 +13,7 @@ from scipy import sparse
 from zeroshot import catalog, embedding, metrics, models
 from zeroshot.data import content_hash, contract, simulate_atlas
 from zeroshot.models import Cells, baselines, controls
+from zeroshot.reproducible import LARGEST_SEED
 from zeroshot.weights import find as find_weights
 
 
@@ -295,10 +297,55 @@ def test_harmony_needs_two_batches(adata):
         embedding.embed(one, "harmony")
 
 
+def test_harmony_refuses_batches_of_single_cells(adata):
+    alone = adata.copy()
+    alone.obs["batch"] = pd.Categorical(adata.obs_names)
+    with pytest.raises(ValueError, match="260 of 260 cells are alone in their batch"):
+        embedding.embed(alone, "harmony")
+    alone.obs["batch"] = pd.Categorical(["a"] * 129 + ["b"] * 129 + ["c", "d"])
+    assert embedding.run(alone, "harmony").notes == (
+        "cells alone in their batch, where Harmony cannot tell batch from cell type: 2",
+    )
+
+
+def test_the_largest_seed_is_one_for_every_library(adata):
+    np.random.RandomState(LARGEST_SEED)
+    for model, recipe in (("harmony", None), ("random", None), ("shuffled-genes", None), ("scvi", "short")):
+        assert len(embedding.embed(adata, model, recipe, seed=LARGEST_SEED)) == adata.n_obs
+    with pytest.raises(embedding.EmbeddingError, match="from 0 to 2147483647"):
+        embedding.embed(adata, "random", seed=LARGEST_SEED + 1)
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads(adata, base, monkeypatch):
+    import scvi
+    import torch
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    during = []
+    train = scvi.model.SCVI.train
+
+    def watched(*given, **options):
+        during.append(torch.get_num_threads())
+        return train(*given, **options)
+
+    monkeypatch.setattr(scvi.model.SCVI, "train", watched)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with threadpool_limits(2):
+            for model, recipe in (("pca", "standard"), ("harmony", "standard"), ("scvi", "short")):
+                assert embedding.embed(adata, model, recipe).tobytes() == base(model, recipe).tobytes()
+            assert torch.get_num_threads() == 2 and during == [1]
+            assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {2}
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_scvi_and_others_run_on_one_batch(adata):
     one = adata.copy()
     one.obs["batch"] = "one"
-    assert embedding.embed(one, "scvi", "short").shape == (260, 30)
+    trained = embedding.run(one, "scvi", "short")
+    assert trained.matrix.shape == (260, 30) and "fitted without batches" in trained.notes[0]
     assert embedding.embed(one, "pca").shape == (260, 50)
 
 

@@ -120,22 +120,22 @@ class Embedded:
         models that are fitted to all cells at once.
     overlap
         Genes by the rule that matched them to the vocabulary; None for models without one.
-    genes
-        Genes that the model can read, with their share of the counts; None for an embedding made from labels.
     lengths, left_out
         (cells,) tokens of each cell, and expressed vocabulary genes that did not fit; None for
         models without tokens.
     notes
         What a reader of the scores has to know, as sentences.
+    genes
+        Genes that the model can read, with their share of the counts; None for an embedding made from labels.
     """
 
     matrix: np.ndarray
     checks: pd.DataFrame = field(default_factory=lambda: integrity.table([]))
     overlap: pd.DataFrame | None = None
-    genes: GeneShare | None = None
     lengths: np.ndarray | None = None
     left_out: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    genes: GeneShare | None = None
 
 
 def embed(
@@ -356,7 +356,7 @@ def require_seed(seed: int) -> None:
     Raises
     ------
     EmbeddingError
-        If it is negative or beyond 32 bits.
+        If it is negative, or beyond what harmonypy can count to.
     """
     if not 0 <= seed <= reproducible.LARGEST_SEED:
         raise EmbeddingError(

@@ -5,8 +5,8 @@ import platform
 import sys
 from pathlib import Path
 
-# scikit-learn, UMAP and scVI take seeds of 32 bits, numpy none below zero.
-LARGEST_SEED = 2**32 - 1
+# harmonypy takes 31 bits, scikit-learn, UMAP and scVI 32; numpy takes none below zero.
+LARGEST_SEED = 2**31 - 1
 
 
 def fix_arithmetic() -> None:
