@@ -619,6 +619,38 @@ def test_a_broken_embedding_is_named_before_any_is_scored(project, embedded, zer
         assert not Path("scores.csv").exists()
 
 
+def test_missing_labels_are_refused_dropped_or_kept(project, embedded, zeroshot, few_metrics):
+    cells = anndata.read_h5ad(embedded)
+    cells.obs["partly"] = cells.obs["cell_type"].astype(str).where(np.arange(240) >= 9, "NA")
+    cells.write_h5ad("partly.h5ad")
+    given = ["evaluate", "partly.h5ad", "--embedding", "X_good", "--label-key", "partly", "--output", "s.csv"]
+    code, _, err = zeroshot(*given)
+    assert code == 2 and "9 of 240 cells have no value" in err and "--missing-labels drop" in err
+    values = {}
+    for choice in ("drop", "keep"):
+        code, out, _ = zeroshot(*given, "--missing-labels", choice)
+        assert code == 0 and ("9 of 240 cells are left out" in out) == (choice == "drop")
+        values[choice] = pd.read_csv("s.csv").set_index("metric")["value"]["asw_label"]
+    labels, rows = cells.obs["partly"].to_numpy(), np.arange(240) >= 9
+    widths = metrics.label_widths(cells.obsm["X_good"][rows], labels[rows])
+    assert values["drop"] == pytest.approx(metrics.asw_label(widths)) and values["keep"] < values["drop"]
+    code, _, err = zeroshot(*given, "--missing-labels", "dorp")
+    assert code == 2 and "dorp" in err
+
+
+def test_embed_reads_a_named_library_size(project, users_file, zeroshot):
+    cells = anndata.read_h5ad(users_file)
+    cells.obs["depth"] = np.asarray(cells.layers["counts"].sum(axis=1)).ravel() * 2.0
+    cells.write_h5ad("depth.h5ad")
+    given = ["embed", "depth.h5ad", "--model", "pca", "--output", "a.h5ad"]
+    assert zeroshot(*given)[0] == 0
+    summed = anndata.read_h5ad("a.h5ad").obsm["X_pca"]
+    assert zeroshot(*given, "--library-size-key", "depth")[0] == 0
+    assert not np.allclose(anndata.read_h5ad("a.h5ad").obsm["X_pca"], summed)
+    code, _, err = zeroshot(*given, "--missing-labels", "drop")
+    assert code == 2 and "embed writes every cell" in err
+
+
 def test_evaluate_never_writes_over_its_input(project, embedded, zeroshot):
     shutil.copy(embedded, "mine.h5ad")
     Path("hard.csv").hardlink_to("mine.h5ad")

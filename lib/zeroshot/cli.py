@@ -49,6 +49,10 @@ BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the seque
 Cores = Annotated[int, typer.Option(min=1, help="Pages executed at the same time.")]
 Policy = Annotated[str, typer.Option(help="Stored results: reuse, recompute or only-stored.")]
 Profile = Annotated[Path | None, typer.Option(help="Snakemake profile, e.g. profiles/slurm.")]
+MissingLabels = Annotated[
+    str,
+    typer.Option(help="Cells without label or batch: refuse, drop, or keep texts such as NA as a name."),
+]
 Name = Annotated[str | None, typer.Argument(help="Print all that is known of this one.")]
 Seed = Annotated[
     int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="The same seed gives the same bytes.")
@@ -107,6 +111,10 @@ def embed(
         str | None,
         typer.Option("--input-layer", "--counts", help="Matrix to read: X, raw or the name of a layer."),
     ] = None,
+    library_size_key: Annotated[
+        str | None, typer.Option(help="Column of obs with the counts of each cell over all its genes.")
+    ] = None,
+    missing_labels: MissingLabels = "refuse",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     chunk_tokens: Annotated[
@@ -128,6 +136,8 @@ def embed(
     settings = embedding.Settings(
         device, precision, chunk_tokens, progress=sys.stderr.isatty(), compile=compile_network
     )
+    if missing_labels == "drop":
+        raise UsageError("embed writes every cell of INPUT: remove cells first, or use --missing-labels keep")
     # Whatever can be refused is, before anything is computed.
     outputs.require_new(output, source)
     require_place(source, key, overwrite=overwrite)
@@ -135,7 +145,13 @@ def embed(
     as_given = parameters.get("input") == "as-given"
     with failures.about(source):
         cells = data.load(
-            source, batch_key=batch_key, counts=input_layer, require_labels=False, as_given=as_given
+            source,
+            batch_key=batch_key,
+            counts=input_layer,
+            require_labels=False,
+            as_given=as_given,
+            missing_labels=missing_labels,
+            library_size=library_size_key,
         )
         require_same_cells(source, cells)
     file = Path(source).expanduser()
@@ -165,6 +181,7 @@ def embed(
         "precision": precision,
         "input": source,
         "input_layer": input_layer or ("X" if as_given else "layers/counts if there is one, else X"),
+        "library_size": library_size_key or "sum of the matrix, or as the notes say",
         "input_values": "as given, unchanged" if as_given else "raw counts, checked",
         "weights": dict(checkpoint.hashes) if checkpoint else {},
         "weights_from": checkpoint.origin if checkpoint else "none",
@@ -209,6 +226,7 @@ def evaluate(
     before: Annotated[
         str | None, typer.Option(help="Key of obsm before integration; PCR comparison needs it.")
     ] = None,
+    missing_labels: MissingLabels = "refuse",
     seed: Seed = 0,
 ) -> None:
     """Score embeddings of a file: annotation metrics, and integration metrics if batches are named."""
@@ -218,10 +236,10 @@ def evaluate(
     from zeroshot.data.embedded import read_embedding
 
     outputs.require_new(output, source)
-    keys = {"label_key": label_key, "batch_key": batch_key}
-    embeddings = {}
+    keys = {"label_key": label_key, "batch_key": batch_key, "missing_labels": missing_labels}
+    embeddings, notes = {}, []
     for name in dict.fromkeys(embedding):
-        values, labels, batches = read_embedding(source, name, **keys)
+        values, labels, batches = read_embedding(source, name, **keys, notes=notes)
         embeddings[name] = values
         with failures.about(f"obsm[{name!r}] of {source}"):
             integrity.require(integrity.check(values, len(labels)))
@@ -246,6 +264,8 @@ def evaluate(
         better = scores["higher_is_better"].map({True: "higher", False: "lower"})
         columns = ["metric", "label", "better", "value", "low", "high", "note"]
         printing.show(scores.assign(better=better)[columns].to_dict("records"), columns, title=name)
+    for note in dict.fromkeys(notes):
+        print(f"note: {note}")
 
 
 @app.command()
