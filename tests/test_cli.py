@@ -728,6 +728,32 @@ def test_notebook_refuses(project, zeroshot, arguments, message):
     assert not Path("out.ipynb").exists()
 
 
+# -- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (EOFError("Ran out of input"), 2, "error: a file ends too early"),
+        (KeyError("cell_type"), 3, "error: KeyError: cell_type; this is likely a bug"),
+        (TypeError("'int' object is not iterable"), 3, "`zeroshot --debug models`"),
+        (RecursionError("maximum recursion depth exceeded"), 2, "error: maximum recursion depth"),
+        (MemoryError(), 2, "error: not enough memory"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+    ],
+)
+def test_every_error_ends_in_one_line_and_a_code(project, zeroshot, monkeypatch, error, code, told):
+    def fails():
+        raise error
+
+    monkeypatch.setattr(cli.failures, "drop_output", lambda: None)  # pytest's own
+    monkeypatch.setattr(catalog, "models", fails)
+    found, out, err = zeroshot("models")
+    assert (found, out) == (code, "") and told in err and "Traceback" not in err
+    assert bool(err) == bool(told)
+
+
 # -- real processes
 
 
@@ -740,6 +766,13 @@ def test_shell_success(project):
     done = shell(project, "models", "--json")
     assert done.returncode == 0 and done.stderr == ""
     assert [row["name"] for row in json.loads(done.stdout)] == list(catalog.models())
+
+
+def test_shell_output_that_nobody_reads(project):
+    program = Path(sys.executable).with_name("zeroshot")
+    command = f"set -o pipefail; {program} datasets --json | true"
+    done = subprocess.run(["bash", "-c", command], cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 141) and done.stderr == ""
 
 
 def test_shell_bad_input(project):

@@ -22,14 +22,17 @@ from zeroshot import catalog, failures, outputs, paths, printing, reproducible
 
 
 class Commands(TyperGroup):
-    """The commands, without typer's answer to the end of a file, which leaves out what is wrong."""
+    """The commands; answers to two errors replace those of typer."""
 
     def invoke(self, context: typer.Context) -> Any:
-        """Run the command; the end of a damaged file is an error like others."""
+        """Run the command; the end of a damaged file is an error like others, that of ``| head`` is none."""
         try:
             return super().invoke(context)
         except EOFError as error:
             raise UsageError(f"a file ends too early ({error}): it is damaged, copy it again") from error
+        except BrokenPipeError:
+            failures.drop_output()
+            raise typer.Exit(128 + signal.SIGPIPE) from None
 
 
 app = typer.Typer(
@@ -416,10 +419,8 @@ def main() -> None:
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Unicode must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with failures.signals_end_the_program():
+        with failures.signals_end_the_program(), failures.output_handed_over():
             app()
-    except BrokenPipeError:
-        code = 128 + signal.SIGPIPE
     except Exception as error:
         if "--debug" in sys.argv:
             raise

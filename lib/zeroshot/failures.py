@@ -99,10 +99,19 @@ def signals_end_the_program() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def flush_output() -> None:
-    """Hand over what was printed; a reader that has gone away (``| head``) is no error."""
+@contextlib.contextmanager
+def output_handed_over() -> Iterator[None]:
+    """Hand over at the end what was printed; a reader that has gone away (``| head``) is no error."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes again at its end, and would complain.
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            drop_output()
+
+
+def drop_output() -> None:
+    """Let what is still to be printed go nowhere: Python would try again at its end, and complain."""
+    with contextlib.suppress(OSError, ValueError):  # of a stream that is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

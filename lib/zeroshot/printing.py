@@ -9,6 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 
+class _Output(Console):
+    """Standard output; that nobody reads it any more is for the program to answer."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error pass that rich would end the program for."""
+        raise
+
+
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str | None = None) -> None:
     """Print rows as a table, the first column never broken."""
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
@@ -16,7 +24,7 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: st
         table.add_column(column, no_wrap=number == 0)
     for row in rows:
         table.add_row(*(escape(_text(row[column])) for column in columns))
-    Console().print(table)
+    _Output().print(table)
 
 
 def show_lines(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -28,7 +36,7 @@ def show_lines(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Non
         table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=width)
     for cells in zip(*texts.values(), strict=True):
         table.add_row(*map(escape, cells))
-    Console().print(table)
+    _Output().print(table)
 
 
 def show_fields(fields: Mapping[str, Any]) -> None:
@@ -38,7 +46,7 @@ def show_fields(fields: Mapping[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, value in _flat(fields):
         table.add_row(name, escape(_text(value)))
-    Console().print(table)
+    _Output().print(table)
 
 
 def show_json(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # What a group of HDF5 with a provenance takes beside the embedding, generously.
 SPACE_FOR_PROVENANCE = 2**18
+LONGEST_KEY = 200  # HDF5 takes more, people and file names do not
 
 
 def require_place(source: str | Path, key: str, *, overwrite: bool = False) -> None:
@@ -39,7 +40,7 @@ def require_place(source: str | Path, key: str, *, overwrite: bool = False) -> N
         If the key is not one, or is taken; if the file cannot be read, has no groups ``obsm`` and ``uns``, or
         points to other files.
     """
-    if not key.isprintable() or "/" in key or key.strip() in ("", ".", ".."):
+    if not key.isprintable() or "/" in key or key.strip() in ("", ".", "..") or len(key) > LONGEST_KEY:
         raise DataError(f"{key!r} cannot be a key of obsm: use a name without slashes, for example X_pca")
     path = _own_file(source)
     if path is None:
