@@ -1,0 +1,51 @@
+"""The same arithmetic on every machine: chosen before numpy is loaded, and only where it can run."""
+
+import json
+import subprocess
+import sys
+
+from zeroshot import reproducible
+
+REPORT = """
+import json, os, sys
+from zeroshot import cli, reproducible
+assert "numpy" not in sys.modules
+reproducible.fix_arithmetic()
+import numpy
+from threadpoolctl import threadpool_info
+kernels = [pool["architecture"] for pool in threadpool_info() if pool["internal_api"] == "openblas"]
+print(json.dumps([kernels, os.environ.get("NUMBA_NUM_THREADS")]))
+"""
+
+
+def report(monkeypatch, **environment):
+    for name in ("OPENBLAS_CORETYPE", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = subprocess.run([sys.executable, "-c", REPORT], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_one_kernel_for_all_processors_that_can_run_it(monkeypatch):
+    kernels, threads = report(monkeypatch)
+    assert threads == "1"
+    if reproducible._knows_avx2():
+        assert set(kernels) <= {"Haswell"}
+
+
+def test_what_the_user_has_set_stays(monkeypatch):
+    kernels, threads = report(monkeypatch, OPENBLAS_CORETYPE="Prescott", NUMBA_NUM_THREADS="2")
+    assert "Haswell" not in kernels and threads == "2"
+
+
+def test_processors_without_the_instructions_keep_their_kernel(monkeypatch, tmp_path):
+    facts = tmp_path / "cpuinfo"
+    monkeypatch.setattr(reproducible, "Path", lambda _: facts)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert not reproducible._knows_avx2()
+    for flags, expected in (("flags : sse2 avx", False), ("flags : sse2 avx avx2 fma", True)):
+        facts.write_text(flags)
+        assert reproducible._knows_avx2() is expected
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert not reproducible._knows_avx2()
