@@ -193,6 +193,9 @@ def test_embed_with_released_weights(project, users_file, zeroshot):
     assert zeroshot(*counts)[0] == 0
     found = anndata.read_h5ad("b.h5ad").uns["X_scgpt-human_provenance"]
     assert found["input_values"] == "raw counts, checked"
+    code, _, err = zeroshot(*given, "--output", folder / "best_model.pt")
+    assert code == 2 and "is the input" in err
+    assert sha256(folder / "best_model.pt") == found["weights"]["weights"]
     code, _, err = zeroshot(*given, "--precision", "int8", "--output", "c.h5ad")
     assert code == 2 and "unknown precision 'int8': one of float32, bfloat16, float16" in err
 

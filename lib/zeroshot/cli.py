@@ -235,7 +235,7 @@ def evaluate(
     """Score embeddings of a file: annotation metrics, and integration metrics if batches are named."""
     import pandas as pd
 
-    from zeroshot import integrity, metrics, store
+    from zeroshot import integrity, metrics
     from zeroshot.data.embedded import read_embedding
 
     outputs.require_new(output, source)
@@ -261,8 +261,8 @@ def evaluate(
             higher_is_better=[metrics.METRICS[metric].higher_is_better for metric in scores["metric"]],
         )
     table = pd.concat(tables, ignore_index=True)
-    with failures.about(output):
-        store.write_text(output, table.to_csv(index=False))
+    with outputs.replacing(output) as temporary:
+        table.to_csv(temporary, index=False)
     for name, scores in table.groupby("embedding", sort=False):
         better = scores["higher_is_better"].map({True: "higher", False: "lower"})
         columns = ["metric", "label", "better", "value", "low", "high", "note"]
