@@ -343,6 +343,7 @@ def test_no_weight_stays_random(adata, folder, tmp_path, change, message):
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, expected .* from 1 to 512"),
         ({"intermediate_size": 10**40}, "intermediate_size is a number of more than 30 digits"),
         ({"layer_norm_eps": -1.0}, "layer_norm_eps is -1.0"),
+        ({"pad_token_id": 3}, "<pad> is token 0 .*, and 3 in the config"),
         ({"is_decoder": True}, "does not describe a BERT encoder"),
     ],
 )

@@ -87,7 +87,7 @@ def test_checkpoint_that_is_none(tmp_path):
     torch.save([torch.zeros(2)], tmp_path / "b.pt")
     with pytest.raises(WeightsError, match="holds no tensors by name"):
         read_state(tmp_path / "b.pt")
-    with pytest.raises(WeightsError, match=r"expected one of .bin, .ckpt, .pt, .pth, .safetensors"):
+    with pytest.raises(WeightsError, match=r"end with one of .bin, .ckpt, .pt, .pth, .safetensors"):
         read_state(tmp_path / "model.h5")
 
 
@@ -229,6 +229,11 @@ def test_lengths_that_the_file_does_not_have(tmp_path):
     path = saved(tmp_path / "model.pt", STATE)
     with pytest.raises(WeightsError, match=r"model.pt is refused.*its storage 0 claims 24 bytes"):
         read_state(rezipped(path, {"data/0": b"1234"}))
+    saved(path, STATE)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(STATE["a.weight"].numpy().tobytes(), bytes(24)))
+    with pytest.raises(WeightsError, match=r"model.pt is damaged.*CRC"):
+        read_state(path)
     saved(path, STATE)
     with pytest.raises(WeightsError, match=r"its records claim [\d,]+ bytes of a file of"):
         read_state(rezipped(path, {"data/0": bytes(3_000_000)}, zipfile.ZIP_DEFLATED))

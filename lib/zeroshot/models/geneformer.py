@@ -29,6 +29,7 @@ from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.tokenizers import rank_tokens
 from zeroshot.tokens import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state
+from zeroshot.weights.files import shortened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,12 @@ class Geneformer:
                 f"the token dictionary has {len(tokens):,} entries{self._source('token_dictionary')}, the "
                 f"model {config['vocab_size']:,}{self._source('config')}: they are of different generations "
                 "of Geneformer. Take the dictionaries that the card names."
+            )
+        if tokens["<pad>"] != config.get("pad_token_id", 0):
+            raise WeightsError(
+                f"<pad> is token {tokens['<pad>']:,}{self._source('token_dictionary')}, and "
+                f"{shortened(config.get('pad_token_id', 0))} in the config{self._source('config')}: they are "
+                "not of the same release. Take the dictionaries that the card names."
             )
         n_layers = config["num_hidden_layers"] + self.layer
         if not 0 <= n_layers <= config["num_hidden_layers"]:

@@ -7,6 +7,7 @@ checkpoint is carried out with placeholders instead of tensors, and every length
 
 import io
 import mmap
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -66,8 +67,19 @@ def _inspect_zip(path: Path) -> None:
     if sum(sizes.values()) > size:
         raise RefusedError(f"its records claim {sum(sizes.values()):,} bytes of a file of {size:,}")
 
+    _require_checksums(path)
     lengths = {name.removeprefix("data/"): sizes[name] for name in records if name.startswith("data/")}
     _Placeholders(lengths, size).machine.run(io.BytesIO(reader.get_record("data.pkl")))
+
+
+def _require_checksums(path: Path) -> None:
+    """Refuse records that changed after they were written, which torch does not notice."""
+    with zipfile.ZipFile(path) as archive:
+        for record in archive.infolist():
+            if record.CRC:  # torch leaves it out when it is told to
+                with archive.open(record) as content:
+                    while content.read(2**20):
+                        pass  # ends with an error where the checksum is wrong
 
 
 def _inspect_legacy(path: Path) -> None:

@@ -5,6 +5,7 @@ torch and safetensors are imported when a checkpoint is read.
 
 import json
 import pickle
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _PICKLED = (".pt", ".bin", ".ckpt", ".pth")
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PARALLEL = "module."
-_LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
+_LARGEST_HEADER = 2**24  # bytes; a thousand tensors need some 100,000
 _EXPECTED = "a checkpoint: tensors by name, as .safetensors or as torch.save writes them"
 _REMEDY = "Download it again, or take the checkpoint that its authors released."
 _LISTED = 12  # keys named in an error; a wrong layout would list hundreds
@@ -67,7 +68,8 @@ def read_state(path: Path) -> "dict[str, Tensor]":
     read = {".safetensors": _read_safetensors} | dict.fromkeys(_PICKLED, _read_torch)
     if path.suffix not in read:
         raise WeightsError(
-            f"{path} is no checkpoint that can be read: expected one of {', '.join(sorted(read))}"
+            f"{path} is not a checkpoint that can be read: its name should end with one of "
+            f"{', '.join(sorted(read))}. Name the file that its authors released."
         )
     state = read[path.suffix](path)
     for name in _NESTED:
@@ -139,7 +141,7 @@ def _require_unique_names(path: Path, head: bytes) -> None:
         header = json.loads(file.read(size), object_pairs_hook=lambda pairs: pairs)
     names = [name for name, _ in header]
     if len(set(names)) < len(names):
-        raise ValueError(f"it holds {max(names, key=names.count)} more than once")
+        raise ValueError(f"it holds {Counter(names).most_common(1)[0][0][:60]} more than once")
 
 
 def _read_torch(path: Path) -> object:
