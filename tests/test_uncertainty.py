@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from zeroshot import metrics, results
-from zeroshot.metrics import uncertainty
+from zeroshot.metrics import scoring, uncertainty
 
 LABELS = np.repeat(["a", "b", "c", "d"], [600, 200, 12, 1])
 
@@ -105,10 +105,14 @@ def test_every_score_has_an_interval_around_it():
     embedding, labels, batches = cells()
     scores, subsamples = metrics.score_with_intervals(embedding, labels, batches, seed=2)
     plain = metrics.score(embedding, labels, batches, seed=2)
-    pd.testing.assert_frame_equal(scores[plain.columns.to_list()], plain)
+    pd.testing.assert_frame_equal(scores[["metric", "group", "value"]], plain[["metric", "group", "value"]])
+    for found, expected in zip(scores["note"], plain["note"], strict=True):
+        assert found.startswith(expected)
     assert list(scores["metric"]) == list(metrics.METRICS)
-    found = scores.dropna(subset="value").set_index("metric")
+    found = scores.dropna(subset="low").set_index("metric")
+    assert {"nmi", "bras", "pcr"} < set(found.index) < set(scores.dropna(subset="value")["metric"])
     assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
+    assert found["note"].str.endswith("interval from subsamples of 31 cells").all()
     for name, row in found.iterrows():
         assert min(metrics.METRICS[name].worst, metrics.METRICS[name].best) <= row["low"]
         assert row["high"] <= max(metrics.METRICS[name].worst, metrics.METRICS[name].best)
@@ -136,6 +140,72 @@ def test_subsamples_of_another_share():
     pd.testing.assert_frame_equal(halves, expected)
     half = metrics.half_width(halves["value"].to_numpy(), rows.shape[1], len(labels))
     assert scores["high"].item() - scores["value"].item() == pytest.approx(half)
+
+
+def test_a_neighbourhood_of_all_cells_has_no_interval():
+    # In a tenth of 480 cells there are 48: all 50 neighbours of kBET, and less than the 90 of LISI.
+    embedding, labels, batches = cells(480)
+    scores, parts = metrics.score_with_intervals(embedding, labels, batches)
+    rows = scores.set_index("metric")
+    assert (parts.loc[parts["metric"] == "kbet", "value"] == 1).all() and rows.loc["kbet", "value"] < 1
+    without = {"kbet", "ilisi", "clisi"}
+    assert rows.loc[list(without), ["low", "high"]].isna().all(axis=None)
+    assert rows.loc[list(without), "note"].str.contains("no interval: a neighbourhood of").all()
+    assert rows.loc[["avg_bio", "knn_accuracy"], ["low", "high"]].notna().all(axis=None)
+    again = metrics.intervals(scores, parts, len(labels))
+    pd.testing.assert_frame_equal(again, scores)  # no note twice
+    # A graph of 15 neighbours needs more than 15 cells, and what is clustered on it.
+    few = parts.assign(cells=15)
+    of_few = metrics.intervals(scores, few, len(labels)).set_index("metric")["low"]
+    assert of_few[["nmi", "avg_bio", "ari_leiden", "graph_connectivity", "knn_accuracy"]].isna().all()
+    assert of_few[["asw_label", "pcr", "linear_probe"]].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "on_subsamples", "has_one"),
+    [
+        ("nmi", 1.0, 1.0, True),  # the best there is, everywhere
+        ("pcr_comparison", 0.0, 0.0, True),
+        ("graph_connectivity", 0.87, 1.0, False),  # on all cells it is another
+        ("knn_accuracy", 0.5, 0.5, False),
+        ("knn_accuracy", 0.5, [0.5, 0.5000001, 0.5], False),  # kept to six digits, these are the same
+        ("knn_accuracy", 0.5, [0.5, 0.51, 0.5], True),
+        ("knn_accuracy", 0.5, [0.5, np.nan, 0.6], False),
+    ],
+)
+def test_a_score_that_is_always_the_same_looks_sure(metric, value, on_subsamples, has_one):
+    values = np.broadcast_to(on_subsamples, 3)
+    scores = pd.DataFrame({"metric": [metric], "group": "", "value": value, "note": ""})
+    parts = pd.DataFrame({"subsample": range(3), "metric": metric, "value": values, "cells": 120})
+    row = metrics.intervals(scores, parts, 1200).iloc[0]
+    assert np.isfinite(row["low"]) == np.isfinite(row["high"]) == has_one
+    assert row["note"].startswith("no interval: ") != has_one
+
+
+def test_a_metric_reads_neighbourhoods_of_the_size_that_it_says(monkeypatch):
+    embedding, labels, batches = cells(60)
+    sizes = set()
+
+    def recorded(near, k):
+        sizes.add(k)
+        return first(near, k)
+
+    first = metrics.Neighbors.first
+    monkeypatch.setattr(metrics.Neighbors, "first", recorded)
+    for name in metrics.METRICS:
+        sizes.clear()
+        metrics.score(embedding, labels, batches, baseline=embedding, names=[name])
+        assert scoring.neighborhood(name) == max(sizes, default=0), name
+
+
+def test_progress_names_what_is_computed_and_the_subsamples():
+    embedding, labels, batches = cells(60)
+    said = []
+    metrics.score_with_intervals(
+        embedding, labels, batches, names=["asw_label", "kbet"], progress=said.append
+    )
+    expected = ["asw label", "label widths", "kbet", "neighbors 50", "neighbors"]
+    assert said == [*expected, *(f"subsample {n} of 10" for n in range(1, 11))]
 
 
 def test_what_does_not_apply_has_no_interval():
@@ -214,6 +284,15 @@ def test_what_varies_with_the_seed_makes_a_tie():
     assert results.differences(scores, subsamples, "avg_bio")["verdict"].tolist() == ["better"]
     varied = scores.assign(seeds=3, seed_sd=[0.0, 0.05])
     assert results.differences(varied, subsamples, "avg_bio")["verdict"].tolist() == ["tie"]
+
+
+def test_without_an_interval_there_is_no_verdict_and_nobody_is_shown_to_be_worse():
+    scores, subsamples = compared("kbet", 0.6, 0.5)
+    assert results.differences(scores, subsamples, "kbet")["verdict"].tolist() == ["better"]
+    for meaningless in (subsamples.assign(cells=50), subsamples.assign(value=1.0)):
+        assert results.differences(scores, meaningless, "kbet").empty
+        places = results.winners(scores, meaningless, "kbet").set_index("method")["place"]
+        assert places.to_dict() == {"PCA": "best", "HVG": "tied with the best"}
 
 
 def test_pairs_without_scores_are_left_out():

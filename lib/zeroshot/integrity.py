@@ -40,7 +40,9 @@ def check(embedding: np.ndarray, n_cells: int, probed: pd.DataFrame | None = Non
     """
     aligned = embedding.ndim == 2 and len(embedding) == n_cells and embedding.size > 0
     rows = [("one row per cell", aligned, f"shape {embedding.shape} for {n_cells} cells")]
-    if aligned:
+    if aligned and embedding.dtype.kind not in "fiu":
+        rows.append(("finite values", False, f"values of type {embedding.dtype}, not real numbers"))
+    elif aligned:
         broken = int((~np.isfinite(embedding)).any(axis=1).sum())
         rows.append(("finite values", broken == 0, f"{broken} cells with NaN or infinity"))
         if broken == 0:

@@ -35,7 +35,14 @@ from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
 from .silhouette import label_widths, silhouette_widths
-from .uncertainty import half_width, intervals, score_subsamples, score_with_intervals, stratified_subsamples
+from .uncertainty import (
+    half_width,
+    intervals,
+    no_interval,
+    score_subsamples,
+    score_with_intervals,
+    stratified_subsamples,
+)
 
 __all__ = [
     "METRICS",
@@ -74,6 +81,7 @@ __all__ = [
     "nmi",
     "nmi_label_free",
     "nmi_leiden",
+    "no_interval",
     "pcr",
     "pcr_comparison",
     "score",

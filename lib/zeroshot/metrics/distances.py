@@ -173,7 +173,7 @@ def scaled(embedding: np.ndarray) -> tuple[np.ndarray, int]:
     divided = np.ldexp(points, -exponent)
     if largest > 1e300 or (np.ldexp(divided, exponent) != points).any():
         raise ValueError(
-            f"the embedding has values up to {largest:.0e}, too large for distances in float64; rescale it."
+            f"an embedding has values up to {largest:.0e}, too large for distances in float64; rescale it."
         )
     return divided, exponent
 

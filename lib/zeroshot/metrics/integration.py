@@ -407,13 +407,20 @@ def _batch_silhouette(
     """1 - |batch silhouette| within each label, averaged; options are those of silhouette_widths."""
     require_two(batches, "batch")
     embedding, labels, batches = np.asarray(embedding), np.asarray(labels), np.asarray(batches)
-    scores = []
+    scores, several = [], False
     for label in np.unique(labels):
         cells = labels == label
+        n_batches = len(np.unique(batches[cells]))
+        several |= n_batches > 1
         # scib skips a label with one batch, and one where every cell is a batch of its own.
-        if 1 < len(np.unique(batches[cells])) < cells.sum():
+        if 1 < n_batches < cells.sum():
             widths = silhouette_widths(embedding[cells], batches[cells][None], **options)[0]
             scores.append(1 - np.abs(widths).mean())
     if not scores:
-        raise NotApplicable("no label has more than one batch")
+        reason = (
+            "no label with several batches has two cells of one"
+            if several
+            else "no label has more than one batch"
+        )
+        raise NotApplicable(reason)
     return np.mean(scores)

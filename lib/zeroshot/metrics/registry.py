@@ -155,6 +155,18 @@ def require_two(values: np.ndarray, what: str) -> None:
         raise NotApplicable(f"one {what}")
 
 
+def require_groups(values: np.ndarray, what: str) -> None:
+    """Refuse an axis on which every cell has a value of its own: there are no groups to compare.
+
+    Raises
+    ------
+    NotApplicable
+        "every batch has one cell" or "every label has one cell".
+    """
+    if len(np.unique(values)) == len(values):
+        raise NotApplicable(f"every {what} has one cell")
+
+
 def _split_sections(text: str) -> tuple[str, dict[str, str]]:
     """Split a cleaned numpy docstring into what precedes the sections, and the sections on one line each."""
     parts = re.split(r"^(\S.*)\n-{3,}[ \t]*$", text, flags=re.MULTILINE)

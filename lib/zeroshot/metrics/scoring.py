@@ -10,12 +10,16 @@ import pandas as pd
 
 from .clustering import RESOLUTIONS, Sweep, agreement, choose, leiden, louvain
 from .neighbors import nearest_neighbors, neighbor_graph
-from .registry import METRICS, NotApplicable
+from .registry import METRICS, NotApplicable, require_groups, require_two
 from .silhouette import label_widths
 
 # Benchmarker of scib-metrics 0.5.10: 15 neighbours for graphs, 50 for kBET, 90 for LISI, itself included.
 # Label transfer takes 16: the cell itself and 15 others.
 MOST_NEIGHBORS = 90
+# Cells in the neighbourhoods that an intermediate is made of, the cell itself included.
+NEIGHBORHOODS = {"neighbors_16": 16, "neighbors_50": 50, "neighbors_90": 90} | dict.fromkeys(
+    ("graph", "clusters", "clusters_label_free", "clusters_leiden"), 15
+)
 # A silhouette needs two labels and a label with two cells.
 MIN_CELLS = 3
 
@@ -28,6 +32,7 @@ def score(
     baseline: np.ndarray | None = None,
     seed: int = 0,
     names: Iterable[str] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Score an embedding with the registered metrics.
 
@@ -49,6 +54,8 @@ def score(
         Seed of Louvain, of Leiden and of the order of ties among neighbours.
     names
         Metrics to compute; all by default.
+    progress
+        Called with what is computed next, in a few words ("neighbors", "label widths", "nmi").
 
     Returns
     -------
@@ -68,7 +75,7 @@ def score(
         baseline = _matrix(baseline, "baseline")
         if len(baseline) != len(embedding):
             raise ValueError(f"baseline has {len(baseline)} rows for {len(embedding)} cells.")
-    shared = _Shared(embedding, labels, batches, seed, baseline)
+    shared = _Shared(embedding, labels, batches, seed, baseline, progress)
     rows = []
     for name in (name for name in METRICS if name in wanted):
         metric = METRICS[name]
@@ -80,6 +87,12 @@ def score(
             value, note = np.nan, f"not applicable: {reason}"
         rows.append({"metric": name, "group": metric.group, "value": value, "note": note})
     return pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
+
+
+def neighborhood(name: str) -> int:
+    """Cells in the neighbourhoods that a metric or an intermediate reads, the largest; 0 if it reads none."""
+    arguments = METRICS[name].arguments if name in METRICS else ()
+    return max(NEIGHBORHOODS.get(name, 0), *map(neighborhood, arguments), 0)
 
 
 def cluster_sweep(embedding: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> Sweep:
@@ -113,7 +126,9 @@ class _Shared:
         batches: np.ndarray | None,
         seed: int,
         baseline: np.ndarray | None = None,
+        progress: Callable[[str], None] | None = None,
     ):
+        self._progress = progress or (lambda what: None)
         self.order = _order(embedding, seed)
         self.seed = seed
         self._values: dict[str, Any] = {
@@ -125,7 +140,10 @@ class _Shared:
         self._notes: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Any:
+        if name == "labels":
+            require_groups(self._values["labels"], "label")
         if name not in self._values:
+            self._progress(name.replace("_", " "))
             if name in METRICS:
                 metric = METRICS[name]
                 value = float(metric.function(**{argument: self[argument] for argument in metric.arguments}))
@@ -155,8 +173,8 @@ class _Shared:
         """Refuse metrics that need batches where there are none to compare."""
         if self["batches"] is None:
             raise NotApplicable("no batches given")
-        if len(np.unique(self["batches"])) < 2:
-            raise NotApplicable("one batch")
+        require_two(self["batches"], "batch")
+        require_groups(self["batches"], "batch")
 
 
 def _neighbors(k: int) -> Callable[[_Shared], Any]:
@@ -271,6 +289,8 @@ def _matrix(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def _codes(values: np.ndarray, what: str, cells: int) -> np.ndarray:
+    if np.ndim(values) > 1:
+        raise ValueError(f"{what} must be (cells,), one value for each cell, got shape {np.shape(values)}.")
     # Through a Series: a categorical, a list of strings and an array all come out alike.
     values = pd.Series(values).reset_index(drop=True)
     if len(values) != cells:

@@ -1,13 +1,13 @@
 """How sure a score is: the same metric on subsamples of the cells, and what their spread says of all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from .registry import METRICS
-from .scoring import score
+from .scoring import neighborhood, score
 
 # As Kedzierska et al. 2025: ten subsamples of a tenth of the cells.
 REPEATS = 10
@@ -15,6 +15,11 @@ FRACTION = 0.1
 # A silhouette and a neighbour within a label need two cells of it.
 CELLS_PER_LABEL = 2
 CONFIDENCE = 0.95
+# Subsamples of fewer cells are named in the notes.
+FEW_CELLS = 100
+# Scores that agree to these digits, those of a kept table, are the same.
+DIGITS = 6
+_NOTES = ("interval from subsamples", "no interval")
 
 
 def score_with_intervals(
@@ -26,12 +31,13 @@ def score_with_intervals(
     seed: int = 0,
     names: Iterable[str] | None = None,
     fraction: float = FRACTION,
+    progress: Callable[[str], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score an embedding with the registered metrics and say how sure each score is.
 
     Parameters
     ----------
-    embedding, labels, batches, baseline, seed, names
+    embedding, labels, batches, baseline, seed, names, progress
         As for :func:`zeroshot.metrics.score`; the seed also draws the subsamples.
     fraction
         Share of the cells in each subsample. Few cells need a larger one: in a tenth of two hundred there
@@ -45,9 +51,11 @@ def score_with_intervals(
     labels = np.asarray(labels)
     batches = None if batches is None else np.asarray(batches)
     options = {"seed": seed, "names": None if names is None else list(names)}
-    scores = score(embedding, labels, batches, baseline=baseline, **options)
+    scores = score(embedding, labels, batches, baseline=baseline, progress=progress, **options)
     rows = stratified_subsamples(labels, fraction=fraction, seed=seed)
-    subsamples = score_subsamples(embedding, labels, batches, rows, baseline=baseline, **options)
+    subsamples = score_subsamples(
+        embedding, labels, batches, rows, baseline=baseline, progress=progress, **options
+    )
     return intervals(scores, subsamples, len(labels)), subsamples
 
 
@@ -102,6 +110,7 @@ def score_subsamples(
     baseline: np.ndarray | None = None,
     seed: int = 0,
     names: Iterable[str] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Score an embedding on subsamples of its cells; nothing is embedded again.
 
@@ -111,6 +120,8 @@ def score_subsamples(
         As for :func:`zeroshot.metrics.score`.
     rows
         (subsamples, subsampled cells), see :func:`stratified_subsamples`.
+    progress
+        Called before each subsample ("subsample 3 of 10").
 
     Returns
     -------
@@ -119,6 +130,8 @@ def score_subsamples(
     """
     tables = []
     for number, chosen in enumerate(rows):
+        if progress is not None:
+            progress(f"subsample {number + 1} of {len(rows)}")
         given = {"batches": batches, "baseline": baseline}
         given = {name: None if values is None else values[chosen] for name, values in given.items()}
         scores = score(embedding[chosen], labels[chosen], **given, seed=seed, names=names)
@@ -129,7 +142,13 @@ def score_subsamples(
 def intervals(
     scores: pd.DataFrame, subsamples: pd.DataFrame, n_cells: int, other_seeds: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Put a 95 % interval beside each score.
+    """Put a 95 % interval beside each score, or say why there is none.
+
+    Subsamples say nothing of how sure a score is where a neighbourhood that the metric reads holds all cells
+    of a subsample: kBET of 50 neighbours is 1 on any 50 cells, and other metrics then measure something else
+    than on all cells. Nor do they where the score is the same on every subsample, unless that is the score of
+    all cells, too, and the best or the worst there is. Such scores have no interval, and a note says why.
+    Intervals from subsamples of fewer than 100 cells are noted as well.
 
     Parameters
     ----------
@@ -146,8 +165,8 @@ def intervals(
     Returns
     -------
     pandas.DataFrame
-        ``scores`` with ``low`` and ``high``, cut to the metric's range (NaN where there is no score, or where
-        a metric does not apply to some subsample), ``seeds``, how many were scored, and ``seed_sd``, the
+        ``scores`` with ``low`` and ``high``, cut to the metric's range (NaN where there is no score or no
+        interval), ``note`` extended as said above, ``seeds``, how many were scored, and ``seed_sd``, the
         standard deviation of the score over them (NaN for one).
     """
     of_seeds = pd.DataFrame({"seeds": 1, "seed_sd": np.nan}, index=scores["metric"])
@@ -157,23 +176,69 @@ def intervals(
         spread = values.agg(lambda of_metric: np.std(of_metric.to_numpy(), ddof=1))
         of_seeds = pd.DataFrame({"seeds": values.size(), "seed_sd": spread}).loc[scores["metric"]]
     parts = dict(iter(subsamples.groupby("metric")))
-    half = [
-        half_width(
-            parts[name]["value"].to_numpy(),
-            int(parts[name]["cells"].iloc[0]),
-            n_cells,
-            [(deviation, seeds)] if seeds > 1 else [],
-        )
-        for name, seeds, deviation in of_seeds.itertuples()
-    ]
+    half, notes = [], []
+    for name, value, note in scores[["metric", "value", "note"]].itertuples(index=False):
+        values, cells = parts[name]["value"].to_numpy(), int(parts[name]["cells"].iloc[0])
+        seeds, deviation = of_seeds.loc[name, ["seeds", "seed_sd"]]
+        width = half_width(values, cells, n_cells, [(deviation, seeds)] if seeds > 1 else [])
+        reason = no_interval(name, value, values, cells, n_cells)
+        if reason is None and np.isnan(width):
+            reason = "no score under one of the seeds"
+        half.append(np.nan if reason else width)
+        own = [part for part in note.split("; ") if part and not part.startswith(_NOTES)]
+        if not np.isnan(value):
+            few = [f"interval from subsamples of {cells} cells"] if cells < FEW_CELLS else []
+            own += [f"no interval: {reason}"] if reason else few
+        notes.append("; ".join(own))
     ends = {name: sorted([metric.worst, metric.best]) for name, metric in METRICS.items()}
     least, most = (scores["metric"].map({name: pair[end] for name, pair in ends.items()}) for end in (0, 1))
     return scores.assign(
+        note=notes,
         low=(scores["value"] - half).clip(lower=least),
         high=(scores["value"] + half).clip(upper=most),
         seeds=of_seeds["seeds"].to_numpy(),
         seed_sd=of_seeds["seed_sd"].to_numpy(),
     )
+
+
+def no_interval(
+    metric: str,
+    value: float,
+    values: np.ndarray,
+    subsampled_cells: int,
+    n_cells: int,
+    *,
+    difference: bool = False,
+) -> str | None:
+    """Why subsamples do not say how sure a score is, in a few words; None if they do.
+
+    Parameters
+    ----------
+    metric
+        Name of the metric.
+    value
+        Its score of all cells, or the difference of two scores.
+    values
+        (subsamples,) the same on each subsample.
+    subsampled_cells, n_cells
+        Cells of a subsample and of the whole.
+    difference
+        Whether they are differences of two methods.
+    """
+    if len(values) < 2:
+        return "one subsample"
+    if missing := int(np.isnan(values).sum()):
+        return f"not applicable to {missing} of {len(values)} subsamples"
+    if subsampled_cells >= n_cells:
+        return "a subsample holds all cells"
+    if subsampled_cells <= (most := neighborhood(metric)):
+        return f"a neighbourhood of {most} cells holds all {subsampled_cells} of a subsample"
+    worst, best = METRICS[metric].worst, METRICS[metric].best
+    bounds = [0, best - worst, worst - best] if difference else [worst, best]
+    first, *others, whole = np.round([*values, value], DIGITS)
+    if (first == others).all() and not (whole == first and whole in np.round(bounds, DIGITS)):
+        return "the same on every subsample"
+    return None
 
 
 def half_width(

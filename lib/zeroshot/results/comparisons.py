@@ -31,8 +31,8 @@ def differences(
     pandas.DataFrame
         Columns dataset, method, model, difference (method minus reference, in units of the metric), low
         and high (95 % interval, see :func:`zeroshot.metrics.half_width`) and verdict: "better" or "worse"
-        than the reference where the interval excludes 0, else "tie". Pairs without an interval are left
-        out.
+        than the reference where the interval excludes 0, else "tie". Pairs without an interval, see
+        :func:`zeroshot.metrics.no_interval`, are left out.
 
     Raises
     ------
@@ -56,9 +56,10 @@ def differences(
         apart = (first["value"] - second["value"]).to_numpy()
         other = whole.loc[pair[1]]
         of_seeds = [(one["seed_sd"], one["seeds"]) for one in (row, other) if one["seeds"] > 1]
-        half = metrics.half_width(apart, int(first["cells"].iloc[0]), int(row["n_cells"]), of_seeds)
-        difference = row["value"] - other["value"]
-        if np.isnan(difference + half):
+        cells, difference = (int(first["cells"].iloc[0]), int(row["n_cells"])), row["value"] - other["value"]
+        half = metrics.half_width(apart, *cells, of_seeds)
+        without = metrics.no_interval(metric, difference, apart, *cells, difference=True)
+        if np.isnan(difference + half) or without:
             continue
         favour = 0 if abs(difference) <= half else direction * np.sign(difference)
         rows.append(
@@ -95,7 +96,7 @@ def tally(compared: pd.DataFrame) -> dict[str, int]:
 
 
 def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The best method on each data set, and those that cannot be told from it; controls are left out.
+    """The best method on each data set, and those not shown to be worse; controls are left out.
 
     Parameters
     ----------
@@ -107,8 +108,8 @@ def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.D
     Returns
     -------
     pandas.DataFrame
-        Columns dataset, method, value and place: "best", or "tied with the best" as
-        :func:`differences` compares them. Data sets without a score are left out.
+        Columns dataset, method, value and place: "best", or "tied with the best" unless
+        :func:`differences` says worse. Data sets without a score are left out.
     """
     kinds = {model: catalog.model(model).kind for model in scores["model"].unique()}
     candidates = scores[
@@ -119,7 +120,8 @@ def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.D
         ordered = rows.sort_values("value", ascending=not metrics.METRICS[metric].higher_is_better)
         best = ordered["method"].iloc[0]
         compared = differences(rows, subsamples[subsamples["dataset"] == dataset], metric, best)
-        tied = set(compared.loc[compared["verdict"] == "tie", "method"])
+        worse = set(compared.loc[compared["verdict"] == "worse", "method"])
+        tied = set(ordered["method"]) - worse - {best}
         places = {best: "best"} | dict.fromkeys(tied, "tied with the best")
         found = ordered[ordered["method"].isin(places)]
         tables.append(found[["dataset", "method", "value"]].assign(place=found["method"].map(places)))
