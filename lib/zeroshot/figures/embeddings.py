@@ -13,9 +13,11 @@ from .text import (
     TALLEST,
     add_legend,
     fit,
+    inches,
     label_log_axis,
     nothing_to_draw,
     shown,
+    shown_apart,
     subplots,
 )
 
@@ -130,9 +132,11 @@ def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
     largest = pairs["cell_type"].isin(types.index[:n_types]) & pairs["batch"].isin(columns.index)
     table = pairs[largest].pivot(index="cell_type", columns="batch", values="cells")
     table = table.reindex(index=types.index[:n_types], columns=columns.index).fillna(0).astype(int)
-    figure, axis = subplots(figsize=(width * n_batches + 3.4, height * n_types + 1.5))
-    size = {} if width > 0.8 else {"annot_kws": {"fontsize": 7}}
-    heat_map(np.log10(table + 1), axis, annot=table, fmt="d", vmin=0, **size)
+    beside, below = inches(shown_apart(table.index), 11), inches(shown_apart(table.columns), 11)
+    size = (width * n_batches + max(3.4, beside + 1.5), height * n_types + max(1.5, 0.55 * below + 1))
+    figure, axis = subplots(figsize=size)
+    small = {} if width > 0.8 else {"annot_kws": {"fontsize": 7}}
+    heat_map(np.log10(table + 1), axis, annot=table, fmt="d", vmin=0, **small)
     parts = [
         f"{n} of {len(every):,} {name}"
         for n, every, name in ((n_types, types, "cell types"), (n_batches, batches, "batches"))

@@ -14,6 +14,8 @@ from .files import drawn
 from .style import draws, group_colours
 from .text import TALLEST, WIDEST, add_legend, fit, label_log_axis, nothing_to_draw, shown, subplots
 
+MOST_IN_LEGEND = 20  # predictors
+
 
 @draws
 def draw_reconstruction_errors(errors: pd.DataFrame, label: str) -> Figure:
@@ -65,11 +67,12 @@ def draw_rank_correlations(correlations: pd.DataFrame) -> Figure:
     figure, axes, predictors = _panels(table)
     colours = group_colours(len(predictors))
     for axis, panel in axes.items():
+        here = table[(table["panel"] == panel) & table["correlation"].notna()]
         with warnings.catch_warnings():
             # seaborn 0.13 draws boxes with an argument that matplotlib 3.11 will replace.
             warnings.simplefilter("ignore", mpl.MatplotlibDeprecationWarning)
             sns.boxplot(
-                data=correlations[correlations["panel"] == panel], x="masked_fraction", y="correlation",
+                data=here, x="masked_fraction", y="correlation",
                 hue="predictor", hue_order=predictors, palette=colours, fliersize=1.5, linewidth=0.8,
                 legend=False, ax=axis,
             )  # fmt: skip
@@ -147,11 +150,13 @@ def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title
 def _panels(table: pd.DataFrame) -> tuple[Figure, dict[plt.Axes, str], list[str]]:
     """A figure with a panel below another, which panel each shows, and the predictors of all."""
     panels = list(dict.fromkeys(table["panel"]))
-    n_panels, height = fit(len(panels), 3.4, 2.4, TALLEST - 0.6)
+    predictors = list(dict.fromkeys(table["predictor"]))
+    beside = 0.22 * min(len(predictors), MOST_IN_LEGEND) + 1
+    n_panels, height = fit(len(panels), max(3.4, beside), max(2.4, beside), TALLEST - 0.6)
     figure, axes = subplots(n_panels, 1, figsize=(7.2, height * n_panels + 0.6), squeeze=False)
     if len(panels) > n_panels:
         figure.suptitle(f"{len(panels) - n_panels} more panels are not shown", fontsize=9)
-    return figure, dict(zip(axes[:, 0], panels, strict=False)), list(dict.fromkeys(table["predictor"]))
+    return figure, dict(zip(axes[:, 0], panels, strict=False)), predictors
 
 
 def _line(colour: tuple) -> plt.Line2D:
@@ -159,4 +164,6 @@ def _line(colour: tuple) -> plt.Line2D:
 
 
 def _draw_legend(axis: plt.Axes, entries: list) -> None:
-    add_legend(axis, entries, longest=26, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    add_legend(
+        axis, entries, longest=26, most=MOST_IN_LEGEND, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9
+    )

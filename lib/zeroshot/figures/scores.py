@@ -13,12 +13,13 @@ from zeroshot.metrics import METRICS
 from .files import drawn
 from .style import TIE_COLOUR, dataset_entries, dataset_marker, draws, heat_map, place_point
 from .text import (
-    MOST_ENTRIES,
     TALLEST,
     WIDEST,
     add_legend,
     fit,
+    inches,
     label_log_axis,
+    make_room,
     nothing_to_draw,
     shown,
     shown_apart,
@@ -59,7 +60,7 @@ def draw_scores_by_method(
     figure, axes = subplots(
         1,
         n_panels,
-        figsize=(max(6.0, width * n_panels + 1.6), row * n_methods + 2.4 + _extra(datasets)),
+        figsize=(max(6.0, width * n_panels + 1.6), row * n_methods + 2.4),
         sharey=True,
     )
     drawn_here = scores[scores["method"].isin(order)]
@@ -106,7 +107,7 @@ def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
     n_methods, row = fit(len(every), 0.42, 0.2, 20)
     order = every[:n_methods]
     datasets = list(differences["dataset"].unique())
-    figure, axis = subplots(figsize=(7.2, row * n_methods + 2.4 + _extra(datasets)))
+    figure, axis = subplots(figsize=(7.2, row * n_methods + 2.4))
     axis.axvline(0, color="#444444", linewidth=1.2, zorder=0)
     ties = differences["verdict"].eq("tie")
     colours = _colours_of_methods(differences)
@@ -141,10 +142,14 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
     n_methods, row = fit(len(every), 0.36, 0.2, panel - 0.6)
     n_datasets, width = fit(len(datasets), 0.85, 0.6, WIDEST - 3.4)
     order = every[:n_methods]
+    beside, below = (inches(shown_apart(texts), 11) for texts in (order, datasets[:n_datasets]))
     figure, axes = subplots(
         n_panels,
         1,
-        figsize=(width * n_datasets + 3.4, (row * n_methods + 0.6) * n_panels + 1.4),
+        figsize=(
+            width * n_datasets + max(3.4, beside + 1.5),
+            (row * n_methods + 0.6) * n_panels + max(1.4, 0.9 * below + 0.8),
+        ),
         sharex=True,
         squeeze=False,
     )
@@ -188,7 +193,7 @@ def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure
         return drawn(nothing_to_draw("no scores"), table)
     n_panels, width = fit(len(metrics), 3.1, 2.4, WIDEST)
     datasets, order = list(scores["dataset"].unique()), list(scores["method"].unique())
-    figure, axes = subplots(1, n_panels, figsize=(width * n_panels, 4.1 + _extra(datasets)), squeeze=False)
+    figure, axes = subplots(1, n_panels, figsize=(width * n_panels, 4.1), squeeze=False)
     colours = _colours_of_methods(scores)
     for axis, (metric, label) in zip(axes[0], metrics.items(), strict=False):
         axis.axline((0, 0), slope=1, color="#949494", linestyle="--", linewidth=1.2, zorder=0)
@@ -276,18 +281,12 @@ def _draw_legend(
     squares = [
         (plt.Line2D([], [], marker="s", linestyle="", color=KIND_COLOURS[kind]), kind) for kind in kinds
     ]
-    entries, longest = [*dataset_entries(datasets), *squares, *others], 40
-    texts = [str(text) for _, text in entries]
-    ncols = 3 if max(map(len, texts)) <= 36 else 2
-    add_legend(
-        figure, entries, not_shown=not_shown, longest=longest, loc="outside lower center", ncols=ncols,
-        fontsize=9,
-    )  # fmt: skip
-
-
-def _extra(datasets: list[str]) -> float:
-    """Inches of a legend beyond the few lines that every figure has room for."""
-    return 0.07 * max(min(len(datasets), MOST_ENTRIES) - 9, 0)
+    entries = [*dataset_entries(datasets), *squares, *others]
+    ncols = 3 if all(len(str(text)) <= 36 for _, text in entries) else 2
+    legend = add_legend(
+        figure, entries, not_shown=not_shown, loc="outside lower center", ncols=ncols, fontsize=9
+    )
+    make_room(figure, legend, ncols)
 
 
 def _by_median(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> list[str]:

@@ -83,7 +83,7 @@ def fonts() -> list[str]:
 def shown(text: object, longest: int = LONGEST) -> str:
     """A text as a figure shows it: shortened in its middle where it is long, and otherwise as it is.
 
-    A letter of a script that is twice as wide counts twice. Characters that no figure can hold are U+FFFD.
+    A letter of a script that is twice as wide counts as two. Characters that no figure can hold are U+FFFD.
     """
     text = UNPRINTABLE.sub("\ufffd", str(text))
     if len(text.splitlines()) > MOST_LINES:
@@ -106,11 +106,25 @@ def shown_apart(texts: Iterable[object], longest: int = LONGEST) -> list[str]:
     ]
 
 
-def _width(text: str) -> int:
-    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+def inches(texts: Iterable[str], fontsize: float) -> float:
+    """About how wide the widest of some texts is drawn."""
+    return max(map(_width, texts), default=0) * 0.58 * fontsize / 72
 
 
-def _first(text: str, width: int) -> str:
+def make_room(figure: Figure, legend: Legend, ncols: int, usual: int = 4) -> None:
+    """Make a figure taller by what a legend below it has in lines beyond the usual."""
+    texts = legend.get_texts()
+    lines = -(-len(texts) // ncols) + sum(text.get_text().count("\n") for text in texts)
+    more = 0.21 * max(lines - usual, 0)
+    figure.set_figheight(min(figure.get_figheight() + more, TALLEST))
+
+
+def _width(text: str) -> float:
+    wide = {letter: 1.5 for letter in "MWmw@%"}
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else wide.get(letter, 1) for letter in text)
+
+
+def _first(text: str, width: float) -> str:
     """The beginning of a text that is no wider."""
     end = 0
     while end < len(text) and _width(text[: end + 1]) <= width:
@@ -124,6 +138,7 @@ def add_legend(
     *,
     not_shown: Iterable[str] = (),
     longest: int = LONGEST,
+    most: int = MOST_ENTRIES,
     **options: Any,
 ) -> Legend:
     """A legend whose entries are shown whatever they begin with.
@@ -133,20 +148,22 @@ def add_legend(
     target
         The axes or the figure.
     entries
-        What is drawn, and its text; of more than :data:`MOST_ENTRIES` the first.
+        What is drawn, and its text.
     not_shown
         Sentences on what the figure leaves out, as last entries.
     longest
         Letters of an entry.
+    most
+        Entries that are shown; of more the first, and how many they are.
     options
         Of matplotlib's legend.
     """
     entries, nothing = list(entries), plt.Line2D([], [], linestyle="")
-    left_out = len(entries) - MOST_ENTRIES
+    left_out = len(entries) - most
     notes = [*([f"{left_out:,} more" if left_out > 0 else ""]), *not_shown]
     notes = [note for note in notes if note]
-    texts = shown_apart((text for _, text in entries[:MOST_ENTRIES]), longest) + notes
-    handles = [handle for handle, _ in entries[:MOST_ENTRIES]] + [nothing] * len(notes)
+    texts = shown_apart((text for _, text in entries[:most]), longest) + notes
+    handles = [handle for handle, _ in entries[:most]] + [nothing] * len(notes)
     # Matplotlib never sees a text of ours as a label.
     legend = target.legend(handles, ["x"] * len(texts), frameon=False, **options)
     for entry, text in zip(legend.get_texts(), texts, strict=True):

@@ -12,7 +12,7 @@ from zeroshot import catalog
 from .files import drawn
 from .scores import with_direction
 from .style import TIE_COLOUR, dataset_entries, draws, group_colours, heat_map, place_point
-from .text import TALLEST, add_legend, fit, nothing_to_draw, shown, shown_apart, subplots
+from .text import TALLEST, add_legend, fit, make_room, nothing_to_draw, shown, shown_apart, subplots
 
 VERDICT_COLOURS = {"better": "#0173b2", "worse": "#de8f05", "tie": TIE_COLOUR}
 LINE_MARKERS = "osD^vPX*<>"
@@ -70,7 +70,8 @@ def draw_effects(effects: pd.DataFrame, metrics: dict[str, str]) -> Figure:
         entries.append((point, verdict))
     left_out = {"variants": len(every) - n_rows, "metrics": len(metrics) - n_panels}
     notes = [f"{number} more {what} are not shown" for what, number in left_out.items() if number]
-    add_legend(figure, entries, not_shown=notes, loc="outside lower center", ncols=3, fontsize=9)
+    legend = add_legend(figure, entries, not_shown=notes, loc="outside lower center", ncols=3, fontsize=9)
+    make_room(figure, legend, 3)
     return drawn(figure, table)
 
 
@@ -147,13 +148,13 @@ def draw_curves(curves: pd.DataFrame, x: str, y: str, chance: Mapping[str, float
             shift = 0.5 * ((number + 0.5) / len(lines) - 0.5)
             # A value may lie outside the interval that subsamples give.
             below, above = (
-                part.fillna(0).clip(lower=0)
+                part.fillna(0).clip(lower=0).to_numpy()
                 for part in (line["value"] - line["low"], line["high"] - line["value"])
             )
             drawing = axis.errorbar(
-                [steps.index(step) + shift for step in line["step"]], line["value"], yerr=[below, above],
-                color=colour, linewidth=1.5, elinewidth=0.9, marker=LINE_MARKERS[number % len(LINE_MARKERS)],
-                markersize=5,
+                [steps.index(step) + shift for step in line["step"]], line["value"].to_numpy(),
+                yerr=[below, above], color=colour, linewidth=1.5, elinewidth=0.9,
+                marker=LINE_MARKERS[number % len(LINE_MARKERS)], markersize=5,
             )  # fmt: skip
             entries.append((drawing, name))
         if chance is not None and dataset in chance:
@@ -165,7 +166,8 @@ def draw_curves(curves: pd.DataFrame, x: str, y: str, chance: Mapping[str, float
     axes[-1, 0].set(xlabel=shown(x, 80))
     left_out = {"lines": len(every) - len(lines), "data sets": len(datasets) - n_panels}
     notes = [f"{number} more {what} are not shown" for what, number in left_out.items() if number]
-    add_legend(figure, entries, not_shown=notes, loc="outside lower center", ncols=2, fontsize=9)
+    legend = add_legend(figure, entries, not_shown=notes, loc="outside lower center", ncols=2, fontsize=9)
+    make_room(figure, legend, 2)
     return drawn(figure, curves)
 
 
