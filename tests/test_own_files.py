@@ -222,6 +222,9 @@ def test_a_damaged_matrix_in_memory_is_refused():
     adata.X.indices[3] = 10_000
     with pytest.raises(DataError, match="columns from 0 to 29, but one is 10,000"):
         contract(adata, name="mine")
+    adata.obs["library_size"], adata.obs["batch"] = 1.0, "one"
+    with pytest.raises(ValueError, match="the counts are damaged"):
+        embedding.embed(adata, "pca")
 
 
 DAMAGED_TABLES = {
@@ -457,10 +460,12 @@ def test_missing_labels_are_one_kind_in_every_spelling(unlabelled):
         keys = {"label_key": "cell_type", "batch_key": "donor"}
         with pytest.raises(DataError, match=r"15 of 60 cells .*--missing-labels drop"):
             read_embedding(path, "X_a", **keys)
-        told = []
-        values, labels, batches = read_embedding(path, "X_a", **keys, missing_labels="drop", notes=told)
+        notes_of_reading = []
+        values, labels, batches = read_embedding(
+            path, "X_a", **keys, missing_labels="drop", notes=notes_of_reading
+        )
         same = read_embedding(known, "X_a", **keys)
-        assert values.tobytes() == same[0].tobytes() and "15 of 60 cells" in told[0]
+        assert values.tobytes() == same[0].tobytes() and "15 of 60 cells" in notes_of_reading[0]
         assert list(labels) == list(same[1]) and list(batches) == list(same[2])
 
 
@@ -476,7 +481,7 @@ def test_a_text_that_is_a_name_here_can_be_kept(unlabelled):
         load(path, missing_labels="skip")
 
 
-def test_missing_batches_follow_the_same_rule(unlabelled):
+def test_missing_batches_follow_the_same_rule(write, unlabelled):
     path, known = unlabelled("<NA>", "donor")
     with pytest.raises(DataError, match="15 of 60 cells have no value in batch column 'donor'"):
         load(path, batch_key="donor")

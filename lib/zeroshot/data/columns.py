@@ -23,7 +23,11 @@ def missing_mask(values: pd.Series | np.ndarray | pd.Index) -> np.ndarray:
 
 
 def categories(
-    obs: pd.DataFrame, key: str, role: Literal["label", "batch"], name: str, missing: MissingLabels = "refuse"
+    obs: pd.DataFrame,
+    key: str,
+    role: Literal["label", "batch"],
+    name: str,
+    missing_labels: MissingLabels = "refuse",
 ) -> pd.Categorical:
     """A column as categories in alphabetical order, none unused; code -1 only for cells to leave out.
 
@@ -37,7 +41,7 @@ def categories(
         What it holds; also the prefix of the parameter that names it.
     name
         Names the data in messages.
-    missing
+    missing_labels
         What to do with cells without a value, see :func:`missing_mask`: "refuse"; "drop", which leaves
         them without a category for the caller to leave out; or "keep", which takes texts such as "NA" as
         written, for data in which they are a name, and still refuses values that are absent or blank.
@@ -48,9 +52,9 @@ def categories(
         If there is no such column, a value is missing, most cells have a value of their own, or all cells
         have the same label.
     """
-    if missing not in get_args(MissingLabels):
+    if missing_labels not in get_args(MissingLabels):
         raise DataError(
-            f"missing_labels is {missing!r}: one of {', '.join(get_args(MissingLabels))} is expected."
+            f"missing_labels is {missing_labels!r}: one of {', '.join(get_args(MissingLabels))} is expected."
         )
     option = _option(role)
     if key not in obs:
@@ -61,16 +65,16 @@ def categories(
             + f" Columns: {', '.join(map(str, obs.columns)) or 'none'}. Name one with {option}."
         )
     values = obs[key].astype(object).to_numpy()
-    lost = missing_mask(values)
-    if missing == "keep":
-        lost &= pd.isna(values) | (pd.Series(values).astype(str).str.strip() == "").to_numpy(bool)
-    if lost.all():
+    absent = missing_mask(values)
+    if missing_labels == "keep":
+        absent &= pd.isna(values) | (pd.Series(values).astype(str).str.strip() == "").to_numpy(bool)
+    if absent.all():
         raise DataError(f"{name}: no cell has a value in {role} column {key!r}. Name another with {option}.")
-    if lost.any() and missing != "drop":
-        raise DataError(_missing(values, lost, key, role, name, missing))
-    texts = texts_of(values[~lost], f"{role} column {key!r}", name)
+    if absent.any() and missing_labels != "drop":
+        raise DataError(_missing(values[absent], len(values), key, role, name, missing_labels))
+    texts = texts_of(values[~absent], f"{role} column {key!r}", name)
     column = np.full(len(values), None, dtype=object)
-    column[~lost] = texts
+    column[~absent] = texts
     _require_shared(texts, key, role, name)
     if role == "label" and len(set(texts)) < 2:
         raise DataError(
@@ -78,6 +82,24 @@ def categories(
             f"least two are needed: choose another column with {option}."
         )
     return pd.Categorical(column, categories=sorted(set(texts)))
+
+
+def drop_note(keep_mask: np.ndarray, labels: pd.Series | None, name: str) -> str | None:
+    """A sentence on the cells that are left out for want of a label or batch; None if all stay.
+
+    Raises
+    ------
+    DataError
+        If no cell is left, or all that are left have the same label.
+    """
+    dropped = int((~keep_mask).sum())
+    if dropped == len(keep_mask):
+        raise DataError(f"{name}: no cell has both a label and a batch. Name other columns.")
+    if dropped and labels is not None and labels[keep_mask].nunique() < 2:
+        raise DataError(
+            f"{name}: all cells with a label and a batch have the same label. Name other columns."
+        )
+    return f"{dropped:,} of {len(keep_mask):,} cells are left out: no label or batch." if dropped else None
 
 
 def texts_of(values: np.ndarray | pd.Index, what: str, name: str) -> np.ndarray:
@@ -115,24 +137,22 @@ def _option(role: str) -> str:
 
 
 def _missing(
-    values: np.ndarray, lost: np.ndarray, key: str, role: str, name: str, missing: MissingLabels
+    absent: np.ndarray, n_cells: int, key: str, role: str, name: str, missing_labels: MissingLabels
 ) -> str:
-    spellings = pd.Series([spelling(value) for value in values[lost]]).value_counts()
+    """The message on cells without a value, with the spellings that stand for none."""
+    spellings = pd.Series(
+        [repr(value) if isinstance(value, str) else "missing" for value in absent]
+    ).value_counts()
     remedy = (
         "Give them a name"
-        if missing == "keep"
+        if missing_labels == "keep"
         else "Leave them out with missing_labels='drop' (command line: --missing-labels drop), or, if such a "
         "text is a name in these data, keep it with missing_labels='keep'"
     )
     return (
-        f"{name}: {int(lost.sum()):,} of {len(values):,} cells have no value in {role} column {key!r} "
+        f"{name}: {len(absent):,} of {n_cells:,} cells have no value in {role} column {key!r} "
         f"({', '.join(f'{text} {count:,} times' for text, count in spellings.items())}). {remedy}."
     )
-
-
-def spelling(value: object) -> str:
-    """How a missing value is written, for messages."""
-    return f"{value!r}" if isinstance(value, str) else "missing"
 
 
 def _require_shared(texts: np.ndarray, key: str, role: str, name: str) -> None:

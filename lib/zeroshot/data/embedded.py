@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import outputs
-from zeroshot.data.columns import MissingLabels, categories
+from zeroshot.data.columns import MissingLabels, categories, drop_note
 from zeroshot.data.error import DataError
 from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs, require_self_contained
 
@@ -224,30 +224,27 @@ def read_embedding(
     """
     path = Path(path)
     with open_h5ad(path) as file:
-        held = elements(file, "obsm")
-        if key not in held:
+        keys = elements(file, "obsm")
+        if key not in keys:
             raise DataError(
-                f"{path} has no obsm[{key!r}]. It holds {', '.join(held) or 'no embedding'}: "
+                f"{path} has no obsm[{key!r}]. It holds {', '.join(keys) or 'no embedding'}: "
                 "choose with --embedding, or make one with `zeroshot embed`."
             )
         obs = read_obs(file, path)
         embedding = read_array(file, path, f"obsm/{key}")
     labels = categories(obs, label_key, "label", path.name, missing_labels)
     batches = categories(obs, batch_key, "batch", path.name, missing_labels) if batch_key else None
-    stays = labels.codes >= 0 if batches is None else (labels.codes >= 0) & (batches.codes >= 0)
-    if not stays.any():
-        raise DataError(f"{path}: no cell has both a label and a batch. Name other columns.")
-    if not stays.all():
+    keep_mask = labels.codes >= 0 if batches is None else (labels.codes >= 0) & (batches.codes >= 0)
+    note = drop_note(keep_mask, pd.Series(labels), path.name)
+    if note is not None:
         if notes is not None:
-            notes.append(
-                f"{int((~stays).sum()):,} of {len(stays):,} cells are left out: they have no label or batch."
-            )
-        embedding, labels = embedding[stays], labels[stays].remove_unused_categories()
-        batches = None if batches is None else batches[stays].remove_unused_categories()
-    lost = int((~np.isfinite(embedding)).any(axis=1).sum())
-    if lost:
+            notes.append(note)
+        embedding, labels = embedding[keep_mask], labels[keep_mask].remove_unused_categories()
+        batches = None if batches is None else batches[keep_mask].remove_unused_categories()
+    broken = int((~np.isfinite(embedding)).any(axis=1).sum())
+    if broken:
         raise DataError(
-            f"{path}: {lost:,} of {len(embedding):,} cells have NaN or infinite values in obsm[{key!r}]. "
+            f"{path}: {broken:,} of {len(embedding):,} cells have NaN or infinite values in obsm[{key!r}]. "
             "Remove these cells, or make the embedding again."
         )
     return embedding, labels, batches

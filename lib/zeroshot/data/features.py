@@ -44,25 +44,25 @@ def gene_mask(var: pd.DataFrame, name: str) -> tuple[np.ndarray, list[str]]:
     mask, notes = np.ones(len(var), bool), []
     for column in (column for column in KIND_COLUMNS if column in var):
         kinds = pd.Series(var[column].astype(object).to_numpy())
-        lost = missing_mask(kinds)
+        unknown = missing_mask(kinds)
         plain = kinds.astype(str).str.strip().str.casefold().str.replace(r"[\s_-]+", " ", regex=True)
         is_expression = plain.isin(EXPRESSION).to_numpy()
         other = ~is_expression if is_expression.any() else plain.str.contains(NO_GENES).to_numpy(bool)
-        other &= ~lost
+        other &= ~unknown
         if other.any():
             counts = kinds[other].astype(str).str.strip().value_counts()
-            told = ", ".join(f"{count:,} {kind!r}" for kind, count in counts.items())
+            named = ", ".join(f"{count:,} {kind!r}" for kind, count in counts.items())
             notes.append(
                 f"Only gene expression is used: {int(other.sum()):,} of {len(var):,} features are left out, "
-                f"also of the library size ({told} in var[{column!r}])."
+                f"also of the library size ({named} in var[{column!r}])."
             )
-            if lost.any():
+            if unknown.any():
                 notes.append(
-                    f"{int(lost.sum()):,} features without a value in var[{column!r}] are taken for genes."
+                    f"{int(unknown.sum()):,} features without a value in var[{column!r}] are taken for genes."
                 )
-        elif column == "feature_types" and not (is_expression | lost).all():
-            unknown = ", ".join(map(repr, kinds[~is_expression & ~lost].astype(str).unique()[:3]))
-            notes.append(f"All features are taken for genes; var[{column!r}] calls them {unknown}.")
+        elif column == "feature_types" and not (is_expression | unknown).all():
+            others = ", ".join(map(repr, kinds[~is_expression & ~unknown].astype(str).unique()[:3]))
+            notes.append(f"All features are taken for genes; var[{column!r}] calls them {others}.")
         mask &= ~other
     if not mask.any():
         raise DataError(
@@ -120,13 +120,13 @@ def _symbols(
             break
     else:
         return None, []
-    used, chosen = set(), []
+    taken, new_names = set(), []
     fallback = np.full(len(names), "", object) if ids is None else ids
     for symbol, is_usable, name, gene_id in zip(symbols, usable, names, fallback, strict=True):
         wanted = [symbol] * bool(is_usable) + ([gene_id] if name.strip().isdecimal() else [])
-        chosen.append(next((text for text in wanted if text and text not in used), name))
-        used.add(chosen[-1])
-    kept = int(sum(text != symbol for text, symbol in zip(chosen, symbols, strict=True)))
+        new_names.append(next((text for text in wanted if text and text not in taken), name))
+        taken.add(new_names[-1])
+    n_ids = int(sum(text != symbol for text, symbol in zip(new_names, symbols, strict=True)))
     note = f"Genes are named by the symbols in var[{column!r}]"
-    note += f"; {kept:,} without one, or with that of another gene, keep their id." if kept else "."
-    return np.array(chosen, dtype=object), [note]
+    note += f"; {n_ids:,} without one, or with that of another gene, keep their id." if n_ids else "."
+    return np.array(new_names, dtype=object), [note]

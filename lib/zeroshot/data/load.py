@@ -234,10 +234,10 @@ def _is_ours(raw: AnnData) -> bool:
         for key, name in (("label_key", "cell_type"), ("batch_key", "batch"))
     }
     try:
-        held = validate.contract(raw, name="", library_size="library_size", **keys)
+        content = validate.contract(raw, name="", library_size="library_size", **keys)
     except DataError:
         return False
-    return validate.content_hash(held) == recorded
+    return validate.content_hash(content) == recorded
 
 
 def _subset(adata: AnnData, size: int, seed: int) -> AnnData:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot.data.columns import MissingLabels, categories, texts_of
+from zeroshot.data.columns import MissingLabels, categories, drop_note, texts_of
 from zeroshot.data.counts import counts
 from zeroshot.data.error import DataError
 from zeroshot.data.features import gene_mask, gene_table
@@ -87,7 +87,7 @@ def contract(
         )
     obs = adata.obs.copy()
     obs.index = pd.Index(cells)
-    stays = np.ones(adata.n_obs, bool)
+    keep_mask = np.ones(adata.n_obs, bool)
     if label_key is not None:
         try:
             obs["cell_type"] = categories(adata.obs, label_key, "label", name, missing_labels)
@@ -97,22 +97,18 @@ def contract(
             obs = obs.drop(columns="cell_type", errors="ignore")
             notes.append(f"Labels are not needed here and not used: {str(error).partition('. ')[0]}.")
         else:
-            stays &= obs["cell_type"].notna().to_numpy()
+            keep_mask &= obs["cell_type"].notna().to_numpy()
     if batch_key is None:
         obs["batch"] = pd.Categorical([name] * adata.n_obs)
     else:
         obs["batch"] = categories(adata.obs, batch_key, "batch", name, missing_labels)
-        stays &= obs["batch"].notna().to_numpy()
-    if not stays.any():
-        raise DataError(f"{name}: no cell has both a label and a batch. Name other columns.")
-    if not stays.all():
-        notes.append(
-            f"{int((~stays).sum()):,} of {len(stays):,} cells are left out: they have no label or batch."
-        )
+        keep_mask &= obs["batch"].notna().to_numpy()
+    note = drop_note(keep_mask, obs.get("cell_type") if label_key is not None else None, name)
+    notes += [note] if note else []
 
     matrix = counts(adata.X, name, other_counts, columns=is_gene, as_given=as_given)
-    if not stays.all():
-        matrix, obs = matrix[stays], obs[stays].copy()
+    if not keep_mask.all():
+        matrix, obs = matrix[keep_mask], obs[keep_mask].copy()
     totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
     empty = int((totals == 0).sum())
     if empty:
@@ -138,10 +134,10 @@ def contract(
         obs["library_size"] = totals
     for key in obs.columns[obs.dtypes == "category"]:
         obs[key] = obs[key].cat.remove_unused_categories()
-    held = AnnData(matrix, obs, genes)
+    result = AnnData(matrix, obs, genes)
     if notes:
-        held.uns["dataset"] = {"notes": notes}
-    return held
+        result.uns["dataset"] = {"notes": notes}
+    return result
 
 
 def _library_sizes(obs: pd.DataFrame, key: str, totals: np.ndarray, name: str) -> np.ndarray:
@@ -157,10 +153,11 @@ def _library_sizes(obs: pd.DataFrame, key: str, totals: np.ndarray, name: str) -
             f"{remedy}"
         )
     sizes = _numbers(obs[key])
-    lost = int((~np.isfinite(sizes)).sum())
-    if lost:
+    missing = int((~np.isfinite(sizes)).sum())
+    if missing:
         raise DataError(
-            f"{name}: {lost:,} of {len(sizes):,} cells have no number in obs[{key!r}]; {expected}. {remedy}"
+            f"{name}: {missing:,} of {len(sizes):,} cells have no number in obs[{key!r}]; {expected}. "
+            f"{remedy}"
         )
     below = int((sizes < totals * (1 - ROUNDING)).sum())
     if below:

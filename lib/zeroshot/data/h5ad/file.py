@@ -1,4 +1,4 @@
-"""An .h5ad file opened for reading: what is wrong with it is said before anything is read."""
+"""An .h5ad file opened for reading: its faults are named before anything is read."""
 
 import os
 from collections.abc import Iterator
@@ -83,9 +83,9 @@ def reading(path: Path, place: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"{path}: {place} cannot be read ({said}). Download or write the file again."
+            f"{path}: {place} cannot be read ({message}). Download or write the file again."
         ) from error
 
 

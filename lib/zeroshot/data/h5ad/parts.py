@@ -137,20 +137,20 @@ def matrices(file: "h5py.File") -> list[str]:
 def _place(file: "h5py.File", counts_at: str) -> str:
     """Path inside the file of what ``counts`` names."""
     at = str(counts_at)
-    held = matrices(file)
-    at = "raw" if at == "raw/X" else f"layers/{at}" if f"layers/{at}" in held and at not in held else at
+    places = matrices(file)
+    at = "raw" if at == "raw/X" else f"layers/{at}" if f"layers/{at}" in places and at not in places else at
     return "raw/X" if at == "raw" else at
 
 
 def _read_at(file: "h5py.File", path: Path, at: str) -> AnnData:
-    held = matrices(file)
+    places = matrices(file)
     missing = [part for part in ("obs", "var") if part not in file]
-    if ("raw" if at == "raw/X" else at) not in held:
+    if ("raw" if at == "raw/X" else at) not in places:
         missing.append(at)
     if missing:
         raise DataError(
             f"{path} has no {' and no '.join(missing)}. {origin(file)}It holds "
-            f"{', '.join(held) or 'no matrix'}: choose with counts=… (command line: --counts)."
+            f"{', '.join(places) or 'no matrix'}: choose with counts=… (command line: --counts)."
         )
     obs = _read_table(file, path, "obs")
     var = _read_table(file, path, "var")
@@ -229,11 +229,10 @@ def _length(file: "h5py.File", path: Path, place: str) -> int:
 def _columns(group: "h5py.Group", path: Path, place: str) -> list[str]:
     with reading(path, f"the order of columns of {place}"):
         columns = [str(column) for column in np.atleast_1d(group.attrs["column-order"])]
-        repeated = {column for column in columns if columns.count(column) > 1}
-        if repeated:
-            raise DataError(
-                f"{path}: several columns of {place} are named {min(repeated)!r}. Rename all but one."
-            )
+        repeated = pd.Index(columns, dtype=object).duplicated()
+        if repeated.any():
+            name = columns[int(np.argmax(repeated))]
+            raise DataError(f"{path}: several columns of {place} are named {name!r}. Rename all but one.")
         return columns
 
 
