@@ -321,6 +321,8 @@ def test_bytes_do_not_depend_on_the_number_of_threads(adata, base, monkeypatch):
     import torch
     from threadpoolctl import threadpool_info, threadpool_limits
 
+    fitted = (("pca", "standard"), ("harmony", "standard"), ("scvi", "short"))
+    expected = [base(model, recipe).tobytes() for model, recipe in fitted]
     during = []
     train = scvi.model.SCVI.train
 
@@ -333,8 +335,8 @@ def test_bytes_do_not_depend_on_the_number_of_threads(adata, base, monkeypatch):
     try:
         torch.set_num_threads(2)
         with threadpool_limits(2):
-            for model, recipe in (("pca", "standard"), ("harmony", "standard"), ("scvi", "short")):
-                assert embedding.embed(adata, model, recipe).tobytes() == base(model, recipe).tobytes()
+            embedded = [embedding.embed(adata, model, recipe).tobytes() for model, recipe in fitted]
+            assert embedded == expected
             assert torch.get_num_threads() == 2 and during == [1]
             assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {2}
     finally:
