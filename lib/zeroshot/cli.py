@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -53,7 +53,7 @@ Cores = Annotated[int, typer.Option(min=1, help="Pages executed at the same time
 Policy = Annotated[str, typer.Option(help="Stored results: reuse, recompute or only-stored.")]
 Profile = Annotated[Path | None, typer.Option(help="Snakemake profile, e.g. profiles/slurm.")]
 MissingLabels = Annotated[
-    str,
+    Literal["refuse", "drop", "keep"],
     typer.Option(help="Cells without label or batch: refuse, drop, or keep texts such as NA as a name."),
 ]
 Name = Annotated[str | None, typer.Argument(help="Print all that is known of this one.")]
@@ -265,8 +265,10 @@ def evaluate(
         table.to_csv(temporary, index=False)
     for name, scores in table.groupby("embedding", sort=False):
         better = scores["higher_is_better"].map({True: "higher", False: "lower"})
-        columns = ["metric", "label", "better", "value", "low", "high", "note"]
-        printing.show(scores.assign(better=better)[columns].to_dict("records"), columns, title=name)
+        columns = ["metric", "label", "better", "value", "low", "high"]
+        printing.show(scores.assign(better=better).to_dict("records"), columns, title=name)
+        for text, labels in scores[scores["note"] != ""].groupby("note", sort=False)["label"]:
+            print(f"note on {', '.join(labels)}: {text}")
     for note in dict.fromkeys(notes):
         print(f"note: {note}")
 
