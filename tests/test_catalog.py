@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import time
 
 import pytest
 import yaml
@@ -254,6 +255,150 @@ def test_key_that_is_no_word_is_refused_as_a_registry_error(register, key):
 def test_broken_file_is_refused(register, text, message):
     with pytest.raises(CatalogError, match=message):
         register("studies", text)
+
+
+def nested(levels: int, repeats: int, merged: bool) -> str:
+    """A few lines that stand for repeats ** levels values."""
+    lines = ["entry: {title: A}", "a0: &a0 {x0: 1}"]
+    for level in range(1, levels):
+        below = ", ".join([f"*a{level - 1}"] * repeats)
+        held = f"{{<<: [{below}], x{level}: 1}}" if merged else f"[{below}]"
+        lines.append(f"a{level}: &a{level} {held}")
+    return "\n".join(lines)
+
+
+def test_hostile_files_are_refused_at_once(register, home):
+    """Not YAML, not text, or far more than it looks: the file, where in it, and what is wrong."""
+    path = re.escape(str(home / "data" / "studies.yml"))
+    began = time.monotonic()
+    for text, message in (
+        (nested(12, 10, merged=False), "more than 50,000 values"),
+        (nested(12, 10, merged=True), "more than 50,000 values"),
+        ("entry: &a [*a]\n", r"line 1, column 12: \*a stands inside what it repeats"),
+        ("entry: &a {title: *a}\n", "stands inside"),
+        ("entry: " + "[" * 5000 + "]" * 5000, "more than 20 mappings and lists"),
+        ("- " * 3000 + "a", "more than 20 mappings and lists"),
+        ("entry: " + "x" * 2**20, "more than 1,048,576 bytes"),
+        ("entry:\n\ttitle: A\n", "line 2, column 1"),
+        ("entry: {title: !!binary QQ==}\n", "the tag .*binary is not allowed"),
+        ("!!python/name:os.system\n", "the tag .*name:os.system is not allowed"),
+        ("? [a, b]\n: c\n", "a key must be a word"),
+        ("entry: {title: 2020-99-99}\n", "not valid YAML"),
+        ("entry: {seed: " + "9" * 5000 + "}\n", "not valid YAML"),
+        ("entry: {}\n---\nother: {}\n", "single document"),
+        ("", "must map names to entries, not hold nothing"),
+    ):
+        with pytest.raises(CatalogError, match=rf"{path}.*{message}"):
+            register("studies", text)
+    (home / "data" / "studies.yml").write_bytes(b"entry:\n  title: \xff\n")
+    with pytest.raises(CatalogError, match=rf"{path} is not text in UTF-8 \(line 2\)"):
+        catalog.studies()
+    (home / "data" / "studies.yml").unlink()
+    with pytest.raises(CatalogError, match=rf"{path} cannot be read: No such file"):
+        catalog.studies()
+    assert time.monotonic() - began < 2
+
+
+def test_aliases_repeat_a_block(register):
+    text = yaml.safe_dump({"entry": STUDY}) + "other:\n  <<: &b {title: B}\n" + "\n".join(
+        f"  {key}: {json.dumps(value)}" for key, value in STUDY.items() if key != "title"
+    )  # fmt: skip
+    assert register("studies", text)["other"].title == "B"
+
+
+@pytest.mark.parametrize("registry", KINDS)
+def test_values_that_no_card_may_hold(register, registry, home):
+    field = "notes" if registry == "datasets" else "description"
+    for value, message in (
+        ("a\x1b[31mb", "does not print"),
+        ("a\u202eb", "does not print"),
+        ("\ud800", "."),
+        ("x" * 5000, "too long"),
+        ({"on": {True: 1}}, "the key True is not text"),
+        (2**70, "too large"),
+        ({"a": [float("nan")]}, "nan is not a finite number"),
+        (float("inf"), "inf is not a finite number"),
+    ):
+        with pytest.raises(CatalogError, match=rf"{registry}\.yml.*{message}"):
+            register(registry, KINDS[registry] | {field: [value] if field == "notes" else value})
+    for title in ("two\nlines", "a\ttab"):
+        if registry != "studies":
+            with pytest.raises(CatalogError, match=r"entry 'entry': title: it must be one line"):
+                register(registry, KINDS[registry] | {"title": title})
+
+
+def test_truth_values_and_negative_numbers_are_no_counts(register):
+    for change in ({"cells": True}, {"cells": 0}, {"genes": -5}, {"labels": 1.5}):
+        with pytest.raises(CatalogError, match=rf"entry 'entry': {next(iter(change))}: "):
+            register("datasets", FILES_SET | change)
+    for change in ({"min_batches": True}, {"version": False}):
+        with pytest.raises(CatalogError, match=rf"{next(iter(change))}: must be a number, not (true|false)"):
+            register("models", MODEL | change)
+    with pytest.raises(CatalogError, match="seed: must be a number, not true"):
+        register("studies", STUDY | {"seed": True})
+
+
+NO_ADDRESSES = (
+    "http://example.org/a", "ftp://example.org/a", "file:///etc/passwd", "javascript:alert(1)", "a", "",
+    "https://user:word@example.org/a", "https://example.org/a\nb", "https://example.org/a b", "https://",
+    "https://ex\u00e4mple.org/a", "https://[::1", "https://example.org:99999999/a", "http://127.0.0.1@b.org/",
+)  # fmt: skip
+NO_FILE_NAMES = (
+    "/etc/passwd", "../a", "a/../../b", "..", ".", "", "a/b", "a\\b", "C:\\a", "C:a", "~/a", "~a", ".hidden",
+    "*", "a?", "[a]", "a\0", "a\nb", "-rf", "a ", "a.", "x" * 201, "a.part", "a.sha256", "a.h5ad.lock",
+)  # fmt: skip
+
+
+def test_addresses_and_file_names_of_data_sets(register):
+    file = FILES_SET["files"][0]
+    for url in NO_ADDRESSES:
+        with pytest.raises(CatalogError, match=r"entry 'entry': files\.0\.url: "):
+            register("datasets", FILES_SET | {"files": [file | {"url": url}]})
+    for name in NO_FILE_NAMES:
+        with pytest.raises(CatalogError, match=r"entry 'entry': (files\.0\.name|entry): "):
+            register("datasets", FILES_SET | {"files": [file | {"name": name}]})
+    for size in (0, -1, True, 10**30):
+        with pytest.raises(CatalogError, match=r"entry 'entry': "):
+            register("datasets", FILES_SET | {"files": [file | {"size": size}]})
+    with pytest.raises(CatalogError, match=r"`files` lists twice: a\.h5ad"):
+        register("datasets", FILES_SET | {"files": [file, file | {"name": "A.h5ad"}]})
+    with pytest.raises(CatalogError, match=r"prepare: .*pattern"):
+        register("datasets", FILES_SET | {"prepare": "__import__"})
+
+
+def test_addresses_and_paths_of_weights(register):
+    for path in ("/etc/passwd", "../a", "a/../b", "a//b", "a/", "", "~/a", "a\\b", "a/.git", "C:/a"):
+        files = WEIGHTS["files"] | {"config": {"path": path}}
+        with pytest.raises(CatalogError, match=r"entry 'entry': weights\.files\.config\.path: "):
+            register("models", PRETRAINED | {"weights": WEIGHTS | {"files": files}})
+    for change in (
+        {"hub": "../x"}, {"hub": "a/.."}, {"hub": "a--b/c"}, {"hub": "a/b/c"}, {"hub": "a"},
+        {"drive": "../x"}, {"drive": "\u0661"}, {"revision": "G" * 40}, {"package": "../x"}, {"package": "a;b"},
+    ):  # fmt: skip
+        with pytest.raises(CatalogError, match=rf"entry 'entry': weights\.{next(iter(change))}: "):
+            register("models", PRETRAINED | {"weights": WEIGHTS | change})
+    files = {role: {"path": f"{role}/a.bin"} for role in ("config", "weights")}
+    assert register("models", PRETRAINED | {"weights": WEIGHTS | {"files": files}})
+    with pytest.raises(CatalogError, match=r"two files are both called a\.bin"):
+        register("models", PRETRAINED | {"weights": {"drive": "1abc", "files": files}})
+
+
+def test_names_of_entries_are_short_words(register):
+    for name in ("../a", "A", "a_b", "a b", "a" * 101, "-a", "", "a\n"):
+        with pytest.raises(CatalogError, match=r"datasets\.yml: entry .*name: "):
+            register("datasets", FILES_SET, name=name)
+
+
+def test_unknown_citation_is_refused_where_the_registry_is_read(register):
+    with pytest.raises(
+        CatalogError, match=r"datasets\.yml: entry 'entry': no cited work is called 'zheng2071'.*zheng2017"
+    ):
+        register("datasets", FILES_SET | {"citation": "satija2015,zheng2071"})
+    register("datasets", FILES_SET | {"citation": "satija2015,zheng2017"})
+    with pytest.raises(CatalogError, match=r"models\.yml: entry 'entry': no cited work is called 'nobody-1'"):
+        register("models", MODEL | {"citation": "nobody-1"})
+    for known in ("geneformer", "satija2015, geneformer", "zero-shot-limitations-preprint"):
+        assert register("models", MODEL | {"citation": known})["entry"].cited[0] == known.split(",")[0]
 
 
 # -- immutability ----------------------------------------------------------------------------------

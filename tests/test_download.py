@@ -1,14 +1,24 @@
 """The download path against a real server on 127.0.0.1 that serves the published files, or misbehaves."""
 
+import bz2
+import functools
+import gzip
 import hashlib
 import importlib
+import io
 import os
+import pickle
+import shutil
 import subprocess
 import sys
+import tarfile
 import threading
+import time
 import warnings
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +26,7 @@ from pydantic import ValidationError
 
 from zeroshot import catalog, paths
 from zeroshot.catalog import DatasetCard, SourceFile
-from zeroshot.data import DataError, download, fetch, load
+from zeroshot.data import DataError, content, download, fetch, load, pins, transfer
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ZEROSHOT_SHARED", CHECKOUT.parent / "shared"))
@@ -30,12 +40,18 @@ CONTENT = np.random.default_rng(0).bytes(20 * download.CHUNK_BYTES + 12_345)
 class Server(ThreadingHTTPServer):
     """Serves `files` by name; `cut_after` bytes the connection drops, as often as `cuts` says."""
 
+    daemon_threads = True
+
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {"file.bin": CONTENT}
         self.cuts, self.cut_after = 0, 2 * download.CHUNK_BYTES
         self.ranges, self.statuses, self.redirect, self.requests = True, [], None, []
+        self.raw = None  # what to send instead: bytes, or a function of the connection's file
         self.lock = threading.Lock()
+
+    def handle_error(self, request, client_address):
+        """A client that goes away is what some tests are about."""
 
     def url(self, name="file.bin"):
         return f"http://127.0.0.1:{self.server_address[1]}/{name}"
@@ -50,6 +66,9 @@ class Handler(BaseHTTPRequestHandler):
             status = server.statuses.pop(0) if server.statuses else None
             cut = server.cuts > 0
             server.cuts -= cut
+        if server.raw is not None:
+            server.raw(self.wfile) if callable(server.raw) else self.wfile.write(server.raw)
+            return
         if server.redirect:
             self.send_response(302)
             self.send_header("Location", server.redirect)
@@ -248,6 +267,320 @@ def test_plain_http_is_refused_even_after_a_redirect(server):
     server.redirect = f"http://localhost:{server.server_address[1]}/file.bin"
     with pytest.raises(DataError, match="only https"):
         fetch(card(server.url()))
+
+
+# -- answers that are not the file -------------------------------------------------------------------
+
+PAGE = b"<!DOCTYPE html><html><body>Too many users have viewed this file</body></html>"
+
+
+def h5ad() -> bytes:
+    import h5py
+
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["X"] = np.arange(1000)
+    return buffer.getvalue()
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("matrix.mtx")
+        entry.size = len(CONTENT[:5000])
+        tar.addfile(entry, io.BytesIO(CONTENT[:5000]))
+    return buffer.getvalue()
+
+
+def response(body: bytes, *headers: str, status: int = 200, length: object = None) -> bytes:
+    """A whole answer; its length is the right one unless another is given, or "" for none."""
+    lines = [f"HTTP/1.1 {status} Whatever", *headers]
+    if length != "":
+        lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def chunked(body: bytes) -> bytes:
+    return b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+def one_file(server, name="data.h5ad", **known):
+    """Fetch one file whose hash nobody knows, without the warning that says so."""
+    file = SourceFile(name=name, url=server.url(name), **known)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return download.fetch_file(file, paths.downloads() / "toy" / name, "put it there")
+
+
+def test_what_is_not_the_file_is_refused_and_nothing_stored(server):
+    right = h5ad()
+    answers = {
+        "figshare's answer to programs": response(b"", "x-amzn-waf-action: challenge", status=202),
+        "202 with a body": response(right, status=202),
+        "other success": response(right, status=203),
+        "no content": response(b"", status=204),
+        "a part nobody asked for": response(
+            right, f"Content-Range: bytes 0-{len(right) - 1}/{len(right)}", status=206
+        ),
+        "choices": response(right, status=300),
+        "not modified": response(b"", status=304),
+        "redirect to nowhere": response(b"", status=302),
+        "empty": response(b""),
+        "page": response(PAGE),
+        "page by its type": response(right, "Content-Type: text/html; charset=utf-8"),
+        "page after a mark and a comment": response(b"\xef\xbb\xbf\n<!-- x --><html>"),
+        "message in JSON": response(b'{"message": "rate limit"}', "Content-Type: application/json"),
+        "text": response(b"Too many requests"),
+        "first half": response(right[: len(right) // 2]),
+        "shorter than announced": response(right, length=len(right) + 1),
+        "negative length": response(right, length=-5),
+        "length of many digits": response(right, length="9" * 30),
+        "length in words": response(right, length="many"),
+        "two lengths": response(right, "Content-Length: 7"),
+        "no length": response(right, length=""),
+        "chunks without an end": response(chunked(right)[:-5], "Transfer-Encoding: chunked", length=""),
+        "chunks of no size": response(b"zz\r\n" + right, "Transfer-Encoding: chunked", length=""),
+        "compressed in transit": response(gzip.compress(right), "Content-Encoding: gzip"),
+        "not HTTP": b"\0\1\2",
+        "nothing": b"",
+    }
+    for case, answer in answers.items():
+        server.raw = answer
+        with pytest.raises(DataError, match=r"data\.h5ad from http://127.*put it there"):
+            one_file(server)
+        assert leftovers() == [], case
+    for answer in (response(right), response(chunked(right), "Transfer-Encoding: chunked", length="")):
+        server.raw = answer
+        path = one_file(server)
+        assert path.read_bytes() == right and pins.read(path).checked
+        path.unlink()
+        pins.remove(path)
+
+
+def test_registered_size_decides_before_and_during_the_transfer(server):
+    right = h5ad()
+    server.raw = response(right)
+    for size in (len(right) - 1, len(right) + 1):
+        with pytest.raises(DataError, match=rf"announces {len(right):,} bytes, {size:,} are expected"):
+            one_file(server, size=size)
+    sent = []
+
+    def endless(connection):
+        connection.write(response(b"", "Transfer-Encoding: chunked", length=""))
+        while True:
+            sent.append(connection.write(b"10000\r\n" + bytes(2**16) + b"\r\n"))
+
+    server.raw = endless
+    with pytest.raises(DataError, match=f"more than the {len(right):,} bytes"):
+        one_file(server, size=len(right))
+    assert leftovers() == []
+
+
+def test_more_than_the_most_is_not_fetched(server, monkeypatch):
+    monkeypatch.setattr(transfer, "MOST_BYTES", 1000)
+    server.raw = response(h5ad())
+    with pytest.raises(DataError, match="at most 1,000 are fetched"):
+        one_file(server)
+    server.raw = response(chunked(h5ad()), "Transfer-Encoding: chunked", length="")
+    with pytest.raises(DataError, match="more than the 1,000 bytes"):
+        one_file(server)
+
+
+def test_slow_answers_are_given_up(server, monkeypatch):
+    monkeypatch.setattr(transfer, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+
+    def drip(connection, start=b""):
+        connection.write(start)
+        for _ in range(100):
+            connection.write(b"x")
+            connection.flush()
+            time.sleep(0.02)
+
+    for start in (b"HTTP/1.1 200 OK\r\nX: ", response(b"", length=10_000)):  # in a header, in the body
+        server.raw = functools.partial(drip, start=start)
+        began = time.monotonic()
+        with pytest.raises(DataError, match=r"bytes came in 0\.1 seconds"):
+            one_file(server)
+        assert time.monotonic() - began < 1 and leftovers() == []
+
+
+def test_part_that_does_not_go_on_where_we_are_is_not_used(server):
+    toy, size = card(server.url()), len(CONTENT)
+    part = paths.downloads() / "toy" / "file.bin.part"
+    part.parent.mkdir(parents=True)
+    rest = CONTENT[100:]
+    for stated in (
+        f"bytes 101-{size - 1}/{size}", f"bytes 0-{size - 1}/{size}", f"bytes 100-{size - 1}/{size + 1}",
+        f"bytes 100-{size - 2}/{size}", "bytes */5", "pages 1-2/3", "",
+    ):  # fmt: skip
+        part.write_bytes(CONTENT[:100])
+        server.raw = response(rest, *([f"Content-Range: {stated}"] if stated else []), status=206)
+        with pytest.raises(DataError, match="could not download"):
+            fetch(toy)
+        assert leftovers() == [], stated
+    part.write_bytes(CONTENT[:100])
+    server.raw = response(rest, f"Content-Range: bytes 100-{size - 1}/*", status=206)
+    assert fetch(toy)["file.bin"].read_bytes() == CONTENT
+
+
+def test_every_hop_of_a_redirect_is_checked(server):
+    toy = card(server.url())
+    for location in (
+        f"http://localhost:{server.server_address[1]}/file.bin", "ftp://127.0.0.1/a", "file:///etc/passwd",
+        "https://user:word@example.org/a", "//localhost/a", "http://[::1", "http://127.0.0.1:99999/",
+    ):  # fmt: skip
+        server.redirect = location
+        with pytest.raises(DataError, match=r"could not download file\.bin from .*it leads to '"):
+            fetch(toy)
+    server.redirect = None
+
+    def endless(connection):
+        connection.write(response(b"", "Location: /file.bin", status=302, length=10**15))
+        while True:
+            connection.write(bytes(2**16))
+
+    server.raw = endless  # only its header is read
+    with pytest.raises(DataError, match="leads on more than"):
+        fetch(toy)
+    server.raw, server.redirect = None, server.url()
+    with pytest.raises(DataError, match=f"leads on more than {transfer.MOST_HOPS} times"):
+        fetch(toy)
+
+
+def test_server_may_ask_to_wait_but_not_for_long(server, monkeypatch):
+    waits = []
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=waits.append))
+    for asked, expected in (("7", 7.0), ("-1", 0.01), ("soon", 0.01)):
+        server.raw = response(b"", f"Retry-After: {asked}", status=503)
+        with pytest.raises(DataError, match="the server answered 503"):
+            fetch(card(server.url()))
+        assert waits[0] == expected
+        waits.clear()
+    server.raw = response(b"", "Retry-After: 86400", status=429)
+    with pytest.raises(DataError, match="come again in 86,400 seconds"):
+        fetch(card(server.url()))
+    assert waits == []
+
+
+def test_first_bytes_and_ends_of_files(tmp_path):
+    right = {
+        "a.h5ad": h5ad(),
+        "a.tar.gz": archive(),
+        "a.csv.gz": gzip.compress(b"gene,n\nA,1\n"),
+        "a.csv": b"gene,n\nA,1\n",
+        "a.tsv": b"gene\tn\n",
+        "a.txt": b"[PAD]\n<s>\n",
+        "a.json": b' {"A": 1}',
+        "a.pkl": pickle.dumps({"A": 1}),
+        "a.pt": pickle.dumps({"A": 1}, protocol=2),
+        "a.safetensors": (2).to_bytes(8, "little") + b"{}",
+        "a.rda": bz2.compress(b"RDX3\nX"),
+        "a.RData": gzip.compress(b"RDX2\nX"),
+        "a.html": PAGE,
+        "a.bin": b"anything",
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("a.h5ad", CONTENT[:5000])
+    right["a.zip"] = buffer.getvalue()
+    for name, body in right.items():
+        path = tmp_path / name
+        path.write_bytes(body)
+        assert content.problem(path) is None, name
+        for other in (b"", PAGE, gzip.compress(PAGE), gzip.compress(body), body[: len(body) // 2]):
+            if name.endswith((".bin", ".html", ".txt")) and other[:1] != b"":
+                continue
+            if name in ("a.csv", "a.tsv") and other == body[: len(body) // 2]:
+                continue  # half a table is a table
+            path.write_bytes(other)
+            assert content.problem(path), (name, other[:20])
+    for name, body in {"a.csv": b"Too many requests\n", "a.json": b'{"message": "Not Found"}',
+                       "a.txt": b"\x1f\x8b"}.items():  # fmt: skip
+        (tmp_path / name).write_bytes(body)
+        assert content.problem(tmp_path / name), name
+
+
+# -- records of first downloads ----------------------------------------------------------------------
+
+
+def test_wrong_records_of_earlier_versions_heal(server):
+    right = h5ad()
+    server.raw = response(right)
+    target = paths.downloads() / "toy" / "data.h5ad"
+    sidecar = pins.place(target)
+    target.parent.mkdir(parents=True)
+    empty, other = hashlib.sha256(b"").hexdigest(), "0" * 64
+    for case, body, record in (
+        ("empty", b"", empty), ("page", PAGE, hashlib.sha256(PAGE).hexdigest()), ("absent", None, empty),
+        ("right file, other hash", right, other), ("no hash", right, "\0garbage"), ("no record", b"", None),
+        ("empty record", None, ""),
+    ):  # fmt: skip
+        if body is not None:
+            target.write_bytes(body)
+        if record is not None:
+            sidecar.write_text(f"{record}  data.h5ad\n")
+        assert one_file(server).read_bytes() == right, case
+        assert pins.read(target) == pins.Pin(hashlib.sha256(right).hexdigest(), checked=True), case
+        target.unlink()
+        sidecar.unlink()
+
+
+def test_recorded_hash_that_does_not_fit_is_said_to_be_ours(server):
+    server.raw = response(h5ad())
+    path = one_file(server)
+    path.unlink()
+    server.raw = response(h5ad() + b"changed at the source")
+    with pytest.raises(
+        DataError, match=r"no published hash: we recorded it in .*\.sha256.*remove .*try again"
+    ):
+        one_file(server)
+    assert leftovers() == ["data.h5ad.sha256"]
+    pins.place(path).write_text(pins.place(path).read_text().replace(path.name, ""))
+    path.write_bytes(h5ad() + b"changed at the source")  # it came twice: the record was wrong
+    assert one_file(server).read_bytes().endswith(b"source")
+
+
+# -- the disk ----------------------------------------------------------------------------------------
+
+
+def test_disk_that_cannot_take_the_file(server, monkeypatch):
+    toy, folder = card(server.url()), paths.downloads() / "toy"
+    folder.mkdir(parents=True)
+    (folder / "file.bin.part").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=rf"file\.bin cannot be written to {folder}.*No space left on device"):
+        fetch(toy)
+    (folder / "file.bin.part").unlink()
+    (folder / "file.bin").mkdir()
+    with pytest.raises(DataError, match=r"file\.bin is a directory, a file is expected"):
+        fetch(toy)
+    (folder / "file.bin").rmdir()
+    (folder / "file.bin.part").mkdir()
+    with pytest.raises(DataError, match=r"file\.bin cannot be written to"):
+        fetch(toy)
+    (folder / "file.bin.part").rmdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(DataError, match=rf"does not fit: .* the disk of {folder} has 1,000 free"):
+            fetch(toy)
+    assert leftovers() == []
+    shutil.rmtree(folder)
+    folder.write_text("")
+    with pytest.raises(DataError, match=r"file\.bin cannot be kept in .*toy"):
+        fetch(toy)
+
+
+def test_unchecked_local_file_must_be_of_its_type(server, tmp_path, monkeypatch):
+    folder = tmp_path / "local"
+    folder.mkdir()
+    monkeypatch.setenv("ZEROSHOT_DATA", str(folder))
+    file = SourceFile(name="data.h5ad", url=server.url())
+    (folder / "data.h5ad").write_bytes(PAGE)
+    with pytest.warns(UserWarning, match=r"data\.h5ad is not used: it is a web page"):
+        assert download._local(file) is None
+    (folder / "data.h5ad").write_bytes(h5ad())
+    with pytest.warns(UserWarning, match="used unchecked"):
+        assert download._local(file) == folder / "data.h5ad"
 
 
 @needs_sources

@@ -1,21 +1,29 @@
 """Weights: found in folders and packages, downloaded from a hub on this machine, refused when wrong."""
 
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hub_server import serving, stop
 
 from zeroshot import catalog, paths, weights
-from zeroshot.catalog import ModelCard
-from zeroshot.weights import WeightsError, fetch, read_state
+from zeroshot.catalog import ModelCard, WeightsFile
+from zeroshot.data import download as downloading
+from zeroshot.data import transfer
+from zeroshot.weights import WeightsError, digest, fetch, hub, read_state
+
+finding = importlib.import_module("zeroshot.weights.find")  # `weights.find` is the function
 
 REPOSITORY, REVISION = "authors/Model", "0123456789abcdef0123456789abcdef01234567"
 
@@ -138,6 +146,29 @@ def test_missing_file_is_answered_with_what_the_folder_holds(tmp_path):
         weights.find(card(), (tmp_path / "empty").mkdir() or tmp_path / "empty")
     with pytest.raises(WeightsError, match="nowhere is no folder"):
         weights.find(card(), tmp_path / "nowhere")
+
+
+def test_folder_that_cannot_be_searched_is_named(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "w", "config.json", "model.safetensors")
+    with pytest.raises(WeightsError, match=r"config\.json is no folder"):
+        weights.find(card(), folder / "config.json")
+    with pytest.raises(WeightsError, match=r"no-such-user.* is no folder"):
+        weights.find(card(), Path("~no-such-user/w"))
+    with monkeypatch.context() as patch:
+        patch.setattr(finding, "_MOST_FILES", 1)
+        with pytest.raises(WeightsError, match=rf"{folder} holds more than 1 files"):
+            weights.find(card(), folder)
+
+    def locked(*_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", locked)
+        with pytest.raises(WeightsError, match=rf"{folder} cannot be read: Permission denied"):
+            weights.find(card(), folder)
+    monkeypatch.setattr(digest, "_sha256", locked)
+    with pytest.raises(WeightsError, match=r"w/config\.json cannot be read: Permission denied"):
+        weights.find(card(), folder)
 
 
 def test_dictionaries_of_a_folder_come_as_a_set(tmp_path):
@@ -470,6 +501,96 @@ def test_hub_out_of_reach(start, released):
     assert "could not be downloaded" in error and "ConnectError" in error and "--weights" in error
 
 
+@pytest.fixture
+def stating(monkeypatch):
+    """A hub in this process, whose server and whose statements about a file can be chosen."""
+    import huggingface_hub
+
+    def states(server, **statements):
+        monkeypatch.setattr(
+            huggingface_hub, "hf_hub_url",
+            lambda repository, path, revision: f"{server.url}/{repository}/resolve/{revision}/{path}",
+        )  # fmt: skip
+        stated = {"etag": None, "size": None, "commit_hash": REVISION} | statements
+        monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url: SimpleNamespace(**stated))
+
+    monkeypatch.setattr(downloading, "WAIT_SECONDS", 0.01)
+    return states
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+def test_what_a_hub_states_is_never_a_path(stating, tmp_path):
+    body = b'{"layers": 6}'
+    git = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+    (tmp_path / "victim").write_text("precious")
+    before = everything_in(tmp_path)
+    file = WeightsFile(path="V1/config.json")
+    source = card({"config": {"path": "V1/config.json"}, "weights": {"path": "V1/w.bin"}}).weights
+    with serving(REPOSITORY, REVISION, {"V1/config.json": body}) as server:
+        for statement in (
+            {"etag": "../../../victim"}, {"etag": str(tmp_path / "victim")}, {"etag": None}, {"etag": ""},
+            {"etag": "a" * 39}, {"etag": "A" * 40}, {"etag": f"{git}/.."}, {"etag": "a" * 32},
+            {"etag": git, "commit_hash": "../../../victim"}, {"etag": git, "commit_hash": "1" * 40},
+            {"etag": git, "size": 0}, {"etag": git, "size": -1},
+        ):  # fmt: skip
+            stating(server, **statement)
+            with pytest.raises(weights.error.OutOfReachError, match=r"config\.json"):
+                hub.download(source, file, "put it there")
+            assert everything_in(tmp_path) == before, statement
+        # A hash that the content does not have, a size that it does not have, and a page with its own hash.
+        for statement, content in (
+            ({"etag": "0" * 40}, body), ({"etag": "0" * 64}, body), ({"etag": git, "size": 5}, body),
+            ({"etag": sha(b"<html>")}, b"<html>"),
+        ):  # fmt: skip
+            stating(server, **statement)
+            server.content["V1/config.json"] = content
+            with pytest.raises(WeightsError, match=r"config\.json from http"):
+                hub.download(source, file, "put it there")
+            assert everything_in(tmp_path) == before, statement
+        server.content["V1/config.json"] = body
+        stating(server, etag=git, size=len(body))
+        path = hub.download(source, file, "put it there")
+        assert path.read_bytes() == body and path.resolve().name == git and hub.cached(source, file) == path
+        # With the card's own hash nothing that is stated matters.
+        path.resolve().unlink()
+        path.unlink()
+        stating(server, etag="../../../victim", size=len(body))
+        known = WeightsFile(path="V1/config.json", sha256=sha(body))
+        assert hub.download(source, known, "put it there").resolve().name == sha(body)
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_mirror_on_plain_http_needs_the_hash_of_the_card(stating):
+    body = b"{}"
+    file = WeightsFile(path="config.json")
+    with serving(REPOSITORY, REVISION, {"config.json": body}) as server:
+        elsewhere = SimpleNamespace(url=server.url.replace("127.0.0.1", "localhost"))
+        stating(elsewhere, etag=sha(body))
+        with pytest.raises(WeightsError, match=r"http://localhost.* is not fetched: only https"):
+            hub.download(card().weights, file, "put it there")
+        known = WeightsFile(path="config.json", sha256=sha(body))
+        assert hub.download(card().weights, known, "put it there").read_bytes() == body
+
+
+def test_link_of_the_cache_to_another_place_is_removed_alone(tmp_path):
+    link = in_hub_cache("config.json", b"{}")
+    outside = tmp_path / "mine.json"
+    outside.write_text("mine")
+    link.unlink()
+    link.symlink_to(outside)
+    files = {"config": {"path": "config.json", "sha256": "0" * 64}, "weights": {"path": "w.bin"}}
+    with pytest.warns(UserWarning, match="was removed from the hub's cache"):
+        weights.at_hand(card(files))
+    assert outside.read_text() == "mine" and not link.is_symlink()
+
+
 def test_damaged_file_in_the_cache_is_removed_without_network():
     """No hash in the card: for large files the cache's own name of the content is their sha256."""
     in_hub_cache("config.json", b"{}")
@@ -549,6 +670,44 @@ def test_drive_without_known_hashes_keeps_those_of_the_first_download(drive):
     assert weights.at_hand(wanted) is None
     found.files["weights"].write_bytes(b"changed")
     assert "best_model.pt" in weights.at_hand(wanted)
+
+
+def test_page_of_drive_is_refused_and_nothing_recorded(drive):
+    wanted = card(SCGPT, drive="1abc")
+    right = {"args.json": b"{}", "vocab.json": b"{}", "best_model.pt": b"\x80\x02tensors."}
+    page = b"<!DOCTYPE html><html>Google Drive - Quota exceeded</html>"
+    for name, body in (
+        ("best_model.pt", page),
+        ("args.json", page),
+        ("vocab.json", b""),
+        ("best_model.pt", b""),
+    ):
+        drive.content = right | {name: body}
+        with pytest.raises(WeightsError, match=rf"{name} from https://drive.*is not that file: it is "):
+            weights.find(wanted)
+        left = [path.name for path in paths.weights("toy").rglob(f"{name}*") if path.is_file()]
+        assert left == []
+        shutil.rmtree(paths.weights("toy"))
+    # An empty file that an earlier version kept, with its hash.
+    target = paths.weights("toy") / "vocab.json"
+    target.parent.mkdir()
+    target.write_bytes(b"")
+    target.with_name("vocab.json.sha256").write_text(f"{sha(b'')}  vocab.json\n")
+    drive.content = right
+    with pytest.warns(UserWarning, match="It was ours, not the registry's"):
+        assert weights.find(wanted).files["vocabulary"].read_bytes() == b"{}"
+    # Another file at the source is not taken for the one of the first download.
+    target.unlink()
+    drive.content = right | {"vocab.json": b"[]"}
+    with pytest.raises(WeightsError, match="no published hash: we recorded it"):
+        weights.find(wanted)
+
+
+def test_drive_that_is_too_slow_is_given_up(drive, monkeypatch):
+    monkeypatch.setattr(transfer, "SLOW_SECONDS", 0.05)
+    monkeypatch.setattr(fetch, "fetch_from_drive", lambda *_: time.sleep(0.2))
+    with pytest.raises(WeightsError, match=r"only 0 bytes came in 0\.05 seconds.*drive\.google\.com"):
+        weights.find(card(SCGPT, drive="1abc"))
 
 
 def test_drive_beside_a_hub_that_is_out_of_reach(drive, monkeypatch):

@@ -24,6 +24,7 @@ from pydantic import (
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
+_LONGEST_TEXT = 4000  # characters
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=,@() -]*")
 # What the download itself puts beside a file.
 _OWN_SUFFIXES = (".part", ".sha256", ".lock")
@@ -91,10 +92,12 @@ def _one_line(text: str) -> str:
 def unusable(value: Any, where: str = "") -> str | None:
     """What in a card cannot be used, whatever the field; None if all can.
 
-    Keys that are not text, numbers that are not finite or too large, characters that do not print.
+    Keys that are not text, numbers that are not finite or too large, texts that are too long or do not print.
     """
     place = f"{where}: " if where else ""
     if isinstance(value, str):
+        if len(value) > _LONGEST_TEXT:
+            return f"{place}a text of {len(value):,} characters is too long. Use at most {_LONGEST_TEXT:,}"
         wrong = _UNPRINTABLE.search(value)
         return (
             f"{place}it holds the character {wrong[0]!r}, which does not print. Remove it" if wrong else None

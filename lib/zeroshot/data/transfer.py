@@ -172,6 +172,8 @@ class _Transfer:
 
         try:
             with requests.Session() as session:
+                # To prepare the next request, it would read the body of a redirect however long that is.
+                session.get_redirect_target = lambda _: None
                 self._receive(self._ask(session))
         except (TransferError, DataError):
             raise
