@@ -220,8 +220,9 @@ def rehash(artifact: store.Artifact, **changes) -> None:
     """Write the record of an artifact anew, as somebody who forges results would."""
     path = artifact.path / "provenance.json"
     record = json.loads(path.read_text()) | changes
-    for name in record["files"]:
-        record["files"][name] = hashlib.sha256((artifact.path / name).read_bytes()).hexdigest()
+    for name, written in record["files"].items():
+        content = (artifact.path / name).read_bytes()
+        written |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     path.write_text(json.dumps(record | {"record": store.artifacts._hash_of(record)}))
 
 
@@ -275,6 +276,7 @@ DAMAGES = {
     "a letter of a dict": lambda path: rewrite(path / "notes.json", "one", "two"),
     "a truncated array": lambda path: os.truncate(path / "embedding.npy", 200),
     "an empty table": lambda path: os.truncate(path / "scores.csv", 0),
+    "a file that seems endless": lambda path: os.truncate(path / "notes.json", 2**42),
     "a missing file": lambda path: (path / "scores.csv").unlink(),
     "a link": lambda path: link(path, "scores.csv"),
     "a pipe": lambda path: [(path / "notes.json").unlink(), os.mkfifo(path / "notes.json")],

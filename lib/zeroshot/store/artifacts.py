@@ -130,8 +130,8 @@ class _DamageError(Exception):
 def damage(folder: Path) -> str | None:
     """What is wrong with a stored artifact; None if every file is as it was written."""
     try:
-        for name, digest in _record(folder)["files"].items():
-            _verify(folder / name, digest)
+        for name, written in _record(folder)["files"].items():
+            _verify(folder / name, written)
     except _DamageError as error:
         return str(error)
     return None
@@ -158,14 +158,20 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _verify(path: Path, digest: object) -> None:
+def _verify(path: Path, written: object) -> None:
     _require_regular(path)
+    expected = written if isinstance(written, dict) else {}
     try:
+        size = path.stat().st_size
+        if size != expected.get("size"):  # before it is read: it may be of any size
+            raise _DamageError(f"{path.name} has {size:,} bytes, expected {expected.get('size')}")
         seen = sha256(path)
     except OSError as error:
         raise _DamageError(f"{path.name} cannot be read ({error.strerror})") from None
-    if seen != digest:
-        raise _DamageError(f"{path.name} has sha256 {seen[:12]}…, expected {str(digest)[:12]}…")
+    if seen != expected.get("sha256"):
+        raise _DamageError(
+            f"{path.name} has sha256 {seen[:12]}…, expected {str(expected.get('sha256'))[:12]}…"
+        )
 
 
 def _require_regular(path: Path) -> None:
@@ -276,7 +282,9 @@ def _fill(folder: Path, values: Mapping[str, Any], record: dict[str, Any]) -> No
     """Write the values and their record, with the hash of each file as it was read back."""
     for name, value in values.items():
         write_value(folder / name, value)
-    record["files"] = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+    record["files"] = {
+        file.name: {"size": file.stat().st_size, "sha256": sha256(file)} for file in sorted(folder.iterdir())
+    }
     record = json.loads(json.dumps(record))  # as it comes back: lists, not tuples
     write_value(folder / Path(PROVENANCE).stem, record | {"record": _hash_of(record)})
 
