@@ -297,6 +297,10 @@ def test_dictionaries_that_make_no_sense_are_refused_by_file(adata, folder, tmp_
         with pytest.raises(WeightsError, match=rf"{path} lacks {missing}"):
             Geneformer(checkpoint=find(mine)).tokenizer(cells, 0)
         path.write_bytes(next(folder.glob("token_dictionary*")).read_bytes())
+    path = rewrite(mine, "gene_name_id*", lambda old: {})
+    with pytest.raises(WeightsError, match=rf"{path} holds no names of genes"):
+        Geneformer(checkpoint=find(mine)).tokenizer(cells, 0)
+    path.write_bytes(next(folder.glob("gene_name_id*")).read_bytes())
     # A name without an id is a missing value of the dictionary, not a damaged one.
     rewrite(mine, "gene_name_id*", lambda old: old | {"unknown": np.nan})
     assert Geneformer(checkpoint=find(mine)).tokenizer(cells, 0)

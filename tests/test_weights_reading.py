@@ -434,7 +434,7 @@ def test_json_and_what_is_wrong_with_it(tmp_path):
     path.unlink()
     path.touch()
     os.truncate(path, 2**33)
-    with pytest.raises(WeightsError, match=r"has 8,192 MiB; expected .* of at most 64 MiB"):
+    with pytest.raises(WeightsError, match=r"has 8,192 MiB; expected .* of at most 32 MiB"):
         read_dictionary(path)
 
 

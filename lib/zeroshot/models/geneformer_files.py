@@ -1,7 +1,7 @@
 """Released files of Geneformer: config, dictionaries and weights, each checked as it is read."""
 
 from collections.abc import Sequence
-from math import inf, isnan
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ SPECIAL = ("<pad>", "<mask>", "<cls>", "<eos>")
 
 # In released files, but not in the network: a constant, and second names of tied tensors.
 IGNORED = ("bert.embeddings.position_ids", "cls.predictions.decoder.*")
+
+_LEAST_MEDIAN = 1e-9  # counts per 10,000: far below what is possible, far above what overflows
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -91,10 +93,10 @@ def read_medians(path: Path, genes: Sequence[str], dictionary: Path) -> dict[str
         )
     for gene in genes:
         median = medians[gene]
-        if type(median) not in (int, float) or not 0 < median < inf:
+        if type(median) not in (int, float) or not _LEAST_MEDIAN <= median <= 1 / _LEAST_MEDIAN:
             raise WeightsError(
                 f"{path} has the median {shortened(median)} for {gene[:40]}; expected a finite number above "
-                f"0. {REMEDY}"
+                f"0, in counts per 10,000. {REMEDY}"
             )
     return {gene: float(medians[gene]) for gene in genes}
 
@@ -116,6 +118,8 @@ def read_names(path: Path) -> dict[str, str]:
                 f"{path} has {shortened(value)} for {name[:40]!r}; expected the name of a gene. {REMEDY}"
             )
         names[name] = value
+    if not names:
+        raise WeightsError(f"{path} holds no names of genes; expected names by names. {REMEDY}")
     return names
 
 

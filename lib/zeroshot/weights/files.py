@@ -8,7 +8,7 @@ from typing import Any
 
 from zeroshot.weights.error import WeightsError
 
-LARGEST = 2**26  # bytes; the largest vocabulary or dictionary that is released has some million
+LARGEST = 2**25  # bytes; the largest vocabulary or dictionary that is released has some million
 
 REMEDY = "Take the file that was released with the weights."
 

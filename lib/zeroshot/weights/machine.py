@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-_MOST_INSTRUCTIONS = 5_000_000  # a dictionary of 40,000 genes has some 200,000
+_MOST_INSTRUCTIONS = 3_000_000  # a dictionary of 40,000 genes has some 200,000
 _MOST_BYTES = 2**28  # that calls may make: a few bytes of a file can be used again and again
 _MOST_BITS = 128
 _MOST_BITS_OF_KEYS = 32  # many long numbers can have the same hash, and each is then compared with all before
