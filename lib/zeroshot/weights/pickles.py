@@ -16,7 +16,7 @@ import numpy as np
 
 from zeroshot.weights.error import WeightsError
 from zeroshot.weights.files import foreign_kind, read_bytes, read_json
-from zeroshot.weights.machine import Machine, Name, RefusedError
+from zeroshot.weights.pickle_machine import Machine, Name, RefusedError
 
 Value = int | float | str | np.ndarray
 

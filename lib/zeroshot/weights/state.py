@@ -12,10 +12,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zeroshot.weights import archives
+from zeroshot.weights import torch_files
 from zeroshot.weights.error import WeightsError
 from zeroshot.weights.files import foreign_kind, head_of, shortened
-from zeroshot.weights.machine import RefusedError
+from zeroshot.weights.pickle_machine import RefusedError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -149,7 +149,7 @@ def _read_torch(path: Path) -> object:
 
     head = head_of(path, _EXPECTED)
     try:
-        archives.inspect(path, head)
+        torch_files.inspect(path, head)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RefusedError, pickle.UnpicklingError) as error:
         raise WeightsError(
@@ -157,7 +157,7 @@ def _read_torch(path: Path) -> object:
             f"({_cause(error)}). Nothing of it was executed. Ask its authors for a safetensors file."
         ) from None
     except Exception as error:  # a damaged file fails in every way there is
-        kind = None if head.startswith(archives.ZIP) else foreign_kind(head)
+        kind = None if head.startswith(torch_files.ZIP) else foreign_kind(head)
         raise WeightsError(
             f"{path} is damaged or incomplete: {f'it is {kind}' if kind else _cause(error)}. Expected "
             f"{_EXPECTED}. {_REMEDY}"
