@@ -223,6 +223,22 @@ def test_capped_neighbours_are_noted(mixed, labels, batches):
     assert notes["kbet"] == ""
 
 
+def test_cells_that_are_labels_or_batches_of_their_own_are_not_applicable(mixed):
+    own = np.arange(30)
+    for labels_, batches_, group, what in (
+        (own, own % 2, "annotation", "label"),
+        (own % 2, own, "integration", "batch"),
+    ):
+        names = [name for name, registered in METRICS.items() if registered.group == group]
+        rows = score(mixed[:30], labels_, batches_, baseline=mixed[:30], names=names)
+        assert rows["value"].isna().all()
+        assert (rows["note"] == f"not applicable: every {what} has one cell").all()
+    # Each batch has two cells, but of different labels.
+    rows = score(mixed[:12], own[:12] % 2, own[:12] // 2, names=["bras", "kbet"])
+    assert rows["note"].tolist()[0] == "not applicable: no label with several batches has two cells of one"
+    assert np.isfinite(rows["value"].tolist()[1])
+
+
 def test_labels_that_are_batches_are_not_applicable(mixed, batches):
     notes = score(mixed, batches, batches).set_index("metric")["note"]
     assert notes["batch_integration_score"] == "not applicable: no label has more than one batch"
@@ -243,6 +259,7 @@ def test_labels_that_are_batches_are_not_applicable(mixed, batches):
         (lambda e, y, b: (e, y, [np.nan, *b[1:]]), "batches is missing for 1 cells"),
         (lambda e, y, b: (e[:, 0], y, b), "dense numeric"),
         (lambda e, y, b: (e[:2], y[:2], b[:2]), "At least 3 cells"),
+        (lambda e, y, b: (e, np.stack([y, y], axis=1), b), r"labels must be \(cells,\)"),
     ],
 )
 def test_bad_input_is_refused(change, message, mixed, labels, batches):
@@ -466,6 +483,116 @@ def test_isolated_labels_agree_with_scib_metrics(mixed, separated, labels, batch
 def test_bras_of_depth_alone_is_1(labels, batches):
     depth = np.random.default_rng(0).uniform(500, 5000, size=(CELLS, 1))
     assert metrics.bras(depth, labels, batches) == 1
+
+
+# -- any finite data
+
+
+def blobs(n_cells=90, dim=6):
+    """Three labels, apart."""
+    labels = np.arange(n_cells) % 3
+    return 8 * np.eye(3, dim)[labels] + np.random.default_rng(0).normal(size=(n_cells, dim)), labels
+
+
+def exact(embedding):
+    """Distances from the differences, each scaled by its largest one: nothing over- or underflows."""
+    points = np.asarray(embedding, dtype=np.float64)
+    points = np.ldexp(points, -np.frexp(np.abs(points).max())[1])
+    differences = points[:, None] - points
+    largest = np.abs(differences).max(axis=2)
+    scaled = differences / np.where(largest > 0, largest, 1)[..., None]
+    return largest * np.sqrt((scaled**2).sum(axis=2))
+
+
+def far_out(power, dtype="f8"):
+    embedding = blobs()[0]
+    embedding[30:33] = np.eye(6)[[3, 4, 5]] * 10.0**power
+    return embedding.astype(dtype)
+
+
+def extreme_embeddings():
+    plain = blobs()[0]
+    return {
+        "cells at 1e5": far_out(5),
+        "cells at 1e8, float32": far_out(8, "f4"),
+        "cells at 1e30, float32": far_out(30, "f4"),
+        "cells at 1e120": far_out(120),
+        "half of the cells far out": np.where(np.arange(90)[:, None] < 45, 1e9, 1) * plain,
+        "tight clusters far apart": 1e-9 * plain + 1e6 * (np.arange(90)[:, None] % 2),
+        "offset": 1e-3 * plain + 1e6,
+        "dominant column": np.column_stack([plain, 1e8 * (np.arange(90) // 3 % 2)]),
+        "1e-30": 1e-30 * plain,
+        "denormal": 1e-318 * plain,
+        "largest of float32": (2e37 * plain).astype("f4"),
+        "1e200": 1e200 * plain,
+        "equal cells": np.repeat(plain[:30], 3, axis=0),
+        "float16": plain.astype("f2"),
+        "int8": (5 * plain).astype("i1"),
+        "Fortran order, strided": np.asfortranarray(np.repeat(plain, 2, axis=1))[:, ::2],
+        "one dimension": plain[:, :1],
+    }
+
+
+@pytest.mark.filterwarnings("error")
+def test_neighbours_and_silhouettes_are_those_of_exact_distances():
+    labels = blobs()[1]
+    place = (np.arange(90) - np.arange(90)[:, None]) % 90
+    for name, embedding in extreme_embeddings().items():
+        distances = exact(embedding)
+        widths = metrics.silhouette_widths(embedding, labels[None])[0]
+        expected = reference.silhouette_samples(distances, labels, metric="precomputed")
+        np.testing.assert_allclose(widths, expected, atol=1e-6, err_msg=name)
+        near = metrics.nearest_neighbors(embedding, 12)
+        mantissas, exponents = np.frexp(distances)
+        rounded = np.ldexp((mantissas * 2**30).round(), exponents)  # equal ones tie
+        np.fill_diagonal(rounded, -1)
+        found = near.indices
+        ranked = np.lexsort([place, rounded])[:, :12]
+        np.testing.assert_array_equal(np.sort(found), np.sort(ranked), err_msg=name)
+        length = np.ldexp(near.distances, -np.frexp(np.abs(embedding).max().astype("f8"))[1])
+        expected = np.take_along_axis(distances, found, axis=1)
+        np.testing.assert_allclose(length, expected, rtol=1e-5, err_msg=name)  # denormals are rounded
+
+
+@pytest.mark.filterwarnings("error")
+def test_scores_of_extreme_embeddings_are_those_of_ordinary_ones(batches):
+    plain, labels = blobs()
+    batches = np.arange(90) // 3 % 2
+    same = ["asw_label", "knn_accuracy", "nmi", "ilisi", "clisi", "kbet"]
+    same += ["batch_integration_score", "pcr", "bras"]
+    expected = values(plain, labels, batches, names=same)
+    for factor in (1e-30, 1e-318, 1e30, 1e200):
+        found = values(factor * plain, labels, batches, names=same)
+        np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=factor)
+    moved = values(plain + 1e8, labels, batches, names=[*same[:-1], "linear_probe"])  # directions change
+    np.testing.assert_allclose(moved[same[:-1]], expected[same[:-1]], atol=2e-4)
+    # Three cells far out: their own labels and ties change, no neighbourhood of the other cells does.
+    names = ["nmi", "clisi", "kbet", "graph_connectivity", "knn_accuracy"]
+    near, far = (values(far_out(power), labels, batches, names=names) for power in (3, 8))
+    assert far["knn_accuracy"] > 0.95 and far["nmi"] > 0.85
+    np.testing.assert_allclose(far, near, atol=1e-5)
+
+
+def test_distances_that_float64_cannot_hold_are_refused():
+    labels = blobs()[1]
+    for embedding, message in (
+        (far_out(200), "more than 140 powers of ten"),
+        (np.where(np.arange(90)[:, None] < 45, 1e200, 1e-200) * blobs()[0], "up to 1e+201, too large"),
+        (1e305 * blobs()[0], "too large for distances"),
+    ):
+        with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+            score(embedding, labels, names=["knn_accuracy"])
+
+
+def test_silhouettes_by_cosine_of_nearly_parallel_cells_agree_with_exact_ones():
+    plain, labels = blobs()
+    directions = np.where(np.arange(6) == 0, 1, 1e-7 * plain)
+    directions[:3] *= [[3.0], [1e-200], [1e200]]
+    widths = metrics.silhouette_widths(directions, labels[None], distance="cosine")[0]
+    # Half the squared distance of the rest: what the rows' lengths change is 1e-13 of it.
+    squared = exact(1e-7 * plain[:, 1:]) ** 2
+    expected = reference.silhouette_samples(squared, labels, metric="precomputed")
+    np.testing.assert_allclose(widths, expected, atol=1e-6)
 
 
 # -- neighbours and graph

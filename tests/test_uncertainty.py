@@ -101,9 +101,14 @@ def test_intervals_of_a_mean_hold_the_truth_as_often_as_they_say():
 # -- scores with intervals
 
 
-def test_every_score_has_an_interval_around_it():
+@pytest.fixture(scope="module")
+def scored():
+    return metrics.score_with_intervals(*cells(), seed=2)
+
+
+def test_every_score_has_an_interval_around_it(scored):
     embedding, labels, batches = cells()
-    scores, subsamples = metrics.score_with_intervals(embedding, labels, batches, seed=2)
+    scores, subsamples = scored
     plain = metrics.score(embedding, labels, batches, seed=2)
     pd.testing.assert_frame_equal(scores[["metric", "group", "value"]], plain[["metric", "group", "value"]])
     for found, expected in zip(scores["note"], plain["note"], strict=True):
@@ -142,21 +147,19 @@ def test_subsamples_of_another_share():
     assert scores["high"].item() - scores["value"].item() == pytest.approx(half)
 
 
-def test_a_neighbourhood_of_all_cells_has_no_interval():
-    # In a tenth of 480 cells there are 48: all 50 neighbours of kBET, and less than the 90 of LISI.
-    embedding, labels, batches = cells(480)
-    scores, parts = metrics.score_with_intervals(embedding, labels, batches)
+def test_a_neighbourhood_of_all_cells_has_no_interval(scored):
+    # In a tenth of 300 cells there are 31: all 50 neighbours of kBET, and less than the 90 of LISI.
+    scores, parts = scored
     rows = scores.set_index("metric")
     assert (parts.loc[parts["metric"] == "kbet", "value"] == 1).all() and rows.loc["kbet", "value"] < 1
     without = {"kbet", "ilisi", "clisi"}
     assert rows.loc[list(without), ["low", "high"]].isna().all(axis=None)
     assert rows.loc[list(without), "note"].str.contains("no interval: a neighbourhood of").all()
     assert rows.loc[["avg_bio", "knn_accuracy"], ["low", "high"]].notna().all(axis=None)
-    again = metrics.intervals(scores, parts, len(labels))
+    again = metrics.intervals(scores, parts, 300)
     pd.testing.assert_frame_equal(again, scores)  # no note twice
     # A graph of 15 neighbours needs more than 15 cells, and what is clustered on it.
-    few = parts.assign(cells=15)
-    of_few = metrics.intervals(scores, few, len(labels)).set_index("metric")["low"]
+    of_few = metrics.intervals(scores, parts.assign(cells=15), 300).set_index("metric")["low"]
     assert of_few[["nmi", "avg_bio", "ari_leiden", "graph_connectivity", "knn_accuracy"]].isna().all()
     assert of_few[["asw_label", "pcr", "linear_probe"]].notna().all()
 

@@ -237,7 +237,7 @@ def no_interval(
     bounds = [0, best - worst, worst - best] if difference else [worst, best]
     first, *others, whole = np.round([*values, value], DIGITS)
     if (first == others).all() and not (whole == first and whole in np.round(bounds, DIGITS)):
-        return "the same on every subsample"
+        return f"the score is {first:g} on every subsample"
     return None
 
 
