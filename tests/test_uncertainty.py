@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from zeroshot import metrics, results
+from zeroshot import figures, metrics, results
 from zeroshot.metrics import scoring, uncertainty
 
 LABELS = np.repeat(["a", "b", "c", "d"], [600, 200, 12, 1])
@@ -293,7 +293,8 @@ def test_without_an_interval_there_is_no_verdict_and_nobody_is_shown_to_be_worse
     scores, subsamples = compared("kbet", 0.6, 0.5)
     assert results.differences(scores, subsamples, "kbet")["verdict"].tolist() == ["better"]
     for meaningless in (subsamples.assign(cells=50), subsamples.assign(value=1.0)):
-        assert results.differences(scores, meaningless, "kbet").empty
+        pairs = results.differences(scores, meaningless, "kbet")
+        assert pairs.empty and figures.draw_differences(pairs, "kBET").axes[0].texts
         places = results.winners(scores, meaningless, "kbet").set_index("method")["place"]
         assert places.to_dict() == {"PCA": "best", "HVG": "tied with the best"}
 

@@ -93,6 +93,8 @@ def draw_scores_by_method(
 def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
     """Difference of each method to a reference with its 95 % interval; ties are grey and hollow.
 
+    Where no pair has an interval, the figure says so.
+
     Parameters
     ----------
     differences
@@ -101,7 +103,7 @@ def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
         Of the axis, for example "AvgBIO minus that of HVG".
     """
     if differences.empty:
-        return drawn(nothing_to_draw("no method was compared"), differences)
+        return drawn(nothing_to_draw("no pair of methods has an interval"), differences)
     medians = differences.groupby("method")["difference"].median()
     every = list(medians.sort_values(ascending=False, kind="stable").index)
     n_methods, row = fit(len(every), 0.42, 0.2, 20)
