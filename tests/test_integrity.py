@@ -177,3 +177,25 @@ def test_what_is_not_finite_does_not_pass_the_probe():
 
 def test_two_cells_can_be_probed():
     assert failed_probes(honest(embedding()[:2]), embedding()[:2]) == set()
+
+
+# -- values of any size
+
+
+@pytest.mark.filterwarnings("error")
+def test_effective_rank_of_extreme_values():
+    plain = spread_along(1, 1, 1, 1)
+    for factor in (1e-318, 1e-200, 1e30, 1e300):
+        assert integrity.effective_rank(factor * plain) == pytest.approx(4, abs=1e-4)
+    far = plain.copy()
+    far[:3] = np.eye(3, 4) * 1e200
+    assert integrity.effective_rank(far) == pytest.approx(3, abs=0.1)
+    largest = np.sign(embedding()) * np.finfo(np.float32).max
+    assert failed(largest) == []
+    assert failed_probes(honest(largest), largest) == set()
+    assert "cell order does not matter" in failed_probes(honest(-largest), largest)
+
+
+def test_what_are_no_numbers_fails_the_gate():
+    for values in (embedding().astype(object), embedding() + 0j, embedding() > 0):
+        assert failed(values) == ["finite values"]

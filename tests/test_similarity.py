@@ -63,6 +63,17 @@ def test_cka_is_that_of_the_kernels(dims):
     assert cka(first, second) == pytest.approx(by_kernels(first, second), abs=1e-9)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("measure", MEASURES)
+def test_size_does_not_matter(measure):
+    first, second = cells().astype(float), cells() + 2.0 * cells(seed=1)
+    for factor in (1e-318, 1e-200, 1e200):
+        assert measure(factor * first, second) == pytest.approx(measure(first, second), abs=1e-5)
+    far = first.copy()
+    far[:3] *= 1e9
+    assert neighbor_overlap(far, first) > 0.9, "the neighbours of the other cells are the same"
+
+
 def test_overlap_counts_common_neighbours():
     # Nearest other cells: 1, 0, 1, 2, 3, 4. With the first cell moved between the others: 3, 2, 1, 0, 0, 4.
     line = np.array([0.0, 1, 3, 7, 15, 31])[:, None]
