@@ -3,13 +3,14 @@
 import functools
 import json
 import re
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pandas as pd
 import pybtex.database
 import pytest
-from conftest import book_folder, both_widths, html_pages, parsed
+from conftest import ROOT, book_folder, both_widths, html_pages, parsed
 
 from zeroshot import stamp
 
@@ -119,6 +120,22 @@ def test_no_text_of_a_failed_build(html_page, book):
     for trace in ("{glue:", "{cite", "{doc}", "Traceback (most recent call last)", "system-message"):
         assert trace not in prose, f"{trace!r} in the text"
     assert not article.select(".system-message, .problematic")
+
+
+def test_no_file_holds_a_path_of_the_builder(book):
+    """Warnings, metadata of notebooks and tables would name folders of whoever built the book."""
+    folders = {Path(folder).as_posix() for folder in (ROOT, ROOT.resolve(), Path.home(), sys.prefix)}
+    # A folder right below the root ("/root") is a word that scripts may hold for their own reasons.
+    marks = [f"{folder}/".encode() for folder in sorted(folders) if folder.count("/") > 1]
+    marks += [f"{folder}/.".encode() for folder in sorted(folders) if folder.count("/") == 1]
+    held = {
+        path.relative_to(book).as_posix(): mark.decode()
+        for path in book.rglob("*")
+        if path.is_file()
+        for mark in marks
+        if mark in path.read_bytes()
+    }
+    assert held == {}
 
 
 def test_intro_shows_the_numbers_of_the_build(book):

@@ -18,6 +18,7 @@ from zeroshot.book import (
     citations,
     editions,
     figure_files,
+    outputs,
     pages,
     reading_list,
     rendering,
@@ -79,6 +80,7 @@ def stage(name: str) -> Path:
         target = site / f"{page.path}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(pages.executed(name, page), target)
+        outputs.clean(target)
         figure_files.stage(target, page.path, site / DOWNLOADS)
         if page.notebook == "run":
             _set_title(target, pages.run_title(page))

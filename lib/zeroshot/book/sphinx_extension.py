@@ -2,16 +2,19 @@
 
 Run pages are in the book's order and in its search, but not in the sidebar. Only pages whose source is in the
 repository have buttons to edit it and to open it in Binder or Colab. MathJax is loaded by pages with
-formulas only. Attributes that are described together are named together.
+formulas only. Attributes that are described together are named together. The search shows titles as text.
 """
 
+import html
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.search import js_index
 
 from zeroshot import paths
 
@@ -26,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", name_together, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_buttons_without_source, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_unused_mathjax, priority=_AFTER_THE_THEME)
+    app.connect("build-finished", escape_titles_of_search)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -81,6 +85,19 @@ def drop_unused_mathjax(
             for script in context["script_files"]
             if getattr(script, "filename", script) != _asset(app.config.mathjax_path)
         ]
+
+
+def escape_titles_of_search(app: Sphinx, error: Exception | None) -> None:
+    """Sphinx's search puts headings into its page as HTML, though its index holds them as text."""
+    file = Path(app.outdir) / "searchindex.js"
+    if error is not None or not file.is_file():
+        return
+    index = js_index.loads(file.read_text("utf-8"))
+    # Quotes stay: Sphinx compares these titles with those of the pages, which it has escaped likewise.
+    index["alltitles"] = {
+        html.escape(title, quote=False): places for title, places in index["alltitles"].items()
+    }
+    file.write_text(js_index.dumps(index), "utf-8")
 
 
 def _asset(path: str) -> str:

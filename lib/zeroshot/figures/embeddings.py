@@ -145,7 +145,6 @@ def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
     note = f"\n{' and '.join(parts)}: those with most cells" if parts else ""
     axis.set(title=shown(title, LONGEST_TITLE) + note, xlabel="batch", ylabel="")
     axis.tick_params(axis="x", rotation=30)
-    axis.tick_params(axis="y", rotation=0)  # seaborn turns the names of few types
     return drawn(figure, pairs)
 
 

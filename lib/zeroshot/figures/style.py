@@ -65,6 +65,7 @@ def heat_map(table: pd.DataFrame, axis: plt.Axes, **options: Any) -> None:
     """
     names = {"xticklabels": shown_apart(table.columns), "yticklabels": shown_apart(table.index)}
     sns.heatmap(table, cmap="cividis", cbar=False, linewidths=0.5, ax=axis, **names, **options)
+    axis.tick_params(axis="y", rotation=0)  # seaborn turns the names of few rows
     fields = axis.collections[0]
     fields.update_scalarmappable()
     colours = fields.get_facecolors().reshape(*table.shape, 4)

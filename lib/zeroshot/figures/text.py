@@ -183,6 +183,7 @@ def label_log_axis(axis: Axis, linthresh: float | None = None) -> None:
     """Plain numbers on a logarithmic axis; ``linthresh`` as of matplotlib's ``symlog``."""
     axis.set_major_formatter(PlainLog(linthresh=linthresh))
     axis.set_minor_formatter(PlainLog(minor_thresholds=(1, 0.4), linthresh=linthresh))
+    axis.set_tick_params(which="minor", labelsize=8)  # numbers between two powers of ten stand close
 
 
 def nothing_to_draw(what: str) -> Figure:

@@ -112,7 +112,6 @@ def draw_similarity(similarity: pd.DataFrame) -> Figure:
         axis.grid(False)
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor")
-        axis.tick_params(axis="y", rotation=0)
     if len(models) < len(every):
         figure.suptitle(f"{len(every) - len(models)} more models are not shown", fontsize=9)
     return drawn(figure, medians.reset_index())

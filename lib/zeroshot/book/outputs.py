@@ -1,0 +1,117 @@
+"""Outputs of staged notebooks: nothing that a browser would execute, no traces of the builder's machine.
+
+Chapters escape what they show. This holds whatever a chapter, a table of pandas or a label of a user's has
+let through: our own outputs use few tags, and any other is shown as the text it is.
+"""
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlsplit
+
+# Of tables, of links, of stamps, of the picture of flows and of panels to point at.
+TAGS = frozenset(
+    re.findall(
+        r"\w+",
+        """a br caption code dd details div dl dt em g h3 h4 li ol p path pre rect small span strong style sub
+        summary sup svg table tbody td text tfoot th thead title tr ul""",
+    )
+)
+ATTRIBUTES = frozenset(
+    re.findall(
+        r"[\w-]+",
+        """aria-label aria-hidden border class colspan d data-key data-model data-models data-name
+        dominant-baseline fill height href id role rowspan scope scoped style tabindex text-anchor title type
+        viewbox width x y""",
+    )
+)
+DATA = ["type", "application/json"]  # of the only script: a browser does not execute it
+
+
+def clean(notebook: Path) -> None:
+    """Rewrite a staged notebook; readers can download it as well as read its page.
+
+    What programs printed on stderr and papermill's notes hold paths of this machine; the run's log keeps
+    what was printed.
+    """
+    content = json.loads(notebook.read_text())
+    content["metadata"].pop("papermill", None)
+    for cell in content["cells"]:
+        cell["metadata"].pop("papermill", None)
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
+        for output in cell.get("outputs", ()):
+            for mime, harmless in (("text/html", harmless_html), ("text/markdown", harmless_markdown)):
+                if mime in output.get("data", {}):
+                    output["data"][mime] = harmless("".join(output["data"][mime]))
+    notebook.write_text(json.dumps(content, ensure_ascii=False))
+
+
+def harmless_html(text: str) -> str:
+    """HTML in which every tag that is not one of ours is shown as text."""
+    parser = _Harmless()
+    parser.feed(text)
+    parser.close()
+    return "".join(parser.parts)
+
+
+def harmless_markdown(text: str) -> str:
+    """Markdown without HTML and without images, which Sphinx would copy from wherever they are."""
+    return re.sub(r"(?<!\\)(?:<(?=[a-zA-Z/!?])|!(?=\[))", r"\\\g<0>", text)
+
+
+class _Harmless(HTMLParser):
+    """Repeats what it reads, and escapes what it does not know."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=False)
+        self.parts: list[str] = []
+        self.in_data = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        source = self.get_starttag_text() or ""
+        if tag == "script":
+            self.in_data = [part for pair in attrs for part in pair] == DATA
+        known = self.in_data if tag == "script" else tag in TAGS
+        harmless = known and all(_is_harmless(name, value or "") for name, value in attrs)
+        self.parts.append(source if harmless else html.escape(source))
+
+    handle_startendtag = handle_starttag
+
+    def handle_endtag(self, tag: str) -> None:
+        known = self.in_data if tag == "script" else tag in TAGS
+        self.parts.append(f"</{tag}>" if known else html.escape(f"</{tag}>"))
+        self.in_data = self.in_data and tag != "script"
+
+    def handle_data(self, data: str) -> None:
+        # Where a browser ends an element of text may differ from where this parser does.
+        self.parts.append(data.replace("<", "\\u003c" if self.in_data else "&lt;"))
+
+    def handle_entityref(self, name: str) -> None:
+        self.parts.append(f"&{name};")
+
+    def handle_charref(self, name: str) -> None:
+        self.parts.append(f"&#{name};")
+
+    def handle_comment(self, data: str) -> None:
+        self.parts.append(html.escape(f"<!--{data}-->"))
+
+    def handle_decl(self, decl: str) -> None:
+        self.parts.append(html.escape(f"<!{decl}>"))
+
+    def unknown_decl(self, data: str) -> None:
+        self.parts.append(html.escape(f"<![{data}]>"))
+
+    def handle_pi(self, data: str) -> None:
+        self.parts.append(html.escape(f"<?{data}>"))
+
+
+def _is_harmless(name: str, value: str) -> bool:
+    if name == "href":
+        try:
+            return urlsplit(value.strip()).scheme in ("", "http", "https")
+        except ValueError:
+            return False
+    return name in ATTRIBUTES and not (name == "style" and re.search(r"url|expression|@|\\", value, re.I))
