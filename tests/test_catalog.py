@@ -373,7 +373,8 @@ def test_addresses_and_paths_of_weights(register):
             register("models", PRETRAINED | {"weights": WEIGHTS | {"files": files}})
     for change in (
         {"hub": "../x"}, {"hub": "a/.."}, {"hub": "a--b/c"}, {"hub": "a/b/c"}, {"hub": "a"},
-        {"drive": "../x"}, {"drive": "\u0661"}, {"revision": "G" * 40}, {"package": "../x"}, {"package": "a;b"},
+        {"drive": "../x"}, {"drive": "\u0661"}, {"revision": "G" * 40}, {"package": "../x"},
+        {"package": "a;b"},
     ):  # fmt: skip
         with pytest.raises(CatalogError, match=rf"entry 'entry': weights\.{next(iter(change))}: "):
             register("models", PRETRAINED | {"weights": WEIGHTS | change})

@@ -25,6 +25,9 @@ INFRASTRUCTURE = frozenset(
     }
 )
 
+# They import every file of their folder, so that a new one is found by itself.
+_IMPORT_THEIR_FOLDER = frozenset({"zeroshot.metrics"})
+
 
 def modules_of_notebook(notebook: Path) -> set[str]:
     """Library modules that the code cells of a notebook import, and what those import."""
@@ -70,7 +73,10 @@ def file_hash(path: Path) -> str:
 def _imports_of_module(module: str) -> frozenset[str]:
     file = _file(module)
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    return frozenset(_imported(file.read_text(), package))
+    imported = _imported(file.read_text(), package)
+    if module in _IMPORT_THEIR_FOLDER:
+        imported |= {f"{module}.{other.stem}" for other in file.parent.glob("*.py") if other != file}
+    return frozenset(imported)
 
 
 def _imported(source: str, package: str) -> set[str]:

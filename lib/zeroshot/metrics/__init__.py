@@ -1,9 +1,12 @@
 """Metrics of zero-shot embeddings: arrays in, floats out.
 
 `score` computes all of them, `score_with_intervals` says how sure they are; each is also a plain
-function. To add one, decorate a function with `metric` in annotation.py, classifiers.py or integration.py:
+function. To add one, decorate a function with `metric` in any file of this folder:
 the scores table, the glossary and the contract tests pick it up.
 """
+
+import importlib
+import pkgutil
 
 from .annotation import (
     ari,
@@ -91,3 +94,8 @@ __all__ = [
     "stratified_subsamples",
     "sweep_resolutions",
 ]
+
+# Metrics of files that nothing above names: zeroshot.dependencies counts them in as well.
+for _file in pkgutil.iter_modules(__path__):
+    if not _file.ispkg:
+        importlib.import_module(f"{__name__}.{_file.name}")
