@@ -28,10 +28,20 @@ from zeroshot.book import citations
 GUIDE = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
 
 
+def blocks(section: str) -> list[tuple[str, str]]:
+    """Language and text of the code blocks of a section; what looks like a heading in a block is none."""
+    parts = re.split(r"^```(\w*)\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+    found, here = [], ""
+    for prose, language, text in zip(parts[::3], [*parts[1::3], ""], [*parts[2::3], ""], strict=True):
+        here = [here, *re.findall(r"^##+ (.+)$", prose, re.MULTILINE)][-1]
+        if here == section and language:
+            found.append((language, text))
+    return found
+
+
 def examples(section: str, language: str) -> list[str]:
     """The code blocks of one language in a section."""
-    text = re.search(rf"^##+ {re.escape(section)}\n(.*?)(?=^##+ |\Z)", GUIDE, re.MULTILINE | re.DOTALL)[1]
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [text for written_in, text in blocks(section) if written_in == language]
 
 
 def paste(home: Path, registry: str, entry: str) -> str:
@@ -224,14 +234,13 @@ def test_a_paper_and_a_published_number(home):
 
 def test_a_chapter(tmp_path, monkeypatch):
     """Its notebook keeps the rules of notebooks and runs, here on the scores that are committed."""
-    section = re.search(r"^## A chapter\n(.*?)^## ", GUIDE, re.MULTILINE | re.DOTALL)[1]
     made = []
-    for language, text in re.findall(r"^```(\w+)\n(.*?)\n```", section, re.MULTILINE | re.DOTALL):
+    for language, text in blocks("A chapter"):
         if language == "json":
             made[-1].metadata.update(json.loads(text))
             continue
         new = nbformat.v4.new_markdown_cell if language == "markdown" else nbformat.v4.new_code_cell
-        made.append(new(text, id=f"my-chapter-{len(made)}"))
+        made.append(new(text.strip(), id=f"my-chapter-{len(made)}"))
     next(cell for cell in made if cell.cell_type == "code").metadata["tags"] = ["parameters"]
     notebook = tmp_path / "my_chapter.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=made), notebook)
