@@ -147,3 +147,19 @@ def test_an_unwritable_build_folder_is_named(home):
         lock.only_run(),
     ):
         pass
+
+
+def test_a_job_that_fails_says_why_in_one_line(monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "build/computed/a.json")
+
+    monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+    monkeypatch.setattr(processes.runpy, "run_module", full)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with pytest.raises(SystemExit, match="1"):
+        processes.main(["zeroshot.study", "tiny"])
+    assert capsys.readouterr().err.splitlines() == [
+        "error: [Errno 28] No space left on device: 'build/computed/a.json'"
+    ]
+    with pytest.raises(OSError, match="No space"):  # what others raise, they explain
+        processes.main(["snakemake"])

@@ -155,10 +155,16 @@ def stop(mark: str, patience: float = 0.5, first: signal.Signals = signal.SIGTER
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``python -m zeroshot.processes MODULE ARGUMENT…``."""
+    """``python -m zeroshot.processes MODULE ARGUMENT…``; a job's expected failures are one line each."""
     end_with_parent()
     sys.argv = [*arguments]
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    except (OSError, ValueError, LookupError, RuntimeError) as error:
+        if not arguments[0].startswith("zeroshot."):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":
