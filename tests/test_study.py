@@ -474,6 +474,14 @@ def test_downloads_of_a_computed_study(finished: Path) -> None:
     parts = [pd.read_csv(folder / f"{page}.csv") for page in sorted(RUN_PAGES)]
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), table)
     assert "announcement" not in (site / "_config.yml").read_text()
+    # A study need not have every chapter.
+    toc, intro, status = (
+        (site / name).read_text() for name in ("_toc.yml", "book/intro.md", "book/status.md")
+    )
+    assert set(re.findall(r"notebooks/\w+", toc)) == CHAPTERS
+    assert set(re.findall(r"`\.\./(notebooks/\w+)\.ipynb::", intro)) == CHAPTERS
+    assert "home-page.png" not in intro and "| Highest median |" in intro
+    assert "- The data sets" in status and "does not list" in status
 
 
 def test_slurm_profile_plans_the_same_jobs(finished: Path) -> None:

@@ -169,10 +169,9 @@ def _stage_figure(site: Path) -> None:
     for file in site.glob("notebooks/*.ipynb"):
         for cell in json.loads(file.read_text())["cells"]:
             if "home-page" in cell["metadata"].get("tags", ()):
-                (image,) = [
-                    o["data"]["image/png"] for o in cell["outputs"] if "image/png" in o.get("data", {})
-                ]
-                (site / "book" / "home-page.png").write_bytes(base64.b64decode(image))
+                images = [o["data"]["image/png"] for o in cell["outputs"] if "image/png" in o.get("data", {})]
+                if images:  # there is none where a study has nothing to draw
+                    (site / "book" / "home-page.png").write_bytes(base64.b64decode(images[0]))
 
 
 def _name_study(site: Path, card: catalog.StudyCard) -> None:
