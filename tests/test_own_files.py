@@ -486,9 +486,12 @@ def test_missing_batches_follow_the_same_rule(write, unlabelled):
     with pytest.raises(DataError, match="15 of 60 cells have no value in batch column 'donor'"):
         load(path, batch_key="donor")
     loaded = load(path, batch_key="donor", missing_labels="drop")
-    assert (
-        loaded.uns["dataset"]["content_hash"] == load(known, batch_key="donor").uns["dataset"]["content_hash"]
-    )
+    expected = load(known, batch_key="donor")
+    assert loaded.uns["dataset"]["content_hash"] == expected.uns["dataset"]["content_hash"]
+    adata = cells()
+    adata.obs["donor"] = np.where(adata.obs["cell_type"] == "type 1", adata.obs["donor"], "NA")
+    with pytest.raises(DataError, match="all cells with a label and a batch have the same label"):
+        load(write(adata), batch_key="donor", missing_labels="drop")
 
 
 def test_embedding_goes_on_without_labels_that_cannot_be_used(write, unlabelled):
