@@ -110,7 +110,10 @@ def read_array(file: "h5py.File", path: Path, place: str) -> np.ndarray:
             values = table.to_numpy(np.float64, na_value=np.nan)
         elif isinstance(node, h5py.Group):
             shape = _shape(node)
-            values = _read_matrix(file, path, place, (n_cells, shape[1] if len(shape) == 2 else 0)).toarray()
+            matrix = _read_matrix(file, path, place, (n_cells, shape[1] if len(shape) == 2 else 0))
+            # Wide, because entries of the same place are added.
+            values = matrix.astype(np.float64).toarray()
+            values = values.astype(matrix.dtype) if matrix.dtype.kind == "f" else values
         else:
             values = _read_dense(node, f"{path}: {place}")
     if values.ndim != 2 or values.shape[1] == 0:
