@@ -18,6 +18,8 @@ from zeroshot import outputs
 BAD_INPUT = 2
 UNEXPECTED = 3
 
+SECONDS_TO_LEAVE = 3.0  # after a signal, for files to be removed
+
 # What libraries raise for input that is damaged or does not fit; anything else is taken for a bug.
 OF_INPUT = (
     ValueError, OSError, RuntimeError, ArithmeticError, EOFError,
@@ -79,22 +81,29 @@ def out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def signals_end_the_program() -> Iterator[None]:
-    """End by SystemExit on SIGTERM and SIGHUP, so that temporary files are removed on the way out.
+    """End by SystemExit on SIGINT, SIGTERM and SIGHUP, so that temporary files are removed on the way out.
 
-    A signal that is ignored, as by ``nohup``, stays ignored.
+    KeyboardInterrupt would not do: libraries that train networks catch it. A signal that is ignored, as by
+    ``nohup``, stays ignored.
     """
+    received = []
 
     def leave(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        received.append(number)
+        # Raised where the garbage collector calls back, an exception is lost: raise it again.
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_LEAVE)
+        raise SystemExit(128 + received[0])
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, leave)
     try:
         yield
     finally:
+        if received:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
