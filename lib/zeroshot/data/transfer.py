@@ -115,7 +115,7 @@ def watched(work: Callable[[], Result], n_received: Callable[[], int]) -> Result
     Raises
     ------
     TransferError
-        If it brings too little; else what the download raises.
+        If it brings too little, or more than the most; else what the download raises.
     """
     outcome: list[Any] = []
 
@@ -138,6 +138,8 @@ def watched(work: Callable[[], Result], n_received: Callable[[], int]) -> Result
                 f"only {received - before:,} bytes came in {SLOW_SECONDS:g} seconds, not {LEAST_BYTES:,}",
                 again=True,
             )
+        if received > MOST_BYTES:
+            raise TransferError(f"{received:,} bytes have come, at most {MOST_BYTES:,} are fetched")
         before = received
     result, error = outcome[0]
     if error is not None:
@@ -168,7 +170,6 @@ class _Transfer:
 
     def run(self) -> None:
         import requests
-        import urllib3
 
         try:
             with requests.Session() as session:
@@ -177,7 +178,7 @@ class _Transfer:
                 self._receive(self._ask(session))
         except (TransferError, DataError):
             raise
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except Exception as error:  # of requests, of urllib3 and the library below them, of the system
             raise TransferError(reason(error), again=True) from None
 
     def _ask(self, session: Any) -> "Response":
