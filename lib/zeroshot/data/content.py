@@ -239,6 +239,7 @@ def _table_problem(text: bytes, separators: tuple[bytes, ...]) -> str | None:
     start = text.lstrip()
     if start[:1] in (b"<", b"{"):
         return "it does not begin as a table"
-    if not any(separator in start.splitlines()[0] for separator in separators if start):
-        return "its first line is not one of a table: no column ends in it"
+    lines = start.splitlines()
+    if len(lines) < 2 and not any(separator in start for separator in separators):
+        return "it is one line without columns, a message rather than a table"
     return None
