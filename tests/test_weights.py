@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hub_server import serving, stop
+from hub_server import LARGE, serving, stop
 
 from zeroshot import catalog, paths, weights
 from zeroshot.catalog import ModelCard, WeightsFile
@@ -399,14 +399,6 @@ def answer(process: subprocess.Popen) -> dict:
     return json.loads(output.splitlines()[-1]) | {"stderr": errors}
 
 
-def content_of_cache(tmp_path) -> list[bytes]:
-    return [
-        path.read_bytes()
-        for path in (tmp_path / "hf" / "hub").rglob("*")
-        if path.is_file() and path.stat().st_size
-    ]
-
-
 def test_hub_download_with_a_cut_then_offline(start, released, tmp_path):
     large = "V1/model.safetensors"
     with serving(REPOSITORY, REVISION, released) as server:
@@ -452,69 +444,95 @@ def test_download_that_was_killed_goes_on_where_it_stopped(start, released):
         assert server.sent[large] < 1.6 * len(released[large])
 
 
-def test_wrong_file_of_the_hub_is_refused_and_gone(start, released, tmp_path):
+@pytest.fixture
+def hub_at(monkeypatch):
+    """Put the hub of this process at the address of a server; its client reads HF_ENDPOINT only once."""
+    import huggingface_hub
+
+    monkeypatch.setattr(downloading, "WAIT_SECONDS", 0.01)
+    return lambda server: monkeypatch.setattr(
+        huggingface_hub, "hf_hub_url",
+        lambda repository, path, revision: f"{server.url}/{repository}/resolve/{revision}/{path}",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(released) -> dict[str, bytes]:
+    """The same files, of which the large one is just large enough for a redirect to where it is."""
+    return released | {"V1/model.safetensors": released["V1/model.safetensors"][: LARGE + 10]}
+
+
+def content_of_cache(tmp_path) -> list[bytes]:
+    return [path.read_bytes() for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+
+
+def test_wrong_file_of_the_hub_is_refused_and_gone(hub_at, small, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
     large = "V1/model.safetensors"
-    wrong = released[large][:-4] + b"\0\0\0\0"
-    with serving(REPOSITORY, REVISION, released | {large: wrong}) as server:
-        refused = answer(start(hashed(released), server.url))
-        assert sha(wrong) in refused["error"] and sha(released[large]) in refused["error"]
-        assert "It was removed" in refused["error"]
+    wrong = small[large][:-4] + b"\0\0\0\0"
+    wanted = hashed(small)
+    with serving(REPOSITORY, REVISION, small | {large: wrong}) as server:
+        hub_at(server)
+        with pytest.raises(WeightsError, match=rf"{sha(wrong)}, expected {sha(small[large])}.*was removed"):
+            weights.find(wanted)
         assert wrong not in content_of_cache(tmp_path)
-        server.content[large] = released[large]
-        found = answer(start(hashed(released), server.url))
-        assert found["hashes"]["weights"] == sha(released[large])
+        server.content[large] = small[large]
+        found = weights.find(wanted)
+        assert found.hashes["weights"] == sha(small[large])
 
-        # Damaged later, on this disk: removed aloud, and fetched again.
-        Path(found["files"]["weights"]).resolve().write_bytes(wrong)
-        again = answer(start(hashed(released), server.url))
-        assert again["hashes"]["weights"] == sha(released[large])
-        assert len(again["warnings"]) == 1 and "was removed from the hub's cache" in again["warnings"][0]
-        Path(found["files"]["weights"]).resolve().write_bytes(wrong)
-        offline = answer(start(hashed(released), server.url, HF_HUB_OFFLINE="1"))
-        assert "are not on this machine" in offline["error"] and wrong not in content_of_cache(tmp_path)
+        # Damaged later, on this disk: removed with a warning, and fetched again.
+        found.files["weights"].resolve().write_bytes(wrong)
+        with pytest.warns(UserWarning, match="was removed from the hub's cache"):
+            assert weights.find(wanted).hashes["weights"] == sha(small[large])
+        found.files["weights"].resolve().write_bytes(wrong)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with (
+            pytest.warns(UserWarning, match="was removed from the hub's cache"),
+            pytest.raises(WeightsError, match="are not on this machine"),
+        ):
+            weights.find(wanted)
+        assert wrong not in content_of_cache(tmp_path)
 
 
-def test_wrong_small_file_is_refused_and_gone(start, released, tmp_path):
+def test_wrong_small_file_is_refused_and_gone(hub_at, small, tmp_path):
     """Small files are no LFS files: the hub states no sha256, the card does."""
-    wrong = {"V1/config.json": b'{"num_hidden_layers": 7}'}
-    with serving(REPOSITORY, REVISION, released | wrong) as server:
-        refused = answer(start(hashed(released), server.url))
-        assert "config.json is not the file" in refused["error"] or "config.json" in refused["error"]
-        assert sha(wrong["V1/config.json"]) in refused["error"]
-        assert wrong["V1/config.json"] not in content_of_cache(tmp_path)
+    wrong = b'{"num_hidden_layers": 7}'
+    with serving(REPOSITORY, REVISION, small | {"V1/config.json": wrong}) as server:
+        hub_at(server)
+        with pytest.raises(WeightsError, match=rf"config\.json from .*{sha(wrong)}"):
+            weights.find(hashed(small))
+    assert wrong not in content_of_cache(tmp_path)
 
 
-def test_file_that_the_hub_does_not_have(start, released):
-    absent = {name: content for name, content in released.items() if name != "V1/config.json"}
+def test_file_that_the_hub_does_not_have(hub_at, small):
+    absent = {name: content for name, content in small.items() if name != "V1/config.json"}
     with serving(REPOSITORY, REVISION, absent) as server:
-        error = answer(start(hashed(released), server.url))["error"]
-    assert (
-        "V1/config.json: RemoteEntryNotFoundError" in error or "V1/config.json: EntryNotFoundError" in error
-    )
-    assert "name it with --weights" in error
+        hub_at(server)
+        with pytest.raises(
+            WeightsError, match=r"V1/config\.json: \w*EntryNotFoundError.*name it with --weights"
+        ):
+            weights.find(hashed(small))
 
 
-def test_hub_out_of_reach(start, released):
-    with serving(REPOSITORY, REVISION, released) as server:
+def test_hub_out_of_reach(hub_at, small):
+    with serving(REPOSITORY, REVISION, small) as server:
         stop(server)
-    error = answer(start(hashed(released), server.url))["error"]
-    assert "could not be downloaded" in error and "ConnectError" in error and "--weights" in error
+    hub_at(server)
+    with pytest.raises(WeightsError, match=r"could not be downloaded.*ConnectError.*--weights"):
+        weights.find(hashed(small))
 
 
 @pytest.fixture
-def stating(monkeypatch):
-    """A hub in this process, whose server and whose statements about a file can be chosen."""
+def stating(hub_at, monkeypatch):
+    """The hub at a server, with what it states about a file."""
     import huggingface_hub
 
     def states(server, **statements):
-        monkeypatch.setattr(
-            huggingface_hub, "hf_hub_url",
-            lambda repository, path, revision: f"{server.url}/{repository}/resolve/{revision}/{path}",
-        )  # fmt: skip
+        hub_at(server)
         stated = {"etag": None, "size": None, "commit_hash": REVISION} | statements
         monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url: SimpleNamespace(**stated))
 
-    monkeypatch.setattr(downloading, "WAIT_SECONDS", 0.01)
     return states
 
 

@@ -206,7 +206,12 @@ class _Fetching:
             return False
         else:
             self.seen_here = digest(self.target)
-            if self.pin and self.pin.sha256 == self.seen_here:
+            if self.pin is None:
+                warnings.warn(
+                    f"{self.target} is downloaded again: no hash of it was recorded here.", stacklevel=4
+                )
+                return False
+            if self.pin.sha256 == self.seen_here:
                 return True
         warnings.warn(f"{self.target} is damaged and is downloaded again.", stacklevel=4)
         return False
