@@ -56,13 +56,26 @@ def test_kept_files_are_as_they_would_be_written(study, name, committed):
 @every_study
 def test_kept_scores_lie_in_their_range_and_interval(study, committed):
     table = results.load(study).dropna(subset="value")
-    assert table["value"].between(table["low"], table["high"]).all()
+    with_interval = table.dropna(subset="low")
+    assert with_interval["value"].between(with_interval["low"], with_interval["high"]).all()
     for name, rows in table.groupby("metric"):
         ends = sorted([metrics.METRICS[name].worst, metrics.METRICS[name].best])
         assert rows["value"].between(*ends).all(), name
     oracle = table[table["model"].eq("label-oracle") & table["metric"].eq("avg_bio")]
     noise = table[table["model"].eq("random") & table["metric"].eq("avg_bio")]
     assert oracle["value"].min() > 0.95 and noise["value"].max() < 0.25
+
+
+@every_study
+def test_kept_scores_have_an_interval_where_subsamples_give_one(study, committed):
+    key = ["dataset", "model", "recipe", "metric"]
+    parts = dict(iter(results.load_subsamples(study).groupby(key)))
+    for row in results.load(study).dropna(subset="value").itertuples():
+        of_row = parts[row.dataset, row.model, row.recipe, row.metric]
+        cells = int(of_row["cells"].iloc[0])
+        reason = metrics.no_interval(row.metric, row.value, of_row["value"].to_numpy(), cells, row.n_cells)
+        assert pd.isna(row.low) == pd.isna(row.high) == (reason is not None), row
+        assert row.note.endswith(f"no interval: {reason}") or reason is None, row
 
 
 @every_study
