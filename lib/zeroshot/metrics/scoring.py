@@ -301,7 +301,7 @@ def _matrix(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def _codes(values: np.ndarray, what: str, cells: int) -> np.ndarray:
-    if np.ndim(values) > 1:
+    if getattr(values, "ndim", 1) > 1:
         raise ValueError(f"{what} must be (cells,), one value for each cell, got shape {np.shape(values)}.")
     # Through a Series: a categorical, a list of strings and an array all come out alike.
     values = pd.Series(values).reset_index(drop=True)
