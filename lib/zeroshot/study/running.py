@@ -96,7 +96,8 @@ def _run(
     requirements.require(card, fitting)
     if from_kept:
         kept.require(study)
-        requirements.require(card, [pair for pair in fitting if pair not in kept.missing(study)])
+        absent = kept.missing(study)
+        requirements.require(card, [pair for pair in fitting if pair not in absent])
     else:
         _fetch_weights(card)
         requirements.require(card, [pair for pair in fitting if grid.is_available(pair[1])])
