@@ -144,6 +144,18 @@ def test_names_cannot_leave_the_script_element():
     assert (part["title"], part["methods"]) == ("</script>", ["<i>"])
 
 
+def test_the_smallest_of_many_groups_are_one_entry(monkeypatch):
+    monkeypatch.setattr(explore, "MOST_LABELS", (4, 2))
+    table = obs(cells=20, types=["a"]).assign(cell_type=pd.Categorical(list("aaaaaabbbbbcccddefef")))
+    (part,) = read(figures.explore_umaps({"toy": {"PCA": points(20)}}, {"toy": table}))["sets"]
+    types = part["groups"][0]
+    assert types["labels"] == ["a", "b", "c", "d", "2 other cell types"] and types["cells"] == [6, 5, 3, 2, 4]
+    assert sorted(words(types["codes"])) == [0] * 6 + [1] * 5 + [2] * 3 + [3] * 2 + [4] * 4
+    long = table.assign(cell_type=table["cell_type"].cat.rename_categories(lambda name: name * 400))
+    (part,) = read(figures.explore_umaps({"toy": {"PCA": points(20)}}, {"toy": long}, budget=3_000))["sets"]
+    assert len(part["groups"][0]["labels"]) == 3, "names leave room for cells"
+
+
 def test_what_cannot_be_spread_out():
     table = obs().assign(library_size=500.0)
     flat = np.zeros((300, 2), np.float32)

@@ -11,9 +11,11 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
+from matplotlib.text import Text
 
 from zeroshot import catalog, figures
 from zeroshot.figures.style import ink_on
+from zeroshot.figures.text import shown, shown_apart
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -264,6 +266,173 @@ def test_is_a_figure_on_opaque_white(name):
     for corner in (image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]):
         assert (corner == 1).all()
     assert (image[..., :3] != 1).any()
+
+
+# -- text of data, as it is
+
+ODD = (
+    "_unassigned", "CD4$^+$ T", "cost $5 or $6", "a_{b}$", '<b>NK</b> & "B"', "βγ-δ 细胞 [/x]", "two\nlines",
+    "tab\tbed", "zero\u200bwidth", "\u202eright to left", "العربية", "\N{GRINNING FACE} T", "\\frac{$", "%s",
+)  # fmt: skip
+
+
+def odd_obs(cells=84):
+    names = np.array(ODD, dtype=object)[np.arange(cells) % len(ODD)]
+    batches = np.where(np.arange(cells) // len(ODD) % 2, "_d", "$x$_1")
+    return obs(cells=cells).assign(cell_type=pd.Categorical(names), batch=pd.Categorical(batches))
+
+
+def odd_scores():
+    names = dict(zip(["PCA", "Harmony", "random"], ODD, strict=False))
+    table = scores()
+    return table.assign(method=table["method"].map(names), dataset="$" + table["dataset"] + "$_")
+
+
+def drawn_odd():
+    """Figures of data whose names hold what matplotlib gives a meaning to."""
+    table, of = odd_obs(), odd_scores()
+    points = np.random.default_rng(1).normal(size=(len(table), 2))
+    metrics = {"avg_bio": "$A_{bio}", "asw_label": "_ASW"}
+    won = pd.DataFrame([(ODD[0], "$one$_", "best")], columns=["method", "dataset", "place"])
+    renamed = {"a": ODD[1], "b": ODD[2], "c": ODD[0], "one": "$1", "two": "_2", "PCA": "_$", "GEP": "_$x$"}
+    yield figures.draw_umap(points, table, "it's $1 file_$x.h5ad")
+    yield figures.draw_umaps({"_$PCA$": points}, table, "$t_{")
+    yield figures.draw_composition(table, "$x_{")
+    yield figures.draw_depth({"_$one": table})
+    yield figures.draw_scores_by_method(of, metrics)
+    yield figures.draw_places(of, dict.fromkeys(metrics, won), metrics)
+    yield figures.draw_scores_on_umap(of.assign(on_umap=0.5), metrics)
+    yield figures.draw_differences(of.assign(difference=of["value"], verdict="tie"), "$d_")
+    yield figures.draw_effects(effects().replace(renamed).replace("few genes", "_$f_{"), metrics)
+    yield figures.draw_similarity(similarities().query("model == 'pca'").replace(renamed))
+    yield figures.draw_curves(curves().replace(renamed), "$x_", "$y_")
+    yield figures.draw_reconstruction_errors(errors().replace(renamed), "$e_")
+    yield figures.draw_rank_correlations(correlations().replace(renamed))
+    yield figures.draw_papers_by_year(papers().replace({"Models": "_$M$", "Surveys": "$S_{"}))
+
+
+@pytest.mark.filterwarnings("error")
+def test_text_of_data_is_shown_as_it_is():
+    made = list(drawn_odd())
+    for figure in made:
+        assert not [text for text in figure.findobj(Text) if text.get_parse_math() and "$" in text.get_text()]
+    umap_figure, umaps, composition, depth, by_method, _, _, _, _, _, lines, predicted, boxes, years = made
+    pixels(umap_figure), pixels(composition)
+    for figure in (umap_figure, umaps):
+        types, batches = (legend(axis) for axis in figure.axes if axis.get_legend() is not None)
+        assert set(types) == set(ODD) and set(batches) == {"_d", "$x$_1"}
+    assert {label.get_text() for label in composition.axes[0].get_yticklabels()} == set(ODD)
+    assert set(legend(depth.axes[0])) == {"_d", "$x$_1"} and depth.axes[0].get_title() == "_$one"
+    assert {"$one$_", "$two$_"} <= {text.get_text() for text in by_method.legends[0].get_texts()}
+    assert [text.get_text() for text in lines.legends[0].get_texts()] == ["_$", "HVG"]
+    assert legend(predicted.axes[0]) == legend(boxes.axes[0]) == ["_$x$", "gene mean"]
+    assert [text.get_text() for text in years.legends[0].get_texts()] == ["_$M$", "$S_{"]
+    ElementTree.fromstring(figures.to_svg(umap_figure))
+
+
+def test_mathematics_is_left_to_figures_of_others():
+    umap(obs())
+    assert plt.rcParams["text.parse_math"] and plt.figure().text(0, 0, "$x^2$").get_parse_math()
+
+
+def test_numbers_of_logarithmic_axes_are_plain():
+    figure = figures.draw_depth({"one": obs()})
+    figure.canvas.draw()
+    axis = figure.axes[0].xaxis
+    shown = [tick.get_text() for which in ("major", "minor") for tick in axis.get_ticklabels(which=which)]
+    assert "1,000" in shown and not [text for text in shown if "$" in text]
+
+
+def test_long_texts_are_shortened_and_stay_apart():
+    first, second = (
+        "a cell type with a name of " + "very " * 30 + end for end in ("long (1) x", "long (2) x")
+    )
+    table = obs(n_labels=2)
+    table["cell_type"] = table["cell_type"].cat.rename_categories([first, second])
+    figure = umap(table)
+    names = legend(figure.axes[0])
+    assert len(set(names)) == 2 and all(len(name) <= 44 and "…" in name for name in names)
+    assert first in figures.to_csv(figure) and second in figures.to_csv(figure)
+    assert shown_apart(["x" * 50 + "1" + "x" * 50, "x" * 50 + "2" + "x" * 50, "y"])[2] == "y"
+    assert len(set(shown_apart(["x" * 50 + "1" + "x" * 50, "x" * 50 + "2" + "x" * 50, "y"]))) == 3
+    assert shown("细" * 40, 40) == "细" * 13 + "…" + "细" * 6, "letters that are twice as wide count as two"
+    assert shown("a\x00b\ud800") == "a\ufffdb\ufffd" and shown("a\nb\nc\nd") == "a ↵ b ↵ c ↵ d"
+
+
+# -- sizes
+
+
+def test_many_groups_are_counted_and_the_largest_are_named():
+    table = obs(cells=3000).assign(
+        cell_type=pd.Categorical([f"type {min(i, 999)}" for i in range(3000)]),
+        batch=pd.Categorical([f"donor {i % 982}" for i in range(3000)]),
+    )
+    points = np.random.default_rng(0).normal(size=(3000, 2))
+    for figure in (
+        figures.draw_umap(points, table, "many"),
+        figures.draw_umaps({"PCA": points}, table, "many"),
+    ):
+        types, batches = (legend(axis) for axis in figure.axes if axis.get_legend() is not None)
+        assert len(types) == len(batches) == 61 and "type 999" in types and "donor 0" in batches
+        assert types[-1] == "940 other cell types (grey)" and batches[-1] == "922 other batches (grey)"
+    colours = {to_hex(colour) for colour in figure.axes[0].collections[0].get_facecolors()}
+    assert len(colours) == 61 and "#cccccc" in colours
+    composition = figures.draw_composition(table, "many")
+    assert max(composition.get_size_inches()) < 25
+    assert "72 of 1,000 cell types and 30 of 982 batches" in composition.axes[0].get_title()
+    rows = composition.axes[0].get_yticklabels()
+    assert rows[0].get_text() == "type 999" and len(rows) == 72
+    assert pd.read_csv(io.StringIO(figures.to_csv(composition)))["cells"].sum() == 3000
+    depth = figures.draw_depth({"many": table})
+    assert legend(depth.axes[0])[-1] == "962 batches are not shown" and len(legend(depth.axes[0])) == 21
+
+
+def test_many_methods_and_data_sets_stay_within_bounds():
+    rows = [(f"set {m % 40}", f"method {m}", 0.01 * m) for m in range(110)]
+    table = pd.DataFrame(rows, columns=["dataset", "method", "value"]).assign(
+        model="pca", metric="avg_bio", low=np.nan, high=np.nan, seen_in_pretraining="unseen",
+        difference=0.1, verdict="tie",
+    )  # fmt: skip
+    by_method = figures.draw_scores_by_method(table, {"avg_bio": "AvgBIO"})
+    assert methods(by_method.axes[0])[0] == "method 109" and len(methods(by_method.axes[0])) == 100
+    assert "10 more methods are not shown" in [text.get_text() for text in by_method.legends[0].get_texts()]
+    few = table.iloc[:12]
+    won = pd.DataFrame({"method": [], "dataset": [], "place": []})
+    for figure in (by_method, figures.draw_differences(few, "x"),
+                   figures.draw_places(few, {"avg_bio": won}, {"avg_bio": "AvgBIO"})):  # fmt: skip
+        width, height = figure.get_size_inches()
+        assert width <= 24 and height <= 60
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_to_draw_is_said():
+    none, empty = scores().iloc[:0], {"avg_bio": "AvgBIO"}
+    compare = none.assign(difference=0.0, verdict="tie", on_umap=0.0)
+    points = np.zeros((0, 2))
+    made = [
+        figures.draw_scores_by_method(none, empty), figures.draw_scores_by_method(scores(), {}),
+        figures.draw_places(none, {}, empty), figures.draw_differences(compare, "x"),
+        figures.draw_scores_on_umap(compare, empty), figures.draw_effects(compare, empty),
+        figures.draw_similarity(similarities().iloc[:0]), figures.draw_curves(curves().iloc[:0], "x", "y"),
+        figures.draw_reconstruction_errors(errors().iloc[:0], "x"), figures.draw_depth({}),
+        figures.draw_rank_correlations(correlations().iloc[:0]), figures.draw_umaps({}, obs(), "x"),
+        figures.draw_composition(obs().iloc[:0], "x"), figures.draw_published(compared().iloc[:0]),
+        figures.draw_papers_by_year(papers().iloc[:0]), figures.draw_joint({}, x="x", y="y", extent=(0, 1)),
+    ]  # fmt: skip
+    for figure in made:
+        assert figure.axes[0].texts[0].get_text().startswith("Nothing to draw: ")
+        figures.to_csv(figure)
+    plt.close("all")  # matplotlib warns of more than twenty
+    for figure in (
+        figures.draw_umap(points, obs().iloc[:0], "x"),
+        figures.draw_depth({"none": obs().iloc[:0]}),
+        figures.draw_rank_correlations(correlations().assign(correlation=np.nan)),
+        figures.draw_scores_by_method(
+            scores().query("not (metric == 'avg_bio' and model == 'pca')"), METRICS
+        ),
+        figures.draw_curves(curves().assign(low=2.0, high=-1.0), "x", "y"),
+    ):
+        pixels(figure)
 
 
 # -- what a figure can be saved as
