@@ -120,6 +120,10 @@ def test_titles_of_runs_in_notebooks_and_in_the_search(hostile_cards, tmp_path):
     source = json.loads(notebook.read_text())["cells"][0]["source"]
     assert_shown(source)
     assert parse(source).findall(nodes.title).__next__().astext() == f"{HOSTILE} on {HOSTILE}"
+    context = {"pagetitle": f"{HOSTILE} on {HOSTILE}"}
+    sphinx_extension.escape_titles_of_theme(None, "run", "page.html", context, None)
+    title = BeautifulSoup(f"<h1>{context['pagetitle']}</h1>", "html.parser")
+    assert title.h1.string == f"{HOSTILE} on {HOSTILE}", "nothing but text"
     index = {"alltitles": {HOSTILE: [[0, None]], 'it\'s "A" & B': [[1, None]]}, "titles": []}
     (tmp_path / "searchindex.js").write_text(f"Search.setIndex({json.dumps(index)})")
     sphinx_extension.escape_titles_of_search(SimpleNamespace(outdir=tmp_path), None)

@@ -2,7 +2,8 @@
 
 Run pages are in the book's order and in its search, but not in the sidebar. Only pages whose source is in the
 repository have buttons to edit it and to open it in Binder or Colab. MathJax is loaded by pages with
-formulas only. Attributes that are described together are named together. The search shows titles as text.
+formulas only. Attributes that are described together are named together. The theme and
+the search show titles as text.
 """
 
 import html
@@ -16,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.search import js_index
 
-from zeroshot import paths
+from zeroshot import markup, paths
 
 _RUNS = "runs/"  # pages of runs are below it
 _AFTER_THE_THEME = 600
@@ -29,6 +30,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", name_together, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_buttons_without_source, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_unused_mathjax, priority=_AFTER_THE_THEME)
+    app.connect("html-page-context", escape_titles_of_theme, priority=_AFTER_THE_THEME)
     app.connect("build-finished", escape_titles_of_search)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -85,6 +87,15 @@ def drop_unused_mathjax(
             for script in context["script_files"]
             if getattr(script, "filename", script) != _asset(app.config.mathjax_path)
         ]
+
+
+def escape_titles_of_theme(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """The theme puts the title, which it takes from the tree as text, above the page to print as HTML."""
+    for name in ("pagetitle", "page_description"):
+        if name in context:
+            context[name] = markup.escape(context[name])
 
 
 def escape_titles_of_search(app: Sphinx, error: Exception | None) -> None:
