@@ -136,7 +136,12 @@ def test_addresses_of_papers_are_of_the_web(home):
     name = next(iter(literature.load()))
     file = paths.catalog("literature/reading_list")
     papers = yaml.safe_load(file.read_text())
-    for address in ("javascript:alert(1)", "file:///etc/passwd", "data:text/html,x"):
+    for address in (
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "data:text/html,x",
+        "https://x.org/}, note={x",
+    ):
         file.write_text(yaml.safe_dump({name: papers[name] | {"other_urls": [address]}}))
         with pytest.raises(catalog.CatalogError, match=re.escape(name)):
             literature.load()

@@ -58,7 +58,8 @@ def _clean_address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname == "127.0.0.1"):
         raise ValueError(f"{url} is not https")  # http from this machine is for tests
-    if not parts.hostname or url != url.strip():
+    # Braces would end a field of BibTeX, a line end a field of RIS.
+    if not parts.hostname or re.search(r"[\s\x00-\x1f\x7f{}<>\"\\]", url):
         raise ValueError(f"{url!r} is no address")
     if parts.fragment:
         raise ValueError(f"{url}: leave out the fragment, from '#' on")
@@ -74,7 +75,7 @@ def _clean_address(url: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_clean_address)]
-Doi = Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")]
+Doi = Annotated[str, Field(pattern=r"^10\.\d{4,9}/[^\s{}]+$")]
 ArxivNumber = Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")]
 # A spreadsheet takes a cell that begins with = + - @ for a formula.
 Text = Annotated[str, Field(pattern=r"^[^\s=+\-@](.*\S)?$")]
