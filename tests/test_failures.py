@@ -1,11 +1,7 @@
 """Errors in one line: what is told of them, and the exit code."""
 
-import contextlib
 import json
-import os
-import signal
 import sys
-import time
 import zipfile
 
 import numpy as np
@@ -59,30 +55,3 @@ def test_what_was_worked_on_is_told_once():
 def test_messages_do_not_steer_the_terminal():
     text, _ = failures.explain(DataError("no column 'a\x1b[31mb\r\udcff'"))
     assert text == r"no column 'a\x1b[31mb\r\udcff'"
-
-
-def test_signals_end_the_program_by_an_exception():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        with pytest.raises(SystemExit) as raised, failures.signals_end_the_program():
-            os.kill(os.getpid(), number)
-        assert raised.value.code == 128 + number
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
-
-
-def test_an_exception_that_gets_lost_is_raised_again(monkeypatch):
-    monkeypatch.setattr(failures, "SECONDS_TO_LEAVE", 0.01)
-    with pytest.raises(SystemExit) as raised, failures.signals_end_the_program():
-        with contextlib.suppress(SystemExit):  # as the garbage collector does
-            os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.2)
-    assert raised.value.code == 143 and signal.getitimer(signal.ITIMER_REAL)[0] == 0
-
-
-def test_ignored_signals_stay_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with failures.signals_end_the_program():
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)

@@ -1,5 +1,6 @@
 """Commands that are stopped: everything they have started ends, in whatever session, and the lock is free."""
 
+import contextlib
 import json
 import os
 import signal
@@ -129,6 +130,23 @@ def test_the_next_run_stops_what_an_interrupted_one_has_left(home):
         (paths.build() / "run.lock").write_text(record)
         with lock.only_run():
             pass
+
+
+def test_signals_end_the_program_by_an_exception():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with pytest.raises(SystemExit) as raised, processes.stopped_by_signals():
+            os.kill(os.getpid(), number)
+        assert raised.value.code == 128 + number
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_an_exception_that_gets_lost_is_raised_again():
+    with pytest.raises(SystemExit) as raised, processes.stopped_by_signals(0.01):
+        with contextlib.suppress(SystemExit):  # as the garbage collector does
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+    assert raised.value.code == 143 and signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_ignored_signals_stay_ignored():

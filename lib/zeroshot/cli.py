@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from zeroshot import catalog, failures, outputs, paths, printing, reproducible
+from zeroshot import catalog, failures, outputs, paths, printing, processes, reproducible
 
 
 class Commands(TyperGroup):
@@ -45,6 +45,7 @@ app = typer.Typer(
 reading_list = typer.Typer(help="List, search and export the papers of the reading list, or check its links.")
 app.add_typer(reading_list, name="reading-list")
 errors = Console(stderr=True)
+SECONDS_TO_LEAVE = 3.0  # after a signal, for files to be removed
 ALL_CORES = os.cpu_count() or 1
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -421,7 +422,7 @@ def main() -> None:
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Unicode must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with failures.signals_end_the_program(), failures.output_handed_over():
+        with processes.stopped_by_signals(SECONDS_TO_LEAVE), failures.output_handed_over():
             app()
     except Exception as error:
         if "--debug" in sys.argv:

@@ -4,21 +4,16 @@ import contextlib
 import os
 import pickle
 import shlex
-import signal
 import struct
 import sys
-import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
-from types import FrameType
 
 from zeroshot import outputs
 
 BAD_INPUT = 2
 UNEXPECTED = 3
-
-SECONDS_TO_LEAVE = 3.0  # after a signal, for files to be removed
 
 # What libraries raise for input that is damaged or does not fit; anything else is taken for a bug.
 OF_INPUT = (
@@ -77,35 +72,6 @@ def about(what: object) -> Iterator[None]:
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of the machine or of a GPU, did not suffice."""
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY)
-
-
-@contextlib.contextmanager
-def signals_end_the_program() -> Iterator[None]:
-    """End by SystemExit on SIGINT, SIGTERM and SIGHUP, so that temporary files are removed on the way out.
-
-    KeyboardInterrupt would not do: libraries that train networks catch it. A signal that is ignored, as by
-    ``nohup``, stays ignored.
-    """
-    received = []
-
-    def leave(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        # Raised where the garbage collector calls back, an exception is lost: raise it again.
-        signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_LEAVE)
-        raise SystemExit(128 + received[0])
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-                before[number] = signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        if received:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -42,28 +43,42 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def stopped_by_signals() -> Iterator[None]:
+def stopped_by_signals(raise_again_after: float | None = None) -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into SystemExit with the exit code of a shell, 128 + signal.
 
-    So ``finally`` and ``with`` blocks run. Signals that were ignored before, as under ``nohup``, still are;
-    while the first one is handled, others are. Outside the main thread nothing changes.
+    So ``finally`` and ``with`` blocks run. KeyboardInterrupt would not do: libraries that train networks
+    catch it. A signal that was ignored before, as under ``nohup``, still is. Outside the main thread nothing
+    changes.
+
+    Parameters
+    ----------
+    raise_again_after
+        Seconds after which the exception is raised once more, because one that is raised in a callback of the
+        garbage collector is lost. None for blocks whose cleaning up must not be interrupted: further signals
+        are then ignored.
     """
     previous = {}
+    received = []
 
     def stop(number: int, _frame: object) -> None:
-        for other in previous:
-            signal.signal(other, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+        received.append(number)
+        if raise_again_after is None:
+            for other in previous:
+                signal.signal(other, signal.SIG_IGN)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, raise_again_after)
+        raise SystemExit(128 + received[0])
 
+    alarm = () if raise_again_after is None else (signal.SIGALRM,)
     try:
-        for number in _STOPPING:
-            handler = signal.getsignal(number)
-            if handler is not signal.SIG_IGN:
-                with contextlib.suppress(ValueError):  # not the main thread
-                    signal.signal(number, stop)
-                    previous[number] = handler
+        if threading.current_thread() is threading.main_thread():
+            for number in (*_STOPPING, *alarm):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    previous[number] = signal.signal(number, stop)
         yield
     finally:
+        if received and alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)
 
