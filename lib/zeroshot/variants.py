@@ -288,7 +288,8 @@ def effects(compared: Compared) -> pd.DataFrame:
         reference = scores["method"].iloc[0]
         table = results.differences(scores, subsamples, metric, reference)
         table = table.merge(scores[["dataset", "method", "same_as"]], on=["dataset", "method"])
-        found.append(table.assign(metric=metric, reference=reference))
+        if len(table):
+            found.append(table.assign(metric=metric, reference=reference))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=EFFECT_COLUMNS)
 
 
