@@ -146,15 +146,6 @@ def test_intro_shows_the_numbers_of_the_build(book):
     assert not [value for value in glued if value.lower() in ("nan", "none", "inf", "<na>")]
 
 
-def test_chapters_state_their_conclusions(book):
-    """As lists, in the page and in the notebook that it offers, with no mark that only the book fills in."""
-    for page in sorted((book / "notebooks").glob("*.html")):
-        section = parsed(page).find(id="what-we-learnt")
-        assert section is not None and section.select(".cell_output li"), page.name
-        source = (book / "_sources" / "notebooks" / page.with_suffix(".ipynb").name).read_text()
-        assert "{glue:" not in source and "text/markdown" in source, page.name
-
-
 def test_index_leads_to_the_introduction(book, open_tab):
     tab = open_tab()
     tab.page.goto(f"{tab.site}/index.html")
@@ -305,6 +296,15 @@ def test_the_reading_list_can_be_downloaded(book):
 
 def reading_list_file(suffix):
     return book_folder() / "downloads" / f"reading_list.{suffix}"
+
+
+def test_chapters_state_their_conclusions(book):
+    """As lists, in the page and in the notebook that it offers, with no mark that only the book fills in."""
+    for page in sorted((book / "notebooks").glob("*.html")):
+        section = parsed(page).find(id="what-we-learnt")
+        assert section is not None and section.select(".cell_output li"), page.name
+        source = (book / "_sources" / "notebooks" / page.with_suffix(".ipynb").name).read_text()
+        assert "{glue:" not in source and "text/markdown" in source, page.name
 
 
 def test_run_page_carries_its_stamp(run_page, book):
