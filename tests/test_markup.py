@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.core import publish_doctree
-from myst_parser.parsers.docutils_ import Parser
+from docutils.parsers import get_parser_class
 
 from zeroshot import markup
 
@@ -51,7 +51,7 @@ def parse(text: str) -> nodes.document:
         "halt_level": 6,
         "warning_stream": io.StringIO(),
     }
-    return publish_doctree(text, parser=Parser(), settings_overrides=settings)
+    return publish_doctree(text, parser=get_parser_class("myst")(), settings_overrides=settings)
 
 
 def interpreted(tree: nodes.document) -> list[str]:

@@ -27,9 +27,15 @@ def draws(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
     @functools.wraps(draw)
     def drawing(*arguments: Parameters.args, **options: Parameters.kwargs) -> Figure:
         set_style()
-        # A text keeps what was set when it was made.
-        with plt.rc_context({"text.parse_math": False}), no_warning_of_glyphs():
-            return draw(*arguments, **options)
+        before = plt.rcParams["text.parse_math"]
+        # A text keeps what was set when it was made. Not `rc_context`: it would also take back that a
+        # notebook shows figures after their cell, which matplotlib sets when it makes the first.
+        plt.rcParams["text.parse_math"] = False
+        try:
+            with no_warning_of_glyphs():
+                return draw(*arguments, **options)
+        finally:
+            plt.rcParams["text.parse_math"] = before
 
     return drawing
 
