@@ -141,7 +141,8 @@ def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title
     figure, axis = subplots(figsize=(7.2, 3.6))
     distinct, first = np.unique(values, return_index=True)
     bins = pd.DataFrame({"value": distinct, "lowest": lowest[first], "highest": highest[first]})
-    axis.vlines(distinct, bins["lowest"] - 0.4, bins["highest"] + 0.4, linewidth=3)
+    colour = group_colours(1)[0]  # matplotlib's own would be that of the reader's style
+    axis.vlines(distinct, bins["lowest"] - 0.4, bins["highest"] + 0.4, color=colour, linewidth=3)
     axis.set(xscale="log", xlabel="count of the gene", ylabel="bin", ylim=(0, None), title=shown(title, 60))
     label_log_axis(axis.xaxis)
     return drawn(figure, bins)
