@@ -173,7 +173,7 @@ def intervals(
     if other_seeds is not None:
         values = pd.concat([scores, other_seeds]).groupby("metric")["value"]
         # Not its `std`, which leaves out a seed without a score.
-        spread = values.agg(lambda of_metric: np.std(of_metric.to_numpy(), ddof=1))
+        spread = values.agg(lambda of: np.std(of.to_numpy(), ddof=1) if len(of) > 1 else np.nan)
         of_seeds = pd.DataFrame({"seeds": values.size(), "seed_sd": spread}).loc[scores["metric"]]
     parts = dict(iter(subsamples.groupby("metric")))
     half, notes = [], []
