@@ -281,7 +281,7 @@ def test_embed_never_writes_over_its_input(project, users_file, zeroshot):
     before = sha256(Path("mine.h5ad"))
     for output in ("mine.h5ad", project / "mine.h5ad", "data/../mine.h5ad", "link.h5ad"):
         code, _, err = zeroshot("embed", "mine.h5ad", "--model", "random", "--output", output)
-        assert code == 2 and "is the input: choose another --output" in err
+        assert code == 2 and "choose another --output" in err
         assert sha256(Path("mine.h5ad")) == before
 
 

@@ -343,7 +343,7 @@ def test_output_that_is_an_input_or_cannot_be_written_is_refused_before_anything
     before = {file: file.read_bytes() for file in (notebook, template, cells_file)}
     for name, message in {
         "tiny.ipynb": "is the input", "../" + tmp_path.name + "/tiny.ipynb": "is the input",
-        "linked.ipynb": "is the input", "hard.ipynb": "is the input", "mine.ipynb": "is the input",
+        "linked.ipynb": "among the notebooks", "hard.ipynb": "is the input", "mine.ipynb": "is the input",
         "home/notebooks/your_data.ipynb": "among the notebooks",
         "home/notebooks/new.ipynb": "among the notebooks",
         "folder.ipynb": "is a directory", ".": "is a directory", "absent/out.ipynb": "does not exist",
@@ -492,8 +492,8 @@ def test_what_a_study_computes_is_not_recomputed_by_its_pages(home, tmp_path, mo
 
 def test_stamp_escapes_every_value(home, monkeypatch):
     evil = "<script>alert('x')</script>&\""
-    monkeypatch.setattr(stamp.store, "device_name", lambda: evil)
-    monkeypatch.setattr(stamp.store, "commit", lambda: evil)
+    monkeypatch.setattr(stamp.store.costs, "device_name", lambda: evil)
+    monkeypatch.setattr(stamp.store.costs, "commit", lambda: evil)
     made = stamp.stamp("run", model=evil)
     artifact = {"stage": evil, "key": evil, "seconds": 1.0, "peak_memory_mb": 1.0}
     made.record |= {"data": evil, "artifacts": [artifact], "finished": evil, "packages": {evil: evil}}

@@ -29,7 +29,7 @@ def test_the_input_is_refused_by_any_route(source, tmp_path, monkeypatch):
     (tmp_path / "folder").symlink_to(tmp_path)
     routes = (source, "mine.h5ad", "sub/../mine.h5ad", "soft.h5ad", "hard.h5ad", "folder/mine.h5ad")
     for route in routes:
-        with pytest.raises(OutputError, match="is the input: choose another --output"):
+        with pytest.raises(OutputError, match=r"is the input .*: choose another --output"):
             require_new(Path(route), "other", source)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(OutputError, match="is the input"):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 # What Markdown or MyST reads as a mark anywhere in a line, and what it does only where a block may begin.
 _MARKS = re.compile(r"[\\`*_{}\[\]<>&|~$!#^]")
-_FIRST = re.compile(r"[-+=:%(]|\d+(?=[.)])")
+_FIRST = re.compile(r"[-+=:%(]|\d+(?=[.)](?:\s|$))")
 # Line ends would begin a block; what else Unicode takes for one, and tabs, are no better.
 _SPACES = re.compile(r"[ \t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")
 # Characters that neither HTML nor XML can hold.

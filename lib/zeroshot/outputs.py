@@ -45,7 +45,7 @@ def require_new(output: Path, *inputs: str | Path, n_bytes: int = 0) -> None:
         for source in map(Path, inputs):
             if _same_file(target, source.expanduser()):
                 raise OutputError(
-                    f"{output} is the input: choose another --output, the input is never changed"
+                    f"{output} is the input {source}: choose another --output, inputs are never changed"
                 )
         if target.is_dir():
             raise OutputError(f"{output} is a directory: name a file in it with --output")

@@ -4,8 +4,8 @@ import re
 import string
 from typing import Any
 
-# What Markdown or MyST reads as a mark: titles and file names of users may hold any of it.
-_MARKS = re.compile(r"[\\`*_{}\[\]<>&|~$!#^@]|^[-+=:%(]|^\d+(?=[.)]\s)")
+from zeroshot import markup
+
 MISSING = "–"
 
 
@@ -51,12 +51,6 @@ def report(*statements: str | tuple[str, str], glued: bool = True, **numbers: An
     display(Markdown(re.sub(r"\n{3,}", "\n\n", text).strip()))
 
 
-def verbatim(text: object) -> str:
-    """Text for a line of Markdown, which shows it as it is."""
-    line = " ".join(str(text).split())
-    return _MARKS.sub(lambda mark: f"{mark[0]}\\" if mark[0].isdigit() else f"\\{mark[0]}", line)
-
-
 def _fields(statement: str) -> list[tuple[str, str]]:
     """Names of the fields of a statement, each with its format."""
     return [
@@ -71,7 +65,7 @@ def _filled(statement: str, numbers: dict[str, Any]) -> str:
         if name is not None:
             value = numbers[name]
             text = MISSING if value is None else format(value, spec or "")
-            parts.append(verbatim(text) if isinstance(value, str) else text)
+            parts.append(markup.prose(text) if isinstance(value, str) else text)
     return "".join(parts)
 
 

@@ -3,9 +3,6 @@
 import numpy as np
 import pandas as pd
 
-# scikit-learn, UMAP and scVI take seeds of 32 bits, numpy none below zero.
-LARGEST_SEED = 2**32 - 1
-
 
 def draw_in_proportion(labels: pd.Series, size: int, seed: int, *, least: int) -> np.ndarray:
     """Positions of a draw of cells in proportion to their labels, ascending.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, genes, sampling, store
+from zeroshot import catalog, genes, reproducible, sampling, store
 from zeroshot.catalog import DatasetCard
 from zeroshot.data import columns, download, features, h5ad, prepare, simulate, validate
 from zeroshot.data import counts as counts_
@@ -94,8 +94,8 @@ def load(
     DataError
         If the data break the contract; says what was wrong, what was expected, what to do.
     """
-    if not isinstance(seed, int | np.integer) or not 0 <= seed <= sampling.LARGEST_SEED:
-        raise DataError(f"seed is {seed!r}: an integer from 0 to {sampling.LARGEST_SEED:,} is expected.")
+    if not isinstance(seed, int | np.integer) or not 0 <= seed <= reproducible.LARGEST_SEED:
+        raise DataError(f"seed is {seed!r}: an integer from 0 to {reproducible.LARGEST_SEED:,} is expected.")
     if subset is not None and (not isinstance(subset, int | np.integer) or isinstance(subset, bool)):
         raise DataError(f"subset is {subset!r}: a number of cells, or None for all of them, is expected.")
     name = str(name_or_path)

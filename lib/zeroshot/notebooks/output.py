@@ -1,13 +1,12 @@
 """Where an executed notebook may be written: nowhere that something else is lost."""
 
 import json
-import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zeroshot import paths
+from zeroshot import outputs, paths
 
 from .error import NotebookError
 
@@ -31,41 +30,19 @@ def require_new(notebook: Path, output: Path, values: Iterable[Any] = ()) -> Non
     NotebookError
         Before anything is executed or written.
     """
-    try:
-        _require_new(notebook, output, values)
-    except OSError as error:
-        raise NotebookError(f"the output {output} cannot be written: {error.strerror}") from error
-
-
-def _require_new(notebook: Path, output: Path, values: Iterable[Any]) -> None:
-    folder = Path(os.path.realpath(output.parent))
-    if not folder.is_dir():
-        raise NotebookError(
-            f"the folder {folder} of the output {output.name} does not exist: create it first"
-        )
-    if output.is_dir():
-        raise NotebookError(
-            f"the output {output} is a directory: name a file in it, such as {output}/out.ipynb"
-        )
-    if output.suffix != ".ipynb":
-        raise NotebookError(f"the output {output} is an executed notebook: its name must end in .ipynb")
-    _failed(output, 2).exists()  # an OSError if the longest name that may be needed is too long
-    if output.exists() and not output.is_file():
-        raise NotebookError(f"the output {output} is not a regular file: choose another one")
     templates = paths.notebooks()
-    if templates.resolve() in (folder, *folder.parents):
+    if templates.resolve() in output.resolve().parents:
         raise NotebookError(
             f"the output {output} is among the notebooks to execute, in {templates}: choose another folder"
         )
-    for file in (
-        notebook,
-        *templates.rglob("*.ipynb"),
-        *(value for value in values if isinstance(value, str)),
-    ):
-        if _same(file, output):
-            raise NotebookError(
-                f"the output {output} is the input {file}: choose another output, inputs are never changed"
-            )
+    files = [value for value in values if isinstance(value, str)]
+    try:
+        outputs.require_new(output, notebook, *templates.rglob("*.ipynb"), *files)
+        outputs.require_new(_failed(output, 2))  # the longest name that may be needed
+    except outputs.OutputError as error:
+        raise NotebookError(str(error)) from None
+    if output.suffix != ".ipynb":
+        raise NotebookError(f"the output {output} is an executed notebook: its name must end in .ipynb")
 
 
 def temporary_folder(output: Path) -> tempfile.TemporaryDirectory:
@@ -109,11 +86,3 @@ def is_failed_copy(path: Path) -> bool:
 
 def _failed(output: Path, number: int) -> Path:
     return output.with_suffix(".failed.ipynb" if number == 1 else f".failed-{number}.ipynb")
-
-
-def _same(first: Path | str, second: Path) -> bool:
-    """Also through symbolic and hard links."""
-    try:
-        return Path(first).expanduser().samefile(second)
-    except (OSError, ValueError, RuntimeError):  # one does not exist, or is no path at all
-        return False
