@@ -1,7 +1,8 @@
 """One ``draw_<what>`` per figure: tidy table in, matplotlib Figure out.
 
 Colours are the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so
-that it reads the same on a light and a dark page. Shown in a notebook, a figure brings its vector form
+that it reads the same on a light and a dark page. Names of data are shown as they are written, long ones
+shortened, and a figure says how many it leaves out. Shown in a notebook, a figure brings its vector form
 and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :func:`explore_umaps` is what
 stands beside a figure for readers who want to point at cells.
 """
