@@ -161,8 +161,7 @@ def _prepare(card: DatasetCard) -> AnnData:
         (path,) = download.fetch(card).values()
         raw = h5ad.read_h5ad_parts(path, card.counts)
         keys = {"label_key": card.label_key, "batch_key": card.batch_key}
-    depth = "library_size" if "library_size" in raw.obs else None
-    adata = validate.contract(raw, name=card.name, library_size=depth, **keys)
+    adata = validate.contract(raw, name=card.name, **keys)
     expected = {"cells": card.cells, "genes": card.genes, "labels": card.labels, "batches": card.batches}
     found = {
         "cells": adata.n_obs,
@@ -205,6 +204,16 @@ def _own(
     else:
         key = label_key or "cell_type"
     notes = list(raw.uns["notes"])
+    if library_size is not None and (as_given or library_size not in raw.obs):
+        why = (
+            "values are taken as they are"
+            if as_given
+            else f"obs has {', '.join(map(str, raw.obs)) or 'none'}"
+        )
+        raise DataError(
+            f"{path.name}: obs[{library_size!r}] cannot be the library size: {why}. Name a column with the "
+            "counts of each cell over all genes, or leave out library_size=… (command line: --library-size-key)."
+        )
     if library_size is None and not as_given and _is_ours(raw):
         library_size = "library_size"
         notes.append("The library size is obs['library_size'], as zeroshot wrote it to this file.")

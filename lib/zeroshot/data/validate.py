@@ -31,7 +31,7 @@ def contract(
     as_given: bool = False,
     require_labels: bool = True,
     missing_labels: MissingLabels = "refuse",
-    library_size: str | None = None,
+    library_size: str | None = "library_size",
 ) -> AnnData:
     """A new AnnData that keeps the contract, made from one that may not.
 
@@ -57,7 +57,8 @@ def contract(
         "refuse", "drop" (leave these cells out) or "keep" (take texts such as "NA" as names).
     library_size
         Column of ``obs`` with the counts of each cell over all genes of the source, also those that ``X``
-        does not hold. None for the counts of ``X``, also where there is a column of that name.
+        does not hold; by default ``library_size``, if there is such a column. None for the counts of ``X``
+        in any case, with a note where a column ``library_size`` differs.
 
     Returns
     -------
@@ -117,21 +118,16 @@ def contract(
             "at all. Every model divides by a cell's total: remove them, for example with "
             "scanpy.pp.filter_cells(adata, min_counts=1)."
         )
-    if library_size is not None and as_given:
-        raise DataError(
-            f"{name}: a library size cannot be given for values that are taken as they are. Leave out "
-            "library_size=… (command line: --library-size-key), or choose a recipe that reads counts."
-        )
-    if library_size is not None:
-        obs["library_size"] = _library_sizes(obs, library_size, totals, name)
-    else:
-        if "library_size" in obs and not _equal(obs["library_size"], totals):
+    if library_size is None or as_given or (library_size == "library_size" and library_size not in obs):
+        if "library_size" in obs and not as_given and not _equal(obs["library_size"], totals):
             notes.append(
                 "The library size of a cell is the sum of its counts; obs['library_size'] of the file "
                 "differs and is not used. If it holds the counts over more genes, name it with "
                 "library_size='library_size' (command line: --library-size-key library_size)."
             )
         obs["library_size"] = totals
+    else:
+        obs["library_size"] = _library_sizes(obs, library_size, totals, name)
     for key in obs.columns[obs.dtypes == "category"]:
         obs[key] = obs[key].cat.remove_unused_categories()
     result = AnnData(matrix, obs, genes)
