@@ -212,7 +212,8 @@ def _own(
         )
         raise DataError(
             f"{path.name}: obs[{library_size!r}] cannot be the library size: {why}. Name a column with the "
-            "counts of each cell over all genes, or leave out library_size=… (command line: --library-size-key)."
+            "counts of each cell over all genes, or leave out library_size=… (command line: "
+            "--library-size-key)."
         )
     if library_size is None and not as_given and _is_ours(raw):
         library_size = "library_size"
