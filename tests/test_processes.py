@@ -113,6 +113,14 @@ def test_what_loses_its_parent_ends(chain):
     wait_until_gone(started)
 
 
+def test_the_kernel_of_a_notebook_ends_with_its_parent():
+    """A kernel in a long computation does not notice by itself that its parent is gone."""
+    from zeroshot.notebooks import kernel
+
+    starts = processes.command("ipykernel_launcher")
+    assert kernel.manager()().kernel_spec.argv[: len(starts)] == starts
+
+
 def test_the_next_run_stops_what_an_interrupted_one_has_left(home):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from zeroshot import processes
+
 from .error import NotebookError
 
 # Bytes of a socket's path: 108 on Linux and 104 on macOS, with a zero at the end.
@@ -40,6 +42,8 @@ def manager() -> type:
 
     provisioner = {"kernel_provisioner": {"provisioner_name": "local-provisioner", "config": {}}}
     about = get_kernel_dict()
+    # It ends with the process that executes the notebook, also while it computes and polls no parent.
+    about["argv"] = [*processes.command("ipykernel_launcher"), "-f", "{connection_file}"]
     specification = KernelSpec(
         resource_dir=RESOURCES, **about | {"metadata": about["metadata"] | provisioner}
     )
