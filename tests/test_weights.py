@@ -166,7 +166,7 @@ def test_folder_that_cannot_be_searched_is_named(tmp_path, monkeypatch):
         patch.setattr(Path, "iterdir", locked)
         with pytest.raises(WeightsError, match=rf"{folder} cannot be read: Permission denied"):
             weights.find(card(), folder)
-    monkeypatch.setattr(digest, "_sha256", locked)
+    monkeypatch.setattr(digest.hashing, "sha256", locked)
     with pytest.raises(WeightsError, match=r"w/config\.json cannot be read: Permission denied"):
         weights.find(card(), folder)
 
