@@ -29,6 +29,7 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("home")
     ignored = shutil.ignore_patterns("literature", "scores", "downloads")
     shutil.copytree(CHECKOUT / "data", root / "data", ignore=ignored)
+    (root / "notebooks").symlink_to(CHECKOUT / "notebooks")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("ZEROSHOT_SCORES", raising=False)
         patch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
@@ -42,7 +43,8 @@ def project(tmp_path_factory):
             paths.study(study).mkdir(parents=True)
             for name, table in tables.items():
                 rows = table[table["model"].isin(models) & table["dataset"].isin(datasets)]
-                rows.assign(study=study).to_csv(paths.study(study) / f"{name}.csv", index=False)
+                rows = rows.assign(study=study) if "study" in rows else rows
+                rows.to_csv(paths.study(study) / f"{name}.csv", index=False)
         yield root
 
 

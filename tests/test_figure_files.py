@@ -107,6 +107,7 @@ def test_an_executed_notebook_holds_the_files_of_each_figure(home, tmp_path):
     made[0].metadata["tags"] = ["parameters"]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook, executed = tmp_path / "tiny.ipynb", tmp_path / "out" / "tiny.ipynb"
+    executed.parent.mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=kernel), notebook)
     notebooks.execute(notebook, executed, {})
     ours, other = (

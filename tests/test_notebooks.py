@@ -402,13 +402,15 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
 
 
 def test_sockets_have_a_short_private_folder_or_tmpdir_is_named(tmp_path, monkeypatch):
-    for folder in (tmp_path / "short", tmp_path / ("long" * 25), tmp_path / ("ü" * 45)):
-        folder.mkdir()
+    short = Path(tempfile.mkdtemp())  # tmp_path may be too long itself
+    for folder in (short, tmp_path / ("long" * 25), tmp_path / ("ü" * 45)):
+        folder.mkdir(exist_ok=True)
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
         with sockets() as made:
             assert len(os.fsencode(f"{made}/kernel-12345")) <= 103
             assert stat.S_IMODE(Path(made).stat().st_mode) == 0o700
-            assert (Path(made).parent == folder) == (folder.name == "short")
+            assert (Path(made).parent == folder) == (folder == short)
+    short.rmdir()
     monkeypatch.setattr(os, "access", lambda *_: False)  # /tmp is not there, or not to be written to
     with pytest.raises(NotebookError, match=r"TMPDIR is .*ü.* at most 103 characters"):
         sockets()

@@ -307,7 +307,7 @@ def executed(folder, record, name="page.ipynb"):
     return path
 
 
-def page(folder, atlas, model, recipe=None, dataset="toy", subset=None, seed=0):
+def page(folder, atlas, model, recipe=None, dataset="simulated-atlas", subset=None, seed=0):
     """Run the steps of a page and write it."""
     embedded = pipeline.embed(atlas, model, recipe, seed=seed)
     scores = pipeline.score(atlas, embedded, seed=seed)
@@ -325,7 +325,7 @@ def test_stamp_is_read_back(project, atlas, counted, tmp_path):
     assert found["artifacts"][0]["seconds"] == embedded.provenance["seconds"]
     assert found["data"] == atlas.uns["dataset"]["content_hash"] and found["n_cells"] == 240
     assert found["command"] == (
-        "zeroshot notebook run -p 'dataset=\"toy\"' -p 'model=\"pca\"' -p recipe=null -p seed=0 "
+        "zeroshot notebook run -p 'dataset=\"simulated-atlas\"' -p 'model=\"pca\"' -p recipe=null -p seed=0 "
         "-p subset=240 --output run-again.ipynb"
     )
     with pytest.raises(ValueError, match="carries no stamp: execute it"):

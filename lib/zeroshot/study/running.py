@@ -90,12 +90,13 @@ def _run(
 ) -> None:
     card = catalog.study(study)
     _check_settings(cores, profile)
+    if from_kept:
+        kept.require(study)
     if target == "book":
         requirements.require_listed(card)
     fitting = [pair for pair in grid.pairs(card) if grid.misfit(*pair) is None]
     requirements.require(card, fitting)
     if from_kept:
-        kept.require(study)
         absent = kept.missing(study)
         requirements.require(card, [pair for pair in fitting if pair not in absent])
     else:
