@@ -59,7 +59,7 @@ def test_another_score_is_chosen_by_keyboard_and_a_run_is_opened(viewport, book,
     assert shown.all_inner_texts() == [text for text, _ in data["avg_bio"]["cells"]]
     tab.page.get_by_label("Score shown").select_option("ilisi")
     assert shown.all_inner_texts() == [text for text, _ in data["ilisi"]["cells"]]
-    assert tab.page.inner_text("#runs caption") == "iLISI, from 0 (worst) to 1 (best)"
+    assert tab.page.inner_text("#runs caption") == "iLISI (higher is better), from 0 (worst) to 1 (best)"
     numbers = [float(text) for text, _ in data["ilisi"]["cells"] if re.fullmatch(r"[\d.]+", text)]
     assert sorted(numbers) == sorted(scores[scores["metric"] == "ilisi"]["value"].dropna().round(2))
 
