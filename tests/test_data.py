@@ -162,6 +162,15 @@ def test_changed_code_or_card_prepares_again_and_a_note_does_not(home, monkeypat
     assert len(calls) == 3
 
 
+def test_a_preparation_that_does_not_exist_is_refused(home, monkeypatch):
+    card = catalog.dataset("simulated-atlas")
+    for changed in ({"prepare": "simulate_atlases"}, {"prepare": "np"}, {"parameters": {"colour": "red"}}):
+        altered = card.model_copy(update=changed)
+        monkeypatch.setattr(catalog, "datasets", lambda altered=altered: {card.name: altered})
+        with pytest.raises(catalog.CatalogError, match=r"datasets\.yml: entry 'simulated-atlas': prepare: "):
+            load(card.name)
+
+
 def test_facts_that_do_not_hold_are_an_error_or_for_unverified_sets_a_warning(home, monkeypatch):
     card = catalog.dataset("pbmc68k-reduced").model_copy(update={"cells": 701})
     monkeypatch.setattr(catalog, "datasets", lambda: {card.name: card})

@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 from typer.core import TyperGroup
 
 from zeroshot import catalog, failures, outputs, paths, printing, processes, reproducible
@@ -250,10 +252,13 @@ def evaluate(
     baseline = None if before is None else read_embedding(source, before, **keys)[0]
     tables = []
     for number, (name, values) in enumerate(embeddings.items(), 1):
-        progress = f"scoring {name} of {len(labels):,} cells ({number} of {len(embeddings)})"
+        title = escape(f"scoring {name} of {len(labels):,} cells ({number} of {len(embeddings)})")
         # The same labels and seed for all: their intervals are of the same subsamples.
-        with errors.status(progress), failures.about(f"obsm[{name!r}] of {source}"):
-            scores, _ = metrics.score_with_intervals(values, labels, batches, baseline=baseline, seed=seed)
+        with errors.status(title) as status, failures.about(f"obsm[{name!r}] of {source}"):
+            tell = partial(_update, status, title)
+            scores, _ = metrics.score_with_intervals(
+                values, labels, batches, baseline=baseline, seed=seed, progress=tell
+            )
         tables.append(scores.drop(columns=["seeds", "seed_sd"]))  # of seeds of an embedding nothing is known
         tables[-1] = tables[-1].assign(
             file=source.name,
@@ -269,7 +274,7 @@ def evaluate(
         columns = ["metric", "label", "better", "value", "low", "high"]
         printing.show(scores.assign(better=better).to_dict("records"), columns, title=name)
         for text, labels in scores[scores["note"] != ""].groupby("note", sort=False)["label"]:
-            print(f"note on {', '.join(labels)}: {text}")
+            print(f"note on {'; '.join(labels)}: {text}")
     for note in dict.fromkeys(notes):
         print(f"note: {note}")
 
@@ -408,6 +413,11 @@ def _list(rows: list[dict[str, Any]], columns: list[str], name: str | None, as_j
         printing.show_lines(rows, columns)
     else:
         printing.show_fields(rows[0])
+
+
+def _update(status: Status, title: str, what: str) -> None:
+    """Say on the status line what is computed now."""
+    status.update(f"{title}: {escape(what)}")
 
 
 def _check_policy(policy: str) -> None:

@@ -184,7 +184,7 @@ class ModelCard(CitedCard):
     trained_on_target: bool
     seeded: bool = False  # another seed gives another embedding
     recipe: str
-    recipes: Annotated[Mapping[str, Recipe], read_only, as_dict]
+    recipes: Annotated[Mapping[EntryName, Recipe], read_only, as_dict]  # names become parts of paths
     version: int = 1
 
     def method(self, recipe: str) -> str:

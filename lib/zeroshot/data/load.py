@@ -4,13 +4,15 @@ import difflib
 import hashlib
 import inspect
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, genes, reproducible, sampling, store
+from zeroshot import catalog, genes, paths, reproducible, sampling, store
 from zeroshot.catalog import DatasetCard
 from zeroshot.data import columns, download, features, h5ad, prepare, simulate, validate
 from zeroshot.data import counts as counts_
@@ -148,15 +150,37 @@ def _source_hash(module: object) -> str:
     return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:20]
 
 
+def _preparation(module: ModuleType, card: DatasetCard) -> Callable[..., AnnData]:
+    """The function of a module that a card names, with parameters that it takes.
+
+    Raises
+    ------
+    zeroshot.catalog.CatalogError
+        If the module defines no such function, or it takes other parameters.
+    """
+    place = f"{paths.catalog('datasets')}: entry {card.name!r}"
+    functions = {
+        name: function
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    try:
+        function = catalog.find(functions, card.prepare, f"function of {module.__name__}")
+        inspect.signature(function).bind_partial(**card.parameters)
+    except (catalog.CatalogError, TypeError) as error:
+        raise catalog.CatalogError(f"{place}: prepare: {error}") from None
+    return function
+
+
 def _prepare(card: DatasetCard) -> AnnData:
     """Run the preparation of a card, hold the result to the contract and to the facts in the card."""
     keys = {"label_key": "cell_type", "batch_key": "batch"}
     if card.source == "simulate":
-        raw = getattr(simulate, card.prepare)(**card.parameters)
+        raw = _preparation(simulate, card)(**card.parameters)
     elif card.source == "builtin":
-        raw = getattr(prepare, card.prepare)()
+        raw = _preparation(prepare, card)()
     elif card.prepare:
-        raw = getattr(prepare, card.prepare)(download.fetch(card))
+        raw = _preparation(prepare, card)(download.fetch(card))
     else:  # a single .h5ad whose columns the card names
         (path,) = download.fetch(card).values()
         raw = h5ad.read_h5ad_parts(path, card.counts)
