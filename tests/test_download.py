@@ -466,6 +466,7 @@ def test_server_may_ask_to_wait_but_not_for_long(server, monkeypatch):
 def test_first_bytes_and_ends_of_files(tmp_path):
     right = {
         "a.h5ad": h5ad(),
+        "old.pt": bytes.fromhex("80028a0a6cfc9c46f9206aa850192e") + b"tensors",  # of torch before 1.6
         "a.tar.gz": archive(),
         "a.csv.gz": gzip.compress(b"gene,n\nA,1\n"),
         "a.csv": b"gene,n\nA,1\n",

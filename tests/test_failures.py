@@ -28,7 +28,8 @@ def test_bad_input_ends_with_2_and_the_unexpected_with_3(monkeypatch):
         assert "likely a bug" in text and "`zeroshot --debug embed 'my cells.h5ad'`" in text
 
 
-def test_too_little_memory_says_what_needs_less():
+def test_too_little_memory_says_what_needs_less(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["zeroshot", "embed"])
     with pytest.raises(MemoryError) as raised:
         np.empty(2**50)
     for error in (raised.value, MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")):

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from zeroshot import embedding
-from zeroshot.data import DataError, contract, load
+from zeroshot.data import DataError, columns, contract, features, load
 from zeroshot.data.embedded import read_embedding
 
 MISSING = (np.nan, None, "", " ", "nan", "NaN", "None", "none", "NA", "<NA>", "N/A", "null")
@@ -592,3 +592,18 @@ def test_a_seed_or_a_size_that_cannot_be_is_refused_before_reading(tmp_path):
     for wrong in ({"seed": -1}, {"seed": 2**32}, {"seed": 1.5}, {"subset": 2.5}, {"subset": True}):
         with pytest.raises(DataError, match="is expected"):
             load(tmp_path / "nowhere.h5ad", **wrong)
+
+
+def test_nat_is_a_tissue_and_a_gap_among_ids_is_filled_by_the_name():
+    assert columns.missing_mask(["NAT", "NaT", "nan", " na "]).tolist() == [False, True, True, True]
+    ids = [f"ENSG{i:011d}" for i in range(4)]
+    var = pd.DataFrame({"ensembl_id": ["", *ids[1:]], "feature_name": list("ABCD")}, index=ids)
+    genes, notes = features.gene_table(var, "x")
+    assert genes["ensembl_id"].tolist() == ids and genes.index.tolist() == list("ABCD")
+    assert not any("no Ensembl id" in note for note in notes)
+
+
+def test_a_path_that_cannot_be_one_is_refused_by_name():
+    for path in ("~nobody-here/x.h5ad", "a" * 300):
+        with pytest.raises(DataError, match="cannot be opened"):
+            load(path)

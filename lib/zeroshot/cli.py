@@ -186,7 +186,7 @@ def embed(
         "seed": seed,
         "precision": precision,
         "input": source,
-        "input_layer": input_layer or ("X" if as_given else "layers/counts if there is one, else X"),
+        "input_layer": input_layer or ("X" if as_given else "layers/counts, else X, else raw with a note"),
         "library_size": library_size_key or "sum of the matrix, or as the notes say",
         "input_values": "as given, unchanged" if as_given else "raw counts, checked",
         "weights": dict(checkpoint.hashes) if checkpoint else {},

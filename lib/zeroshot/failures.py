@@ -29,7 +29,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     text = _text(error)
     if out_of_memory(error):
         text = f"not enough memory ({text}): give fewer cells"
-        return f"{text}, or for a network fewer --chunk-tokens.{_notes(error, text)}", BAD_INPUT
+        fewer = ", or for a network fewer --chunk-tokens" if "embed" in sys.argv else ""
+        return f"{text}{fewer}.{_notes(error, text)}", BAD_INPUT
     if reason := outputs.full_disk(error):
         return f"a disk {reason} ({text}): free some space.{_notes(error, text)}", BAD_INPUT
     if isinstance(error, OF_INPUT) or (isinstance(error, LookupError) and " " in text):

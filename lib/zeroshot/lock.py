@@ -63,8 +63,8 @@ def only_run() -> Iterator[Run]:
             raise LockedError(f"another run is going on here{who}")
         if mark is not None and not processes.stop(mark):
             raise LockedError(
-                f"jobs of an interrupted run (process {owner}) are still alive: "
-                f"{', '.join(map(str, processes.marked(mark)))}. Stop them: kill -9"
+                f"jobs of an interrupted run (process {owner}) are still alive. Stop them: kill -9 "
+                f"{' '.join(map(str, processes.marked(mark)))}"
             )
         if not locked and not _try_lock(handle):
             raise LockedError(f"jobs of an interrupted run still hold {path}. Stop them, then start again.")

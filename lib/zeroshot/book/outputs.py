@@ -49,6 +49,12 @@ def clean(notebook: Path) -> None:
     notebook.write_text(json.dumps(content, ensure_ascii=False))
 
 
+# What is escaped already and code stay; a cell of a table or a line ends before code does.
+_MARKS = re.compile(
+    r"\\.|(?<!`)(?P<ticks>`+)(?!`)[^\n|]*?(?<!`)(?P=ticks)(?!`)|(?P<live><(?=[a-zA-Z/!?])|!(?=\[))"
+)
+
+
 def harmless_html(text: str) -> str:
     """HTML in which every tag that is not one of ours is shown as text."""
     parser = _Harmless()
@@ -59,7 +65,7 @@ def harmless_html(text: str) -> str:
 
 def harmless_markdown(text: str) -> str:
     """Markdown without HTML and without images, which Sphinx would copy from wherever they are."""
-    return re.sub(r"(?<!\\)(?:<(?=[a-zA-Z/!?])|!(?=\[))", r"\\\g<0>", text)
+    return _MARKS.sub(lambda mark: f"\\{mark[0]}" if mark["live"] else mark[0], text)
 
 
 class _Harmless(HTMLParser):

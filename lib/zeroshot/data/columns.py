@@ -10,7 +10,9 @@ from zeroshot.data.error import DataError
 
 MissingLabels = Literal["refuse", "drop", "keep"]
 # What missing values become when they are written as text: by pandas, numpy, R, JSON and spreadsheets.
-MISSING_TEXTS = frozenset({"", "nan", "none", "na", "<na>", "n/a", "#n/a", "null", "nat"})
+MISSING_TEXTS = frozenset({"", "nan", "none", "na", "<na>", "n/a", "#n/a", "null"})
+# Of pandas; in capitals it is a sample, of tissue beside a tumour.
+MISSING_TIME = "NaT"
 
 
 def missing_mask(values: pd.Series | np.ndarray | pd.Index) -> np.ndarray:
@@ -19,7 +21,9 @@ def missing_mask(values: pd.Series | np.ndarray | pd.Index) -> np.ndarray:
     Upper or lower case and spaces around it make no difference. "unknown" and "unassigned" are values.
     """
     values = pd.Series(np.asarray(values, dtype=object))
-    return (values.isna() | values.astype(str).str.strip().str.casefold().isin(MISSING_TEXTS)).to_numpy(bool)
+    texts = values.astype(str).str.strip()
+    is_missing = values.isna() | texts.str.casefold().isin(MISSING_TEXTS) | (texts == MISSING_TIME)
+    return is_missing.to_numpy(bool)
 
 
 def categories(

@@ -26,6 +26,8 @@ _HDF5 = (b"\x89HDF\r\n\x1a\n",)
 _ZIP = (b"PK\x03\x04",)
 _GZIP = (b"\x1f\x8b\x08",)
 _PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+# A torch file from before 1.6: several pickles, the first of which is this number, and bytes behind them.
+_OLD_TORCH = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
 _R_DATA = {
     ".rda": (b"RDX", b"RDA", b"RDB"),
     ".rdata": (b"RDX", b"RDA", b"RDB"),
@@ -101,7 +103,7 @@ def problem(path: Path, name: str | None = None) -> str | None:
         return f"it does not begin as a {suffix} file ({head[:8]!r} instead of {first[0]!r})"
     if first is _HDF5 and _end_of_hdf5(head) > size:
         return f"it is cut: {size:,} of {_end_of_hdf5(head):,} bytes"
-    if first and head.startswith(_PICKLE) and last != b".":
+    if first and head.startswith(_PICKLE) and not head.startswith(_OLD_TORCH) and last != b".":
         return "it is cut: its last byte does not end a pickle"
     if first and head.startswith(_ZIP):
         return _zip_problem(path, with_checksums=first is _ZIP)  # torch can leave them out

@@ -228,7 +228,7 @@ def read_embedding(
         if key not in keys:
             raise DataError(
                 f"{path} has no obsm[{key!r}]. It holds {', '.join(keys) or 'no embedding'}: "
-                "choose with --embedding, or make one with `zeroshot embed`."
+                "choose with --embedding or --before, or make one with `zeroshot embed`."
             )
         obs = read_obs(file, path)
         embedding = read_array(file, path, f"obsm/{key}")

@@ -25,7 +25,7 @@ SYMBOL_COLUMNS = (
 # Columns of `var` that say what was measured: of Cell Ranger and scanpy, CELLxGENE and mudata.
 KIND_COLUMNS = ("feature_types", "feature_type", "feature_biotype", "modality")
 # Beside one of these, everything else is no gene expression.
-EXPRESSION = frozenset({"gene expression", "gex", "rna", "mrna", "expression", "transcriptome"})
+EXPRESSION = frozenset({"gene expression", "gex", "rna", "expression", "transcriptome"})
 # Beside biotypes such as "protein_coding", only what is known to be no gene falls out.
 NO_GENES = re.compile(
     r"antibod|\b(?:adt|hto|prot|atac|custom|ercc|tcr|bcr)\b|\bproteins?\b(?! coding)|crispr|\bguide|peak"
@@ -91,7 +91,7 @@ def _ensembl_ids(var: pd.DataFrame, names: np.ndarray) -> tuple[np.ndarray | Non
     columns = {column: _ids(var[column].astype(object)) for column in ENSEMBL_COLUMNS if column in var}
     best = max(columns, key=lambda column: (columns[column] != "").sum(), default=None)
     if best is not None and (columns[best] != "").any():
-        ids = columns[best]
+        ids = np.where(columns[best] == "", _ids(names), columns[best])
         unknown = int((ids == "").sum())
         note = (
             f"{unknown:,} of {len(ids):,} genes have no Ensembl id in var[{best!r}]: they go by their names."

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -100,6 +101,12 @@ def load(
         raise DataError(f"seed is {seed!r}: an integer from 0 to {reproducible.LARGEST_SEED:,} is expected.")
     if subset is not None and (not isinstance(subset, int | np.integer) or isinstance(subset, bool)):
         raise DataError(f"subset is {subset!r}: a number of cells, or None for all of them, is expected.")
+    for key, value, choices in (
+        ("policy", policy, store.POLICIES),
+        ("missing_labels", missing_labels, get_args(MissingLabels)),
+    ):
+        if value not in choices:
+            raise DataError(f"{key} is {value!r}: one of {', '.join(choices)} is expected.")
     name = str(name_or_path)
     cards = catalog.datasets()
     if name in cards:
@@ -113,8 +120,8 @@ def load(
         adata, notes = _prepared(cards[name], policy), list(cards[name].notes)
         about = {"name": name, "title": cards[name].title, "source": cards[name].source}
     else:
-        path = Path(name_or_path).expanduser()
-        if path.suffix != ".h5ad" and path.exists():
+        path, exists = _user_path(name_or_path)
+        if path.suffix != ".h5ad" and exists:
             raise DataError(f"{path} does not end in .h5ad. {_CONVERT.get(path.suffix, _CONVERT['.h5ad'])}")
         if path.suffix != ".h5ad":
             near = difflib.get_close_matches(name, cards, n=3, cutoff=0.5)
@@ -132,6 +139,23 @@ def load(
         adata = _subset(adata, subset, seed)
     adata.uns["dataset"] = about | {"notes": notes, "content_hash": validate.content_hash(adata)}
     return adata
+
+
+def _user_path(name_or_path: str | Path) -> tuple[Path, bool]:
+    """The path of a user's file, and whether there is something.
+
+    Raises
+    ------
+    DataError
+        If it cannot be a path on this machine.
+    """
+    try:
+        path = Path(name_or_path).expanduser()
+        return path, path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL character
+        reason = getattr(error, "strerror", None) or error
+        shown = repr(str(name_or_path)[:300])
+        raise DataError(f"{shown} cannot be opened: {reason}. Name another path.") from None
 
 
 def _prepared(card: DatasetCard, policy: store.Policy) -> AnnData:

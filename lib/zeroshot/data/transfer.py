@@ -183,6 +183,8 @@ class _Transfer:
 
     def _ask(self, session: Any) -> "Response":
         """The answer behind all redirects, each of which must lead to an address that may be fetched."""
+        from requests.utils import requote_uri
+
         present = self.part.stat().st_size if self.part.is_file() else 0
         # Compressed in transit, byte ranges would count other bytes than those on disk.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={present}-"} if present else {})
@@ -200,7 +202,9 @@ class _Transfer:
             if not location:
                 raise TransferError(f"the server answered {response.status_code} without an address to go to")
             try:
-                url = urljoin(url, location)
+                # Spaces and letters of any language as requests sends them; headers come as Latin-1.
+                location = location.encode("latin-1", "replace").decode("utf-8", "replace")
+                url = urljoin(url, requote_uri(location))
             except ValueError as error:
                 raise TransferError(f"it leads to {location[:300]!r}, which is no address: {error}") from None
         raise TransferError(f"the address leads on more than {MOST_HOPS} times")
@@ -209,11 +213,13 @@ class _Transfer:
         """Check what the answer announces, and write it."""
         present = self.part.stat().st_size if self.part.is_file() else 0
         _check_status(response)
-        if wrong := content.page_problem(response.headers.get("Content-Type", ""), self.name):
+        said = "" if self.checked else response.headers.get("Content-Type", "")  # a hash says more
+        if wrong := content.page_problem(said, self.name):
             raise TransferError(f"{wrong}, with status {response.status_code}")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         own = encoding in ("gzip", "x-gzip") and self.name.lower().endswith((".gz", ".tgz"))  # the file's
-        if encoding not in ("", "identity") and not own:
+        # "aws-chunked" stays on objects that some clients have uploaded; their content is as it is.
+        if encoding not in ("", "identity", "aws-chunked") and not own:
             raise TransferError(f"the answer is compressed ({encoding}), although it was asked for as it is")
         length = _announced_length(response)
         if response.status_code == 206:

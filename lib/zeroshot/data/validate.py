@@ -96,7 +96,7 @@ def contract(
             if require_labels:
                 raise
             obs = obs.drop(columns="cell_type", errors="ignore")
-            notes.append(f"Labels are not needed here and not used: {str(error).partition('. ')[0]}.")
+            notes.append(f"Labels are not needed here and not used: {_first_sentence(error, name)}.")
         else:
             keep_mask &= obs["cell_type"].notna().to_numpy()
     if batch_key is None:
@@ -164,6 +164,11 @@ def _library_sizes(obs: pd.DataFrame, key: str, totals: np.ndarray, name: str) -
     return sizes
 
 
+def _first_sentence(error: DataError, name: str) -> str:
+    """What was wrong, without the name of the data, which may hold full stops."""
+    return str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ").partition(". ")[0]
+
+
 def _equal(column: pd.Series, totals: np.ndarray) -> bool:
     """True if a column holds the row sums, up to the rounding of float32."""
     return bool(np.allclose(_numbers(column), totals, rtol=ROUNDING, atol=0))
@@ -176,7 +181,7 @@ def _numbers(column: pd.Series) -> np.ndarray:
 
 
 def _check_names(names: pd.Index, kind: str, name: str) -> None:
-    blank = int(names.str.strip().isin(["", "nan"]).sum())
+    blank = int((names.str.strip() == "").sum())
     if blank:
         raise DataError(f"{name}: {blank:,} {kind} names are empty. Every {kind} needs a name of its own.")
     repeated = names[names.duplicated()].unique()

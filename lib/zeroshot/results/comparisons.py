@@ -96,7 +96,7 @@ def tally(compared: pd.DataFrame) -> dict[str, int]:
 
 
 def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The best method on each data set, and those not shown to be worse; controls are left out.
+    """The best method on each data set, and those tied with it; controls are left out.
 
     Parameters
     ----------
@@ -108,8 +108,9 @@ def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.D
     Returns
     -------
     pandas.DataFrame
-        Columns dataset, method, value and place: "best", or "tied with the best" unless
-        :func:`differences` says worse. Data sets without a score are left out.
+        Columns dataset, method, value and place: "best", or "tied with the best" as
+        :func:`differences` says. Methods whose difference has no interval are in neither place, and data
+        sets without a score are left out.
     """
     kinds = {model: catalog.model(model).kind for model in scores["model"].unique()}
     candidates = scores[
@@ -120,8 +121,7 @@ def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.D
         ordered = rows.sort_values("value", ascending=not metrics.METRICS[metric].higher_is_better)
         best = ordered["method"].iloc[0]
         compared = differences(rows, subsamples[subsamples["dataset"] == dataset], metric, best)
-        worse = set(compared.loc[compared["verdict"] == "worse", "method"])
-        tied = set(ordered["method"]) - worse - {best}
+        tied = set(compared.loc[compared["verdict"] == "tie", "method"])
         places = {best: "best"} | dict.fromkeys(tied, "tied with the best")
         found = ordered[ordered["method"].isin(places)]
         tables.append(found[["dataset", "method", "value"]].assign(place=found["method"].map(places)))

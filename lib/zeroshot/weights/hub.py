@@ -174,7 +174,11 @@ def _difference(path: Path, file: WeightsFile) -> str | None:
 
         if named not in (digest(path, "git"), digest(path, "sha1")):
             return f"it is not the content that {named} names"
-    return None
+        return None
+    # A cache without links has no such names.
+    from zeroshot.data import content
+
+    return content.problem(path)
 
 
 def _remove(path: Path) -> None:
@@ -182,6 +186,12 @@ def _remove(path: Path) -> None:
     from huggingface_hub import constants
 
     content = path.resolve()
-    path.unlink()
-    if content.is_relative_to(Path(constants.HF_HUB_CACHE).resolve()):
-        content.unlink(missing_ok=True)
+    try:
+        path.unlink()
+        if content.is_relative_to(Path(constants.HF_HUB_CACHE).resolve()):
+            content.unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} is damaged and cannot be removed ({error.strerror}). Remove it, or set HF_HOME to "
+            "another folder."
+        ) from None
