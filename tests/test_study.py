@@ -323,7 +323,7 @@ CHANGES = {
                      {"runs/tiny-atlas/random"}),
     "unrelated module": ("lib/zeroshot/cli.py", '"""List the models', '"""Print the models', set()),
     "results module": ("lib/zeroshot/results/study_tables.py", '"""Gather the scores',
-                       '"""Collect the scores', CHAPTERS),
+                       '"""Collect the scores', RUN_PAGES | CHAPTERS),
     "model card": ("data/models.yml", "50 independent Gaussian values", "Fifty independent Gaussian values",
                    {"runs/tiny-atlas/random"} | CHAPTERS),
     "unrelated card": ("data/models.yml", "The 50 principal components, corrected",
