@@ -140,8 +140,8 @@ def marked(mark: str) -> list[int]:
     return ids
 
 
-def stop(mark: str, patience: float = 0.5, first: signal.Signals = signal.SIGTERM) -> bool:
-    """End every process that carries a mark: by a signal that lets them clean up, then by SIGKILL.
+def stop(mark: str, patience: float = 0.5) -> bool:
+    """End every process that carries a mark: by SIGTERM, so that they can clean up, then by SIGKILL.
 
     Parameters
     ----------
@@ -149,15 +149,13 @@ def stop(mark: str, patience: float = 0.5, first: signal.Signals = signal.SIGTER
         Value of :data:`MARK` in their environment.
     patience
         Seconds between the two signals, if a process lives as long.
-    first
-        The signal that lets them clean up.
 
     Returns
     -------
     bool
         Whether none is left.
     """
-    for number, seconds in ((first, patience), (signal.SIGKILL, 5.0)):
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + seconds
         signalled: set[int] = set()
         while (alive := marked(mark)) and time.monotonic() < deadline:

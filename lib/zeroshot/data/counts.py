@@ -102,10 +102,12 @@ def problem(data: np.ndarray, *, as_given: bool = False) -> str | None:
             return f"{share} and none exceeds {largest:.2f}, so the matrix looks log-normalised."
         return f"{share}, so the matrix looks normalised or corrected."
     if largest > LARGEST_COUNT:
-        return (
-            f"the largest value, {largest:g}, is beyond the integers that float32 holds ({LARGEST_COUNT:,})."
-        )
+        return _too_large(largest)
     return None
+
+
+def _too_large(largest: float) -> str:
+    return f"the largest value, {largest:g}, is beyond the integers that float32 holds ({LARGEST_COUNT:,})."
 
 
 def _unsummable(data: np.ndarray, *, as_given: bool) -> str | None:
@@ -115,9 +117,7 @@ def _unsummable(data: np.ndarray, *, as_given: bool) -> str | None:
         return problem(data)
     largest = max(abs(float(data.min())), abs(float(data.max())))
     if largest > LARGEST_COUNT and not as_given:
-        return (
-            f"the largest value, {largest:g}, is beyond the integers that float32 holds ({LARGEST_COUNT:,})."
-        )
+        return _too_large(largest)
     return None
 
 
