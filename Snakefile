@@ -1,100 +1,159 @@
-# The grid of a study: computed | run pages -> scores -> chapters -> book. Started by
+# The jobs of a study, in one pass: cells -> runs -> tables -> pages and chapters -> book. Started by
 # `zeroshot run STUDY` and `zeroshot book STUDY`, on cores here or on a cluster through a profile.
 #
-# Why a page re-runs is written in its plan file (notebook, parameters, cards, library modules,
-# packages); `study.plan` rewrites only the plans that changed.
-#
-# With ZEROSHOT_SCORES=kept the scores are files of the repository: nothing is computed, there are no
-# run pages, and the chapters lie in a folder of their own.
+# Which jobs there are stands in plan.json, and what each depends on in a plan file of its own (notebook,
+# parameters, cards, code, packages). `zeroshot.study.plan` has written both and rewrites only what changed.
+import json
+import re
 import shlex
 import sys
+from pathlib import Path
 
-from zeroshot import book, catalog, paths, results, study
-
-STUDY = config.get("study", "default")
-BUILD = str(paths.study(STUDY).relative_to(paths.home()))
+STUDY = config["study"]
+POLICY = config.get("policy", "reuse")
+BUILD = f"build/studies/{STUDY}"
 # Instead of the shell, and ended with Snakemake, see zeroshot.processes.
-RUN = f"exec {shlex.quote(sys.executable)} -m zeroshot.processes"
+JOB = f"exec {shlex.quote(sys.executable)} -m zeroshot.processes"
 
-PAGES = study.plan(STUDY)
-DATASETS = list(catalog.study(STUDY).datasets)
-RUNS = [page.path for page in PAGES if page.notebook == "run"]
-CHAPTERS = [page.path for page in PAGES if page.notebook != "run"]
-SCORES = study.score_files(STUDY)
-SITE_PLAN = book.plan(STUDY)
-
-
-def executed(names):
-    return expand(f"{BUILD}/executed/{{page}}.ipynb", page=names)
+PLAN = json.loads(Path(f"{BUILD}/plan.json").read_text())
+RUNS = list(PLAN["runs"])
+SLOW = {re.escape(run.split("/")[-1]) for run in RUNS if PLAN["runs"][run]["slow"]}
+DATASETS_RUN = sorted({run.split("/")[1] for run in RUNS})
+CHAPTERS = PLAN["chapters"]
+TABLES = ["scores", "subsamples", "reconstruction", "runs"]
+RUN_TABLES = [f"{BUILD}/{{run}}/{table}.csv" for table in TABLES]
+STUDY_TABLES = [f"{BUILD}/{table}.csv" for table in TABLES]
 
 
-def scores_if_read(wildcards):
-    chapter = next(page for page in PAGES if page.path == f"notebooks/{wildcards.chapter}")
-    return SCORES if chapter.reads_scores else []
+wildcard_constraints:
+    dataset="[^/]+",
+    model="[^/]+",
+    chapter="[^/]+",
 
 
-# First target: what the run pages will show, computed in one process per data set, so that imports
-# and compilation are paid for once. No page depends on it (a page computes what it does not find),
-# which keeps a change in one model from outdating the pages of the others.
-rule computed:
-    input:
-        expand(f"{BUILD}/computed/{{dataset}}.json", dataset=DATASETS),
+def executed(pages):
+    return expand(f"{BUILD}/executed/{{page}}.ipynb", page=pages)
+
+
+def read_by_chapter(wildcards):
+    """The tables that a chapter declares, and all cells and runs if it reads stored arrays."""
+    chapter = CHAPTERS[wildcards.chapter]
+    tables = [f"{BUILD}/{table}.csv" for table in chapter["reads"]]
+    cells = expand(f"{BUILD}/cells/{{dataset}}.json", dataset=PLAN["datasets"]) if chapter["cells"] else []
+    umaps = expand(f"{BUILD}/umaps/{{dataset}}.json", dataset=DATASETS_RUN) if chapter["cells"] else []
+    return [*tables, *map(ancient, [*cells, *umaps])]
+
+
+def runs_of_dataset(wildcards):
+    return expand(RUN_TABLES, run=[run for run in RUNS if run.split("/")[1] == wildcards.dataset])
 
 
 rule pages:
     input:
-        executed(RUNS + CHAPTERS),
-        SCORES,
+        STUDY_TABLES,
+        executed(RUNS),
+        executed(f"notebooks/{name}" for name in CHAPTERS),
 
 
-rule compute:
+rule cells:
     input:
-        lambda wildcards: [
-            f"{BUILD}/plans/{page}.json" for page in RUNS if page.split("/")[1] == wildcards.dataset
-        ],
+        f"{BUILD}/plans/cells/{{dataset}}.json",
     output:
-        f"{BUILD}/computed/{{dataset}}.json",
+        f"{BUILD}/cells/{{dataset}}.json",
     threads: 1
+    priority: 2
     resources:
         mem_mb=16000,
-        runtime=1440,
+        runtime=240,
     message:
-        "embeddings and scores of {wildcards.dataset}"
+        "cells of {wildcards.dataset}"
     shell:
-        RUN + f" zeroshot.study {STUDY} {{wildcards.dataset:q}} {{output:q}} {{threads}}"
+        JOB + f" zeroshot.study cells {{input:q}} {{output:q}} {POLICY} {{threads}}"
 
 
 rule run:
     input:
         f"{BUILD}/plans/runs/{{dataset}}/{{model}}.json",
+        # Their content is in the keys of what is stored: a run need not be repeated when they are prepared again.
+        ancient(f"{BUILD}/cells/{{dataset}}.json"),
+    output:
+        expand(RUN_TABLES, run=f"runs/{{dataset}}/{{model}}", allow_missing=True),
+    params:
+        directory=lambda wildcards: f"{BUILD}/runs/{wildcards.dataset}/{wildcards.model}",
+    threads: 1
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+    message:
+        "run {wildcards.model} on {wildcards.dataset}"
+    shell:
+        JOB + f" zeroshot.study run {{input[0]:q}} {{params.directory:q}} {POLICY} {{threads}}"
+
+
+if SLOW:
+
+    # The same, started first: one that begins last would keep the other cores waiting.
+    use rule run as slow_run with:
+        wildcard_constraints:
+            model="|".join(sorted(SLOW)),
+        priority: 1
+
+    ruleorder: slow_run > run
+
+
+rule umaps:
+    input:
+        f"{BUILD}/plans/umaps/{{dataset}}.json",
+        runs_of_dataset,
+    output:
+        f"{BUILD}/umaps/{{dataset}}.json",
+    threads: 1
+    resources:
+        mem_mb=16000,
+        runtime=240,
+    message:
+        "UMAPs of {wildcards.dataset}"
+    shell:
+        JOB + f" zeroshot.study umaps {{input[0]:q}} {{output:q}} {POLICY} {{threads}}"
+
+
+rule tables:
+    input:
+        f"{BUILD}/plans/tables.json",
+        expand(RUN_TABLES, run=RUNS),
+    output:
+        STUDY_TABLES,
+    params:
+        directories=[f"{BUILD}/{run}" for run in RUNS],
+    localrule: True
+    message:
+        f"tables of the study, {PLAN['source']}"
+    shell:
+        JOB + f" zeroshot.results {PLAN['source']} {STUDY} {{params.directories:q}}"
+
+
+rule page:
+    input:
+        f"{BUILD}/plans/pages/runs/{{dataset}}/{{model}}.json",
+        f"{BUILD}/runs/{{dataset}}/{{model}}/scores.csv",
+        # Another model's UMAP does not change this page.
+        ancient(f"{BUILD}/umaps/{{dataset}}.json"),
     output:
         f"{BUILD}/executed/runs/{{dataset}}/{{model}}.ipynb",
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=4000,
+        runtime=60,
     message:
         "page {wildcards.model} on {wildcards.dataset}"
     shell:
-        RUN + " zeroshot.notebooks {input:q} {output:q} {threads}"
-
-
-rule scores:
-    input:
-        executed(RUNS),
-    output:
-        expand(f"{BUILD}/{{table}}.csv", table=results.TABLES),
-    localrule: True
-    message:
-        "scores of the study"
-    shell:
-        RUN + f" zeroshot.results {STUDY} {{output:q}} {{input:q}}"
+        JOB + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
 
 
 rule chapter:
     input:
-        f"{BUILD}/plans/notebooks/{{chapter}}.json",
-        scores_if_read,
+        f"{BUILD}/plans/pages/notebooks/{{chapter}}.json",
+        read_by_chapter,
     output:
         f"{BUILD}/executed/notebooks/{{chapter}}.ipynb",
     threads: 1
@@ -104,18 +163,17 @@ rule chapter:
     message:
         "chapter {wildcards.chapter}"
     shell:
-        RUN + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
+        JOB + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
 
 
 rule book:
     input:
-        executed(RUNS + CHAPTERS),
-        SCORES,
-        SITE_PLAN,
+        rules.pages.input,
+        "build/site-plan.json",
     output:
         "build/html/index.html",
     localrule: True
     message:
         "rendering the book"
     shell:
-        RUN + f" zeroshot.book {STUDY}"
+        JOB + f" zeroshot.book {STUDY}"

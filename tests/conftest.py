@@ -39,7 +39,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         elif source.is_file():
             shutil.copy(source, root / name)
     monkeypatch.setenv("ZEROSHOT_HOME", str(root))
-    monkeypatch.delenv("ZEROSHOT_POLICY", raising=False)
     return root
 
 

@@ -16,8 +16,8 @@ ORDER = (
     "paths", "reproducible", "outputs", "failures", "printing", "hashing", "processes", "lock", "catalog",
     "dependencies", "store", "markup", "literature", "sampling", "genes", "data", "tokens", "tokenizers",
     "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity", "reconstruction",
-    "figures", "pipeline", "cross_check", "stamp", "report", "table_files", "kept", "results",
-    "own_data", "variants", "published", "notebooks", "study", "field", "book", "cli", "__main__",
+    "figures", "pipeline", "cross_check", "stamp", "report", "table_files", "published", "results",
+    "own_data", "variants", "notebooks", "study", "field", "book", "cli", "__main__",
 )  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (

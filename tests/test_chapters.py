@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from zeroshot import kept, paths, results
+from zeroshot import paths, results
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Chapters that read scores and, of a study without models for them, no cells.
@@ -31,20 +31,20 @@ def project(tmp_path_factory):
     shutil.copytree(CHECKOUT / "data", root / "data", ignore=ignored)
     (root / "notebooks").symlink_to(CHECKOUT / "notebooks")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ZEROSHOT_SCORES", raising=False)
         patch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
-        tables = {name: kept.read("real", name) for name in results.TABLES}
+        committed = CHECKOUT / "data" / "scores" / "real"
+        tables = {name: results.read_csv(name, committed / f"{name}.csv", "") for name in results.TABLES}
         patch.setenv("ZEROSHOT_HOME", str(root))
         entries = root / "data" / "studies.yml"
         for study, (models, datasets) in STUDIES.items():
             card = {"title": "T", "description": "D", "chapters": ["02_cell_types"]}
             card = json.dumps(card | {"datasets": datasets, "models": models})
             entries.write_text(f"{entries.read_text()}\n{study}: {card}\n")
-            paths.study(study).mkdir(parents=True)
-            for name, table in tables.items():
-                rows = table[table["model"].isin(models) & table["dataset"].isin(datasets)]
-                rows = rows.assign(study=study) if "study" in rows else rows
-                rows.to_csv(paths.study(study) / f"{name}.csv", index=False)
+            rows = {
+                name: table[table["model"].isin(models) & table["dataset"].isin(datasets)]
+                for name, table in tables.items()
+            }
+            results.write(paths.study(study), rows)
         yield root
 
 

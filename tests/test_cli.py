@@ -37,9 +37,8 @@ COMMANDS = [
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project of its own, and the folder the commands are given in."""
-    (tmp_path / "data").mkdir()
-    for name in ("datasets", "models", "studies"):
-        shutil.copy(CHECKOUT / "data" / f"{name}.yml", tmp_path / "data")
+    ignored = shutil.ignore_patterns("scores", "downloads", "weights")
+    shutil.copytree(CHECKOUT / "data", tmp_path / "data", ignore=ignored)
     shutil.copytree(CHECKOUT / "notebooks", tmp_path / "notebooks")
     monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -710,11 +709,12 @@ def test_unknown_study_or_policy(project, zeroshot, command):
     assert code == 2 and "no policy is called 'reuze'. Did you mean reuse" in err
 
 
-def test_book_from_scores_that_nobody_kept(project, zeroshot):
-    code, _, err = zeroshot("book", "smoke", "--kept")
-    assert code == 2 and "scores/smoke.csv does not exist" in err and "`zeroshot keep smoke`" in err
-    code, _, err = zeroshot("book", "smoke", "--kept", "--policy", "recompute")
-    assert code == 2 and "--kept reads no stored results: leave out --policy" in err
+@pytest.mark.parametrize("command", ["run", "book"])
+def test_scores_that_nobody_committed(project, zeroshot, command):
+    code, _, err = zeroshot(command, "smoke", "--committed")
+    assert code == 2 and "smoke/scores.csv does not exist" in err and "`zeroshot keep smoke`" in err
+    code, _, err = zeroshot(command, "smoke", "--committed", "--policy", "recompute")
+    assert code == 2 and "--committed reads no stored results: leave out --policy" in err
 
 
 @pytest.mark.parametrize(

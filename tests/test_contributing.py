@@ -185,11 +185,12 @@ def test_a_study(home):
     (entry,) = examples("A study", "yaml")
     card = catalog.study(paste(home, "studies", entry))
     study.require(card, study.pairs(card))
-    planned = {page.path for page in study.plan(card.name)}
+    study.plan(card.name)
+    planned = {page.path for page in study.pages(card, "computed")}
     assert planned == {f"runs/{card.datasets[0]}/{model}" for model in card.models} | {
         f"notebooks/{chapter}" for chapter in card.chapters
     }
-    assert all(study.plan_file(card.name, page).is_file() for page in planned)
+    assert all(study.plan_file(card.name, f"pages/{page}").is_file() for page in planned)
 
 
 def paste_paper(home: Path) -> str:
@@ -246,10 +247,10 @@ def test_a_chapter(tmp_path, monkeypatch):
     nbformat.write(nbformat.v4.new_notebook(cells=made), notebook)
     for rule in rules(test_notebooks, {"source"}):
         call(rule, {"source": notebook})
-    monkeypatch.setenv("ZEROSHOT_SCORES", "kept")
     monkeypatch.setenv("ZEROSHOT_HOME", str(Path(__file__).parents[1]))
+    monkeypatch.setattr(paths, "study", lambda name: paths.scores() / name)
     namespace: dict[str, object] = {}
     for cell in made:
         if cell.cell_type == "code":
             exec(cell.source.replace('"default"', '"real"'), namespace)
-    assert len(namespace["scores"]) and paths.reads_kept_scores()
+    assert len(namespace["scores"])

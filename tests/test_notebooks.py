@@ -1,6 +1,7 @@
 """The notebooks as they are stored, the runner that executes them, and the stamp at their foot."""
 
 import ast
+import hashlib
 import io
 import json
 import os
@@ -19,8 +20,8 @@ import numpy as np
 import pytest
 from anndata import AnnData
 
-from zeroshot import notebooks, stamp
-from zeroshot.notebooks import NotebookError, __main__, execution
+from zeroshot import notebooks, paths, stamp
+from zeroshot.notebooks import NotebookError, __main__
 from zeroshot.notebooks.cleaning import relative_paths
 from zeroshot.notebooks.kernel import sockets
 from zeroshot.notebooks.parameters import check_parameters
@@ -476,19 +477,6 @@ def test_plan_of_a_page_that_cannot_run_ends_with_an_exit_code(home, tmp_path, c
     assert not output.exists()
 
 
-@pytest.mark.parametrize(
-    ("notebook", "policy"), [("run", "reuse"), ("06_umap", "reuse"), ("sensitivity", "recompute")]
-)
-def test_what_a_study_computes_is_not_recomputed_by_its_pages(home, tmp_path, monkeypatch, notebook, policy):
-    """Variants are computed by the chapters that compare them, all else before pages are executed."""
-    plan, seen = tmp_path / "plan.json", []
-    plan.write_text(json.dumps({"notebook": notebook, "parameters": {}}))
-    monkeypatch.setenv("ZEROSHOT_POLICY", "recompute")
-    monkeypatch.setattr(execution, "execute", lambda *_, **__: seen.append(os.environ["ZEROSHOT_POLICY"]))
-    assert __main__.main([str(plan), str(tmp_path / "out.ipynb"), "1"]) == 0
-    assert seen == [policy]
-
-
 # -- the stamp -------------------------------------------------------------------------------------
 
 
@@ -508,9 +496,15 @@ def test_stamp_escapes_every_value(home, monkeypatch):
 
 def test_stamp_names_every_data_set_and_whether_scores_were_read(home):
     cells = AnnData(np.zeros((3, 1)), uns={"dataset": {"content_hash": "c0ffee"}})
+    scores = paths.study("smoke") / "scores.csv"
+    scores.parent.mkdir(parents=True)
+    scores.write_text("dataset\n")
     several = stamp.stamp("01_data", {"one": cells, "<two>": cells}, study="smoke")
     assert several.record["data"] == "one c0ffee, <two> c0ffee" and several.record["n_cells"] == 6
-    assert several.record["scores"] == "computed" and "&lt;two&gt; c0ffee" in several.to_html()
+    assert (
+        several.record["scores"] == hashlib.sha256(b"dataset\n").hexdigest()
+        and "&lt;two&gt; c0ffee" in several.to_html()
+    )
     alone = stamp.stamp("tokens", cells, dataset="one").record
     assert (alone["data"], alone["n_cells"], alone["scores"]) == ("c0ffee", 3, None)
     assert stamp.stamp("landscape").record["data"] is None

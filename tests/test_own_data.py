@@ -18,7 +18,6 @@ def cells(tmp_path, monkeypatch):
     for name in ("datasets", "models", "studies"):
         shutil.copy(CHECKOUT / "data" / f"{name}.yml", tmp_path / "data")
     monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
-    monkeypatch.delenv("ZEROSHOT_POLICY", raising=False)
     adata = contract(simulate_atlas(n_cells=90, n_genes=150, n_batches=1, seed=0), name="mine")
     adata.uns["dataset"] = {"name": "mine", "title": "mine", "content_hash": content_hash(adata)}
     return adata

@@ -53,7 +53,7 @@ def hostile_cards(home):
 def run_page():
     recipe = catalog.model(MODEL).recipe
     parameters = {"dataset": DATASET, "model": MODEL, "recipe": recipe}
-    return study.Page(f"runs/{DATASET}/{MODEL}", "run", parameters, {})
+    return study.Page(f"runs/{DATASET}/{MODEL}", parameters, {}, "run", study.Declaration())
 
 
 def score(note):
@@ -109,7 +109,7 @@ def test_status_page(hostile_cards):
     output = {"output_type": "display_data", "data": {stamp.MIME: record | {"artifacts": []}}}
     cell = {"cell_type": "code", "outputs": [output]}
     store.write_text(pages.executed("toy", page), json.dumps({"cells": [cell]}))
-    text = pages.status_page(hostile_cards, [page], score(""))
+    text = pages.status_page(hostile_cards, "computed", [page])
     assert_shown(text, least=3)
 
 

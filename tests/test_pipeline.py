@@ -23,7 +23,7 @@ from zeroshot import (
     store,
 )
 from zeroshot.data import content_hash, contract, simulate_atlas
-from zeroshot.results.__main__ import main as write_tables
+from zeroshot.study.computing import tables_of_run
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -35,7 +35,6 @@ def project(tmp_path, monkeypatch):
     for name in ("datasets", "models", "studies"):
         shutil.copy(CHECKOUT / "data" / f"{name}.yml", tmp_path / "data")
     monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
-    monkeypatch.delenv("ZEROSHOT_POLICY", raising=False)
     return tmp_path
 
 
@@ -253,23 +252,22 @@ def test_an_embedding_that_fails_is_not_scored(project, atlas, counted, values, 
 # -- policy
 
 
-def test_policy_comes_from_the_environment(project, atlas, counted, monkeypatch):
-    assert pipeline.policy() == "reuse"
-    monkeypatch.setenv("ZEROSHOT_POLICY", "only-stored")
+def test_policy_decides_what_is_computed(project, atlas, counted):
     with pytest.raises(store.NotStoredError, match="no embedding is stored"):
-        pipeline.embed(atlas, "random")
-    monkeypatch.setenv("ZEROSHOT_POLICY", "recompute")
-    keys = {pipeline.embed(atlas, "random").key for _ in range(2)}
+        pipeline.embed(atlas, "random", policy="only-stored")
+    keys = {pipeline.embed(atlas, "random", policy="recompute").key for _ in range(2)}
     assert len(keys) == 1 and counted["embed"] == 2
-    monkeypatch.setenv("ZEROSHOT_POLICY", "only-stored")
-    stored = pipeline.embed(atlas, "random")
+    stored = pipeline.embed(atlas, "random", policy="only-stored")
     assert stored.reused and counted["embed"] == 2
-    for step in (lambda: pipeline.score(atlas, stored), lambda: pipeline.project(stored)):
+    for step in (
+        lambda: pipeline.score(atlas, stored, policy="only-stored"),
+        lambda: pipeline.project(stored, policy="only-stored"),
+        lambda: pipeline.run(atlas, "random", policy="only-stored"),
+    ):
         with pytest.raises(store.NotStoredError):
             step()
-    monkeypatch.setenv("ZEROSHOT_POLICY", "often")
     with pytest.raises(ValueError, match="unknown policy 'often': expected one of reuse"):
-        pipeline.embed(atlas, "random")
+        pipeline.embed(atlas, "random", policy="often")
 
 
 @pytest.mark.parametrize(("cells", "neighbors"), [(40, 15), (9, 8)])
@@ -339,89 +337,24 @@ def test_stamp_escapes_what_it_shows(project, atlas):
     assert bundle[stamp.MIME]["parameters"] == {"dataset": "<script>alert(1)</script>"}
 
 
-def test_scores_are_collected_from_pages(project, atlas, counted, tmp_path):
-    made = [page(tmp_path, atlas, "random", "standard"), page(tmp_path, atlas, "pca", subset=240)]
-    found = results.collect("mine", [path for path, _ in made])
-    table, subsamples = found.scores, found.subsamples
-    assert list(found.costs.columns) == results.COST_COLUMNS
-    assert list(found.costs["model"]) == ["pca", "random"] and set(found.costs["n_cells"]) == {240}
-    assert (found.costs["seconds"] > 0).all() and (found.costs["peak_memory_mb"] > 10).all()
-    assert list(table.columns) == results.COLUMNS
-    assert list(subsamples.columns) == results.SUBSAMPLE_COLUMNS
-    assert len(subsamples) == 2 * 2 * metrics.uncertainty.REPEATS
-    assert set(table["seen_in_pretraining"]) == {"unseen"}
-    assert list(table["model"]) == ["pca", "pca", "random", "random"]  # sorted, metrics in their order
-    assert list(table["metric"]) == ["asw_label", "pcr"] * 2
-    assert set(table["study"]) == {"mine"} and set(table["n_cells"]) == {240}
-    pca = table[table["model"] == "pca"]
-    assert set(pca["recipe"]) == {"standard"} and set(pca["subset"]) == {240}
-    assert set(table.loc[table["model"] == "random", "subset"]) == {"all"}
-    assert set(pca["artifact"]) == {made[1][1].key}
-    stored = made[1][1].load("scores")
-    for column in ("value", "low", "high"):
-        assert list(pca[column]) == list(stored[column])
-
-
-def test_scores_gone_from_the_store_are_an_error(project, atlas, counted, tmp_path):
-    path, scores = page(tmp_path, atlas, "random")
-    shutil.rmtree(scores.path)
-    with pytest.raises(
-        LookupError, match=f"names scores {scores.key}, which are not in.*run the study again"
-    ):
-        results.collect("mine", [path])
-
-
-def test_scores_survive_the_file(project, atlas, counted, tmp_path):
-    paths.study("mine").mkdir(parents=True)
-    files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca", subset=240)[0]]
-    outputs = [str(paths.study("mine") / f"{name}.csv") for name in results.TABLES]
-    assert write_tables(["mine", *outputs, *map(str, files)]) == 0
-    loaded, found = results.load("mine"), results.collect("mine", files)
-    collected, parts = found.scores, found.subsamples
-    costs = results.load_costs("mine")
-    assert list(costs["seconds"]) == list(found.costs["seconds"]) and "method" in costs
-    read = results.load_subsamples("mine")
-    assert list(read.columns) == [*results.SUBSAMPLE_COLUMNS, "method"]
-    assert (read["value"] == parts["value"]).all()
-    assert list(loaded.columns) == [*results.COLUMNS, "method"] and len(loaded) == 4
-    assert set(loaded["method"]) == {"random", "PCA"}
-    for column in ("value", "low", "high"):
-        assert (loaded[column] == collected[column]).all()
-    assert loaded["note"].str.startswith("interval from subsamples of ").all()
-    assert list(loaded["subset"]) == ["240", "240", "all", "all"]
-
-
-def test_kept_scores_are_sorted_and_rounded(project, atlas, counted, tmp_path):
-    files = [page(tmp_path, atlas, "random")[0], page(tmp_path, atlas, "pca")[0]]
-    outputs = [str(paths.study("mine") / f"{name}.csv") for name in results.TABLES]
-    write_tables(["mine", *outputs, *map(str, files)])
-    kept, *_ = results.keep("mine")
-    assert kept == project / "data" / "scores" / "mine.csv"
-    table = pd.read_csv(kept)
-    assert list(table["model"]) == ["pca", "pca", "random", "random"]
-    expected = results.load("mine")
-    assert table["value"].to_numpy() == pytest.approx(expected["value"].to_numpy(), abs=1e-6)
-    assert kept.read_text().splitlines()[1].split(",")[6].count(".") == 1
-    first = kept.read_bytes()
-    assert results.keep("mine")[0].read_bytes() == first
-
-
-def test_no_pages_give_an_empty_table(project):
-    found = results.collect("mine", [])
-    table, subsamples = found.scores, found.subsamples
-    assert found.costs.empty and list(found.costs.columns) == results.COST_COLUMNS
-    assert table.empty and list(table.columns) == results.COLUMNS
-    assert subsamples.empty and list(subsamples.columns) == results.SUBSAMPLE_COLUMNS
-    paths.study("mine").mkdir(parents=True)
-    table.to_csv(paths.study("mine") / "scores.csv", index=False)
-    assert results.load("mine").empty
-
-
-def test_study_that_was_not_run(project):
-    with pytest.raises(
-        FileNotFoundError, match=r"scores.csv does not exist. Run the study first: `zeroshot run"
-    ):
-        results.load("mine")
+def test_a_run_gives_the_rows_of_every_table(project, atlas, counted):
+    run = pipeline.run(atlas, "random", seeds=2)
+    about = {"dataset": "simulated-atlas", "model": "random", "recipe": "standard"}
+    tables = tables_of_run(run, atlas.n_obs, **about, seed=0, subset=240)
+    assert set(tables) == set(results.TABLES)
+    for name, layout in results.TABLES.items():
+        columns = {*layout.key, *layout.columns, *([layout.across, "value"] if layout.across else [])}
+        assert columns <= set(tables[name]), name
+        assert all((tables[name][column] == value).all() for column, value in about.items()), name
+    stored = run.final_scores
+    assert list(tables["scores"]["value"]) == list(stored["value"])
+    assert tables["scores"]["seed_sd"].notna().all()
+    (row,) = tables["runs"].to_dict("records")
+    assert row["subset"] == "240" and row["n_cells"] == 240 and row["seeds"] == 2
+    assert row["key"] == run.scored.key and row["seen_in_pretraining"] == "unseen"
+    assert row["seconds"] == run.embedded.provenance["seconds"] and row["peak_memory_mb"] > 10
+    assert len(tables["subsamples"]) == len(stored) * metrics.uncertainty.REPEATS
+    assert tables["reconstruction"].empty
 
 
 def test_wide_table():

@@ -41,7 +41,7 @@ SCORES = pd.DataFrame(
 
 
 def page(linked=("pbmc68k-reduced/hvg", "simulated-atlas/hvg", "simulated-atlas/harmony--long")):
-    built = [study.Page(f"runs/{path}", "run", {}, {}) for path in linked]
+    built = [study.Page(f"runs/{path}", {}, {}, "run", study.Declaration()) for path in linked]
     return run_grid.page(CARD, built, SCORES)
 
 

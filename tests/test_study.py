@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zeroshot import catalog, dependencies, lock, processes, stamp, study
+from zeroshot import catalog, dependencies, lock, paths, processes, results, stamp, study
 
 CHECKOUT = Path(__file__).parents[1]
 STAGED = ["lib", "notebooks", "data", "book", "profiles", "Snakefile", "_config.yml", "_toc.yml",
@@ -40,7 +40,7 @@ tiny-atlas:
   prepare: simulate_atlas
   parameters: {n_cells: 160, n_genes: 250, n_batches: 2, batch_strength: 0.5, seed: 0}
 """
-RUN_PAGES = {"runs/tiny-atlas/hvg", "runs/tiny-atlas/random", "runs/tiny-atlas/label-oracle"}
+RUNS = {"runs/tiny-atlas/hvg", "runs/tiny-atlas/random", "runs/tiny-atlas/label-oracle"}
 CHAPTERS = {"notebooks/02_cell_types", "notebooks/03_batches"}
 
 
@@ -108,12 +108,14 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def would_run(root: Path) -> set[str]:
-    """Pages that the next run would execute, from Snakemake's own plan."""
+def would_do(root: Path) -> set[str]:
+    """Jobs that the next run would do, from Snakemake's own plan: runs, and pages as "page of …"."""
     output = zeroshot(root, "run", "tiny", "--dry-run")
-    runs = re.findall(r"^Job \d+: page (\S+) on (\S+)$", output, flags=re.MULTILINE)
+    jobs = re.findall(r"^Job \d+: (run|page) (\S+) on (\S+)$", output, flags=re.MULTILINE)
     chapters = re.findall(r"^Job \d+: chapter (\S+)$", output, flags=re.MULTILINE)
-    return {f"runs/{dataset}/{model}" for model, dataset in runs} | {f"notebooks/{name}" for name in chapters}
+    return {
+        f"{'page of ' if job == 'page' else ''}runs/{dataset}/{model}" for job, model, dataset in jobs
+    } | {f"notebooks/{name}" for name in chapters}
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +161,7 @@ def write_kidney(home: Path, seed: int = 0) -> None:
 
 
 def test_models_without_weights_are_left_out_with_the_reason(pretrained, capsys):
-    pages = {page.path for page in study.run_pages(pretrained)}
+    pages = {run.path for run in study.runs(pretrained)}
     untrained = {"scgpt-untrained--short", "geneformer-v1-10m-untrained"}
     assert pages == {f"runs/{cells}/{model}" for cells in pretrained.datasets for model in untrained}
     reasons = {(pair.dataset, pair.model): pair.reason for pair in study.skipped(pretrained)}
@@ -172,16 +174,16 @@ def test_weights_in_a_folder_are_used_and_decide(pretrained, home, monkeypatch):
     monkeypatch.setenv("ZEROSHOT_WEIGHTS", str(home / "weights"))
     write_kidney(home)
 
-    def page():
-        (found,) = (p for p in study.run_pages(pretrained) if p.parameters["model"] == "scgpt-kidney")
-        return found
+    def inputs() -> dict:
+        (run,) = (run for run in study.runs(pretrained) if run.parameters["model"] == "scgpt-kidney")
+        assert run.path == "runs/pbmc68k-reduced/scgpt-kidney--paper"
+        return run.inputs
 
-    first = page()
-    assert first.path == "runs/pbmc68k-reduced/scgpt-kidney--paper"
-    assert set(first.inputs["weights"]) == {"config", "weights", "vocabulary"}
-    assert page().inputs == first.inputs
+    first = inputs()
+    assert set(first["weights"]) == {"config", "weights", "vocabulary"}
+    assert inputs() == first
     write_kidney(home, seed=1)
-    changed = {name for name in first.inputs if page().inputs[name] != first.inputs[name]}
+    changed = {name for name, value in inputs().items() if first[name] != value}
     assert changed == {"weights"}
 
 
@@ -228,6 +230,14 @@ def test_a_chapter_that_cannot_be_made_is_refused_at_the_start(small, home):
         "01_data.ipynb: no need of a chapter is called 'several-batch'. Did you mean several-batches"
         in small(chapters=["01_data"])
     )
+    for declared, message in [
+        ({"reads": ["score"]}, "no table of a study is called 'score'. Did you mean scores"),
+        ({"files": ["data/nothing.yml"]}, "declares files that do not exist: data/nothing.yml"),
+        ({"cell": True}, "no field of zeroshot is called 'cell'. Did you mean cells"),
+    ]:
+        content["metadata"]["zeroshot"] = declared
+        everything.write_text(json.dumps(content))
+        assert message in small(chapters=["01_data"])
 
 
 def test_chapters_needs_are_met_by_the_studies_that_list_them():
@@ -299,12 +309,22 @@ def test_damaged_pages_and_tables_are_made_again(tmp_path, capsys):
 
 
 def test_every_page_is_executed_and_every_score_collected(finished: Path) -> None:
-    assert set(times(finished)) == RUN_PAGES | CHAPTERS
+    assert set(times(finished)) == RUNS | CHAPTERS
     table = scores(finished)
     assert set(table["model"]) == {"hvg", "random", "label-oracle"}
     assert table.groupby("model")["metric"].nunique().nunique() == 1
     best = table[table["metric"] == "avg_bio"].set_index("model")["value"]
     assert best["label-oracle"] > best["hvg"] > best["random"]
+    for name, layout in results.TABLES.items():  # the tables of the study are those of its runs, row by row
+        of_study = (finished / "build" / "studies" / "tiny" / f"{name}.csv").read_text().splitlines()
+        of_runs = [
+            line
+            for run in sorted(RUNS)
+            for line in (finished / "build" / "studies" / "tiny" / run / f"{name}.csv")
+            .read_text()
+            .splitlines()[1:]
+        ]
+        assert sorted(of_study[1:]) == sorted(of_runs), layout.title
 
 
 def test_unchanged_study_executes_nothing(finished: Path) -> None:
@@ -314,43 +334,48 @@ def test_unchanged_study_executes_nothing(finished: Path) -> None:
     assert executed_between(before, times(finished)) == set()
 
 
-# What is changed in which file, and the pages whose plans hold it.
+PAGES = {f"page of {run}" for run in RUNS}
+# What is changed in which file, and the jobs whose plans hold it.
 CHANGES = {
     "chapter": ("notebooks/03_batches.ipynb", "# Are batches mixed?", "# Are the batches mixed?",
                 {"notebooks/03_batches"}),
-    "run notebook": ("notebooks/run.ipynb", "What does this model", "What can this model", RUN_PAGES),
-    "model module": ("lib/zeroshot/models/controls.py", '"""Noise of the size', '"""Pure noise of the size',
+    "run notebook": ("notebooks/run.ipynb", "How good is this model", "How useful is this model", PAGES),
+    "model module": ("lib/zeroshot/models/controls.py", "rng.standard_normal", "1 * rng.standard_normal",
                      {"runs/tiny-atlas/random"}),
-    "unrelated module": ("lib/zeroshot/cli.py", '"""List the models', '"""Print the models', set()),
-    "results module": ("lib/zeroshot/results/study_tables.py", '"""Gather the scores',
-                       '"""Collect the scores', RUN_PAGES | CHAPTERS),
+    "unrelated module": ("lib/zeroshot/cli.py", "import time", "import time as time", set()),
     "model card": ("data/models.yml", "50 independent Gaussian values", "Fifty independent Gaussian values",
                    {"runs/tiny-atlas/random"} | CHAPTERS),
     "unrelated card": ("data/models.yml", "The 50 principal components, corrected",
                        "50 principal components, corrected", set()),
     "data card": ("data/datasets.yml", "A few simulated cells.", "Some simulated cells.",
-                  RUN_PAGES | CHAPTERS),
+                  {"cells/tiny-atlas"} | RUNS | CHAPTERS),
 }  # fmt: skip
 
 
-def test_a_change_reruns_what_depends_on_it(home: Path, package: Path) -> None:
-    """By what the plans hold; chapters that read scores also follow their run pages."""
+def test_a_change_repeats_what_depends_on_it(home: Path, package: Path) -> None:
+    """By what the plans hold; what reads a result also follows the job that makes it."""
     for registry, entry in {"studies": TINY, "datasets": TINY_ATLAS}.items():
         file = home / "data" / f"{registry}.yml"
         file.write_text(file.read_text() + entry)
 
     def plans() -> dict[str, str]:
         dependencies._imports_of_module.cache_clear()
-        return {page.path: study.plan_file("tiny", page.path).read_text() for page in study.plan("tiny")}
+        study.plan("tiny")
+        folder = paths.study("tiny") / "plans"
+        names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.json")}
+        return {
+            name.replace("pages/runs", "page of runs").removeprefix("pages/"): file.read_text()
+            for name, file in names.items()
+        }
 
     before = plans()
-    assert set(before) == RUN_PAGES | CHAPTERS
+    assert set(before) == RUNS | PAGES | CHAPTERS | {"tables", "cells/tiny-atlas", "umaps/tiny-atlas"}
     for change, (file, old, new, expected) in CHANGES.items():
         inside = file.removeprefix("lib/zeroshot/")
         path = home / file if inside == file else package / inside
         edit(path, old, new)
         after = plans()
-        assert {page for page in after if after[page] != before[page]} == expected, change
+        assert {job for job in after if after[job] != before[job]} == expected, change
         edit(path, new, old)
     assert plans() == before
 
@@ -387,11 +412,11 @@ def test_kill_9_loses_nothing(finished: Path, tmp_path: Path, victim: str, momen
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
     run_tiny(root)
-    assert set(times(root)) == RUN_PAGES | CHAPTERS
+    assert set(times(root)) == RUNS | CHAPTERS
     compared = ["dataset", "model", "metric", "value"]
     pd.testing.assert_frame_equal(scores(root)[compared], scores(finished)[compared], check_exact=True)
     assert all(path.stat().st_mtime_ns == made for path, made in kept.items()), "finished work was repeated"
-    assert not RUN_PAGES & set(before) & executed_between(before, times(root)), "finished pages were repeated"
+    assert not RUNS & set(before) & executed_between(before, times(root)), "finished pages were repeated"
     assert not processes.marked(mark)
 
 
@@ -416,63 +441,93 @@ def test_failing_page_is_reported_and_others_are_kept(finished: Path) -> None:
     assert "notebooks/02_cell_types" in times(finished)
 
 
-def test_kept_scores_make_a_build_of_their_own(finished: Path) -> None:
-    """Chapters that need no cells are executed with the kept scores; nothing of it counts as computed."""
+def test_committed_scores_take_the_place_of_computed_ones(finished: Path) -> None:
+    """Chapters that need no cells are executed with the committed scores; a later run computes its own."""
     zeroshot(finished, "keep", "tiny")
+    committed = finished / "data" / "scores" / "tiny"
+    files = {file.name: file.read_text() for file in committed.iterdir()}
     studies, chapters = finished / "data" / "studies.yml", "chapters: [02_cell_types, 03_batches]"
     computed = finished / "build" / "studies" / "tiny"
     computed.rename(computed.with_name("elsewhere"))
     edit(studies, chapters, "chapters: [01_data, 02_cell_types, 03_batches, published, tokens]")
-    script = "from zeroshot import study; study.run('tiny', target='pages', cores=2, from_kept=True)"
-    stage = "import os; os.environ['ZEROSHOT_SCORES'] = 'kept'; from zeroshot import book; book.stage('tiny')"
+    edit(
+        committed / "scores.csv", ",hvg,standard,ari,0.", ",hvg,standard,ari,0.0"
+    )  # as if computed elsewhere
+    edit(committed / "scores.csv", files["scores.csv"].splitlines()[1], files["scores.csv"].splitlines()[1])
     try:
-        for code in (script, stage):
-            done = subprocess.run(
-                [sys.executable, "-c", code], env=environment(finished), capture_output=True, text=True
-            )
-            assert done.returncode == 0, done.stderr
-        folder = finished / "build" / "kept" / "tiny" / "executed"
+        zeroshot(finished, "run", "tiny", "--committed", "--cores", "2")
+        folder = computed / "executed"
         executed = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.ipynb")}
         assert executed == CHAPTERS | {"notebooks/published"}
-        assert not computed.exists()
-        assert set(would_run(finished)) == RUN_PAGES | executed | {"notebooks/01_data", "notebooks/tokens"}
+        assert (computed / "scores.csv").read_text() == (committed / "scores.csv").read_text()
+        subprocess.run(
+            [sys.executable, "-c", "from zeroshot import book; book.stage('tiny')"],
+            env=environment(finished), check=True,
+        )  # fmt: skip
+        everything = {"notebooks/01_data", "notebooks/tokens"} | executed | RUNS | PAGES
+        assert would_do(finished) == everything - {"notebooks/published"} | {"notebooks/published"}
     finally:
         edit(studies, "chapters: [01_data, 02_cell_types, 03_batches, published, tokens]", chapters)
         shutil.rmtree(computed, ignore_errors=True)
         computed.with_name("elsewhere").rename(computed)
+        for name, text in files.items():
+            (committed / name).write_text(text)
     site = finished / "build" / "site"
-    record = stamp.read(site / "notebooks" / "02_cell_types.ipynb")
-    assert record["scores"] == "kept" and record["command"].startswith(
-        "ZEROSHOT_SCORES=kept zeroshot notebook"
-    )
     toc = (site / "_toc.yml").read_text()
     assert "03_batches" in toc and "01_data" not in toc and "tokens" not in toc.split("api")[0]
     assert "glob" not in toc
     status = (site / "book" / "status.md").read_text()
-    assert "`data/scores/tiny.csv`" in status and "- The data sets\n- How a cell becomes tokens" in status
-    assert all(key in status for key in scores(finished)["artifact"])
+    assert "`data/scores/tiny`" in status and "- The data sets\n- How a cell becomes tokens" in status
+    assert all(key in status for key in pd.read_csv(committed / "runs.csv")["key"])
     assert "[data chapter](status.md#left-out)" in (site / "book" / "methods.md").read_text()
     assert "01_data" not in (site / "book" / "intro.md").read_text()
-    offered = site / "extra" / "downloads" / "tiny.csv"
-    assert offered.read_text() == (finished / "data" / "scores" / "tiny.csv").read_text()
+    offered = site / "extra" / "downloads" / "tiny-subsamples.csv"
+    assert offered.read_text() == files["subsamples.csv"]
     runs = (site / "book" / "runs.md").read_text()
     assert "../runs/" not in runs and "why the runs have no pages here" in runs
 
 
+def test_the_source_of_scores_decides_which_are_shown(finished: Path) -> None:
+    """Computed, committed, computed again: each build has the tables it says it has."""
+    tables = finished / "build" / "studies" / "tiny" / "scores.csv"
+    computed = tables.read_text()
+    zeroshot(finished, "keep", "tiny")
+    committed = finished / "data" / "scores" / "tiny" / "scores.csv"
+    line = next(line for line in computed.splitlines() if ",hvg,standard,nmi," in line)
+    value = line.split(",")[4]
+    other = f"{float(value) + 1e-6:.6f}"
+    edit(committed, line, line.replace(value, other, 1))
+    zeroshot(finished, "run", "tiny", "--committed", "--cores", "2")
+    assert tables.read_text() == committed.read_text() != computed
+    run_tiny(finished)
+    assert tables.read_text() == computed
+
+
+def test_keeping_scores_that_have_not_changed_changes_no_file(finished: Path) -> None:
+    zeroshot(finished, "keep", "tiny")
+    committed = finished / "data" / "scores" / "tiny"
+    before = {file.name: file.read_bytes() for file in committed.iterdir()}
+    runs = finished / "build" / "studies" / "tiny" / "runs.csv"
+    costs = runs.read_text()
+    edit(runs, pd.read_csv(runs)["key"][0], "f" * 20)  # the same numbers, computed again by other code
+    zeroshot(finished, "keep", "tiny")
+    assert {file.name: file.read_bytes() for file in committed.iterdir()} == before
+    runs.write_text(costs)
+
+
 def test_downloads_of_a_computed_study(finished: Path) -> None:
-    """Every run page has its own rows, every page the tables as `keep` writes them."""
+    """Every run page has its own rows, every page the tables of the study."""
+    run_tiny(finished)
     subprocess.run(
         [sys.executable, "-c", "from zeroshot import book; book.stage('tiny')"],
-        env=environment(finished) | {"ZEROSHOT_SCORES": ""}, check=True,
+        env=environment(finished), check=True,
     )  # fmt: skip
-    zeroshot(finished, "keep", "tiny")
-    site = finished / "build" / "site"
+    site, computed = finished / "build" / "site", finished / "build" / "studies" / "tiny"
     folder = site / "extra" / "downloads"
-    for file in (finished / "data" / "scores").glob("tiny*.csv"):
-        assert (folder / file.name).read_text() == file.read_text()
-    table = pd.read_csv(folder / "tiny.csv")
-    parts = [pd.read_csv(folder / f"{page}.csv") for page in sorted(RUN_PAGES)]
-    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), table)
+    for name in results.TABLES:
+        assert (folder / f"tiny-{name}.csv").read_text() == (computed / f"{name}.csv").read_text()
+    for run in RUNS:
+        assert (folder / f"{run}.csv").read_text() == (computed / run / "scores.csv").read_text()
     assert "announcement" not in (site / "_config.yml").read_text()
     # A study need not have every chapter.
     toc, intro, status = (
@@ -492,22 +547,48 @@ def test_slurm_profile_plans_the_same_jobs(finished: Path) -> None:
     run_tiny(finished)
 
 
-@pytest.mark.parametrize("name", list(catalog.studies()))
-def test_plans_of_every_study(name: str) -> None:
-    card = catalog.study(name)
-    pages = study.run_pages(card)
-    assert len(pages) + len(study.skipped(card)) == len(card.datasets) * len(card.models)
-    assert len({page.path for page in pages}) == len(pages)
-    for page in pages:
-        assert {"notebook", "modules", "packages", "data set", "model"} <= set(page.inputs)
-        assert "zeroshot.metrics.scoring" in page.inputs["modules"]
-    assert all(page.inputs["modules"] for page in study.chapters(card))
-    harmony = [page for page in pages if page.parameters["model"] == "harmony"]
-    assert all((catalog.dataset(page.parameters["dataset"]).batches or 2) > 1 for page in harmony)
+def test_plans_of_every_study() -> None:
+    for card in catalog.studies().values():
+        runs = study.runs(card)
+        assert len(runs) + len(study.skipped(card)) == len(card.datasets) * len(card.models)
+        assert len({run.path for run in runs}) == len(runs)
+        assert [page.path for page in study.run_pages(card)] == [run.path for run in runs]
+        for run in runs:
+            assert "zeroshot.metrics.scoring" in run.inputs["code"], card.name
+        assert all(page.inputs["code"] for page in study.chapters(card)), card.name
+        harmony = [run for run in runs if run.parameters["model"] == "harmony"]
+        assert all((catalog.dataset(run.parameters["dataset"]).batches or 2) > 1 for run in harmony)
 
 
-def test_run_pages_depend_on_their_own_model_only() -> None:
-    pages = {page.parameters["model"]: page for page in study.run_pages(catalog.study("default"))}
-    assert "zeroshot.models.controls" not in pages["pca"].inputs["modules"]
-    assert "zeroshot.models.controls" in pages["random"].inputs["modules"]
-    assert "zeroshot.study" not in dependencies.modules_of_notebook(CHECKOUT / "notebooks" / "run.ipynb")
+def test_runs_depend_on_their_own_model_only() -> None:
+    runs = {run.parameters["model"]: run for run in study.runs(catalog.study("default"))}
+    assert "zeroshot.models.controls" not in runs["pca"].inputs["code"]
+    assert "zeroshot.models.controls" in runs["random"].inputs["code"]
+
+
+def test_chapters_from_committed_scores_need_no_cells() -> None:
+    card = catalog.study("real")
+    built = {page.notebook for page in study.pages(card, "committed")}
+    assert {"02_cell_types", "03_batches", "04_pretraining", "07_summary", "published", "landscape"} <= built
+    absent = {page.notebook for page in study.absent_chapters(card, "committed")}
+    assert {"01_data", "05_reconstruction", "06_umap", "metric_cross_check", "tokens", "your_data"} <= absent
+    assert built | absent == set(card.chapters) and not built & absent
+    for file in (CHECKOUT / "book").glob("*.md"):
+        glued = set(re.findall(r"\{glue:\w+\}`\.\./notebooks/(\w+)\.ipynb::", file.read_text()))
+        assert glued <= built, f"{file.name} glues from {sorted(glued - built)}"
+
+
+# Calls that read a table, and modules whose functions read cells or stored arrays.
+LOADERS = {"load": "scores", "load_subsamples": "subsamples", "load_runs": "runs",
+           "load_reconstruction": "reconstruction"}  # fmt: skip
+
+
+def test_notebooks_declare_what_they_read() -> None:
+    for file in sorted((CHECKOUT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(file.read_text())["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        declared = study.declaration(file.stem)
+        tables = {LOADERS[name] for name in re.findall(r"results\.(load\w*)\(", code)}
+        assert tables == set(declared.reads), file.name
+        reads_cells = bool(re.search(r"\b(data\.load|pipeline\.\w+)\(", code))
+        assert reads_cells == declared.cells, file.name

@@ -24,7 +24,6 @@ def project(tmp_path_factory):
         shutil.copy(CHECKOUT / "data" / f"{name}.yml", root / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROSHOT_HOME", str(root))
-        patch.delenv("ZEROSHOT_POLICY", raising=False)
         raw = simulate_atlas(n_cells=240, n_genes=230, n_batches=2, seed=0)
         adata = contract(raw, name="toy", batch_key="batch")
         adata.uns["dataset"] = {"name": "toy", "content_hash": content_hash(adata)}

@@ -52,9 +52,12 @@ ALL_CORES = os.cpu_count() or 1
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the sequencing batch.")]
-Cores = Annotated[int, typer.Option(min=1, help="Pages executed at the same time.")]
+Cores = Annotated[int, typer.Option(min=1, help="Jobs done at the same time.")]
 Policy = Annotated[str, typer.Option(help="Stored results: reuse, recompute or only-stored.")]
 Profile = Annotated[Path | None, typer.Option(help="Snakemake profile, e.g. profiles/slurm.")]
+Committed = Annotated[
+    bool, typer.Option("--committed", help="Compute nothing: take the scores that git keeps in data/scores.")
+]
 MissingLabels = Annotated[
     Literal["refuse", "drop", "keep"],
     typer.Option(help="Cells without label or batch: refuse, drop, or keep texts such as NA as a name."),
@@ -285,20 +288,21 @@ def run(
     cores: Cores = ALL_CORES,
     policy: Policy = "reuse",
     profile: Profile = None,
+    committed: Committed = False,
     dry_run: Annotated[bool, typer.Option(help="Print what would be executed and stop.")] = False,
 ) -> None:
-    """Execute the pages of a study that are missing or outdated."""
+    """Compute the runs of a study and execute its pages, those that are missing or outdated."""
     from zeroshot import study as studies_
 
-    _check_policy(policy)
-    studies_.run(study, cores=cores, policy=policy, profile=profile, dry_run=dry_run)
+    source = _source(committed, policy)
+    studies_.run(study, cores=cores, policy=policy, profile=profile, source=source, dry_run=dry_run)
     if not dry_run:
         print(f"scores: {paths.study(study) / 'scores.csv'}")
 
 
 @app.command()
 def keep(study: Annotated[str, typer.Argument(help="Name of a study that has been run.")]) -> None:
-    """Write a study's scores to data/scores, for a commit: a changed number is a visible diff."""
+    """Copy a study's scores to data/scores, for a commit: a changed number is a visible diff."""
     from zeroshot import results
 
     catalog.study(study)
@@ -311,18 +315,16 @@ def book(
     cores: Cores = ALL_CORES,
     policy: Policy = "reuse",
     profile: Profile = None,
-    kept: Annotated[
-        bool, typer.Option("--kept", help="Compute nothing: read the scores that git keeps in data/scores.")
-    ] = False,
+    committed: Committed = False,
 ) -> None:
     """Execute a study and render its book to build/html."""
+    from zeroshot import book as book_
     from zeroshot import study as studies_
 
-    _check_policy(policy)
-    if kept and policy != "reuse":
-        raise UsageError("--kept reads no stored results: leave out --policy")
+    source = _source(committed, policy)
     started = time.perf_counter()
-    studies_.run(study, cores=cores, target="book", policy=policy, profile=profile, from_kept=kept)
+    settings = {"cores": cores, "policy": policy, "profile": profile, "source": source}
+    studies_.run(study, target="book", before=partial(book_.plan, study, source), **settings)
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)
     print(f"The book is at {paths.build() / 'html' / 'index.html'} ({minutes} min {seconds} s).")
     print("Read it with `make serve`, at http://127.0.0.1:8000")
@@ -420,10 +422,14 @@ def _update(status: Status, title: str, what: str) -> None:
     status.update(f"{title}: {escape(what)}")
 
 
-def _check_policy(policy: str) -> None:
+def _source(committed: bool, policy: str) -> Literal["computed", "committed"]:
+    """Where the scores of a study come from; refuses a policy that there is not, or that has no effect."""
     from zeroshot import store
 
     catalog.find(dict.fromkeys(store.POLICIES), policy, "policy")
+    if committed and policy != "reuse":
+        raise UsageError("--committed reads no stored results: leave out --policy")
+    return "committed" if committed else "computed"
 
 
 def main() -> None:

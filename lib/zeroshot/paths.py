@@ -3,8 +3,7 @@
 ``ZEROSHOT_HOME`` names another project root (a copy of this repository); without it the
 checkout that holds this file is the root. ``ZEROSHOT_DATA`` names a folder searched for
 source files before anything is downloaded, ``ZEROSHOT_WEIGHTS`` one with a folder per model,
-named as its card, that holds the weights as released. ``ZEROSHOT_SCORES=kept`` reads the scores
-of studies from ``data/scores``.
+named as its card, that holds the weights as released.
 """
 
 import os
@@ -41,22 +40,8 @@ def notebooks() -> Path:
 
 
 def scores() -> Path:
-    """Scores of studies that git keeps."""
+    """Tables of studies that git keeps: a directory for each study."""
     return home() / "data" / "scores"
-
-
-def reads_kept_scores() -> bool:
-    """Whether studies are read from the scores that git keeps: ``ZEROSHOT_SCORES=kept``.
-
-    Raises
-    ------
-    ValueError
-        If the variable has another value.
-    """
-    chosen = os.environ.get("ZEROSHOT_SCORES", "")
-    if chosen not in ("", "kept"):
-        raise ValueError(f"ZEROSHOT_SCORES is {chosen!r}: it can be `kept`, or not set for computed scores")
-    return chosen == "kept"
 
 
 def downloads() -> Path:
@@ -92,8 +77,5 @@ def build() -> Path:
 
 
 def study(name: str) -> Path:
-    """What a study has computed: executed notebooks and the tidy scores.
-
-    Pages made from kept scores lie elsewhere, so that none is ever taken for a page of computed ones.
-    """
-    return build() / ("kept" if reads_kept_scores() else "studies") / name
+    """What the jobs of a study have made: plans, tables, executed notebooks."""
+    return build() / "studies" / name

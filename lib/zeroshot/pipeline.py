@@ -1,8 +1,8 @@
 """One run, step by step: embed, check, score, project, each computed once and kept in the store."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,78 @@ from zeroshot import (
 ON_UMAP = ("avg_bio", "asw_label", "batch_integration_score")
 
 
+@dataclass(frozen=True)
+class Run:
+    """Everything that is computed of one model on one data set.
+
+    Attributes
+    ----------
+    embedded
+        As :func:`embed` returns it.
+    scored
+        As :func:`score` returns it.
+    reseeded
+        As :func:`score_other_seeds` returns it.
+    reconstruction
+        As :func:`reconstruct` returns it.
+    """
+
+    embedded: store.Artifact
+    scored: store.Artifact
+    reseeded: store.Artifact | None
+    reconstruction: store.Artifact | None
+
+    @property
+    def final_scores(self) -> pd.DataFrame:
+        """The scores under the first seed; their intervals hold the spread over all seeds."""
+        return (self.reseeded or self.scored).load("scores")
+
+    @property
+    def artifacts(self) -> list[store.Artifact]:
+        """Stored results that a page of the run shows."""
+        made = (self.embedded, self.scored, self.reseeded, self.reconstruction)
+        return [artifact for artifact in made if artifact is not None]
+
+
+def run(
+    adata: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    seed: int = 0,
+    seeds: int = 3,
+    precision: embedding.Precision = "float32",
+    reconstruction_cells: int = 24,
+    policy: store.Policy = "reuse",
+) -> Run:
+    """Do everything with one model on one data set, or take what is stored of it.
+
+    The UMAP, which is drawn and no part of the scores, is apart: see :func:`project`.
+
+    Parameters
+    ----------
+    adata
+        As :func:`zeroshot.data.load` returns it.
+    model, recipe, seed, precision
+        As for :func:`embed`.
+    seeds
+        Under how many seeds a model is scored that depends on one.
+    reconstruction_cells
+        Cells whose genes are masked and predicted.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
+    """
+    settings = {"seed": seed, "precision": precision, "policy": policy}
+    embedded = embed(adata, model, recipe, **settings)
+    scored = score(adata, embedded, seed=seed, policy=policy)
+    return Run(
+        embedded,
+        scored,
+        score_other_seeds(adata, scored, model, recipe, seeds=seeds, **settings),
+        reconstruct(adata, model, recipe, n_cells=reconstruction_cells, **settings),
+    )
+
+
 def embed(
     adata: AnnData,
     model: str,
@@ -32,6 +104,7 @@ def embed(
     seed: int = 0,
     precision: embedding.Precision = "float32",
     parameters: Mapping[str, Any] | None = None,
+    policy: store.Policy = "reuse",
 ) -> store.Artifact:
     """Embed the cells, or take the stored embedding of the same data, model, weights, recipe and seed.
 
@@ -43,6 +116,8 @@ def embed(
         As for :func:`zeroshot.embedding.embed`; "label-oracle" is made from the labels.
     parameters
         Put over those of the recipe; None for the recipe as it is.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
 
     Returns
     -------
@@ -64,7 +139,7 @@ def embed(
             embedding.run(adata, model, recipe, seed=seed, settings=settings, parameters=parameters)
         )
 
-    return store.load_or_compute("embedding", inputs, compute, policy())
+    return store.load_or_compute("embedding", inputs, compute, policy)
 
 
 def reconstruct(
@@ -76,6 +151,7 @@ def reconstruct(
     fractions: Sequence[float] = reconstruction.FRACTIONS,
     seed: int = 0,
     precision: embedding.Precision = "float32",
+    policy: store.Policy = "reuse",
 ) -> store.Artifact | None:
     """Measure a model's pretraining objective on some cells, or take the stored measurement.
 
@@ -96,7 +172,7 @@ def reconstruct(
             adata, model, recipe, n_cells=n_cells, fractions=fractions, seed=seed, settings=settings
         )
 
-    return store.load_or_compute("reconstruction", inputs, compute, policy())
+    return store.load_or_compute("reconstruction", inputs, compute, policy)
 
 
 def _what_decides(
@@ -140,6 +216,7 @@ def score(
     seed: int = 0,
     names: Sequence[str] | None = None,
     fraction: float | None = None,
+    policy: store.Policy = "reuse",
 ) -> store.Artifact:
     """Pass an embedding through the integrity gate and score it with every metric, or those named.
 
@@ -153,7 +230,7 @@ def score(
         :func:`zeroshot.metrics.score_with_intervals`. Before integration means the model ``pca``. If a
         check failed, no metric is computed, each row's note says why, and there are no subsamples.
     """
-    cells = _cells_to_score(adata, seed)
+    cells = _cells_to_score(adata, seed, _of_inputs(policy))
     values, probed = embedded.load("embedding"), embedded.load("checks")
     # By content, so that a recomputed embedding with other bytes is scored again.
     inputs = _what_decides_scores(adata, cells, seed) | {
@@ -172,7 +249,7 @@ def score(
         scores, subsamples = metrics.score_with_intervals(values, **cells, seed=seed, **chosen)
         return {"checks": checks, "scores": scores, "subsamples": subsamples}
 
-    return store.load_or_compute("scores", inputs | chosen, compute, policy())
+    return store.load_or_compute("scores", inputs | chosen, compute, policy)
 
 
 def score_other_seeds(
@@ -184,6 +261,7 @@ def score_other_seeds(
     seeds: int,
     seed: int = 0,
     precision: embedding.Precision = "float32",
+    policy: store.Policy = "reuse",
 ) -> store.Artifact | None:
     """Embed and score under further seeds with a model whose embedding depends on its seed.
 
@@ -195,6 +273,8 @@ def score_other_seeds(
         What :func:`score` returned for ``seed``.
     seeds
         How many in all: ``seed`` and those that follow it.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
 
     Returns
     -------
@@ -207,10 +287,10 @@ def score_other_seeds(
     if not catalog.model(model).seeded or seeds < 2 or "subsamples" not in scored:
         return None
     others = {
-        other: embed(adata, model, recipe, seed=other, precision=precision)
+        other: embed(adata, model, recipe, seed=other, precision=precision, policy=policy)
         for other in range(seed + 1, seed + seeds)
     }
-    cells = _cells_to_score(adata, seed)
+    cells = _cells_to_score(adata, seed, _of_inputs(policy))
     inputs = _what_decides_scores(adata, cells, seed) | {
         "scores": scored.key,
         "embeddings": {
@@ -232,16 +312,21 @@ def score_other_seeds(
         first, parts = scored.load("scores"), scored.load("subsamples")
         return {"other_seeds": found, "scores": metrics.intervals(first, parts, adata.n_obs, found)}
 
-    return store.load_or_compute("other-seeds", inputs, compute, policy())
+    return store.load_or_compute("other-seeds", inputs, compute, policy)
 
 
-def _cells_to_score(adata: AnnData, seed: int) -> dict[str, np.ndarray | None]:
+def _of_inputs(policy: store.Policy) -> store.Policy:
+    """The policy for what a result is made from: its own run recomputes that."""
+    return "reuse" if policy == "recompute" else policy
+
+
+def _cells_to_score(adata: AnnData, seed: int, policy: store.Policy) -> dict[str, np.ndarray | None]:
     """What a score needs besides the embedding: labels, batches, and the cells before integration."""
     several = adata.obs["batch"].nunique() > 1
     return {
         "labels": adata.obs["cell_type"].to_numpy(),
         "batches": adata.obs["batch"].to_numpy(),
-        "baseline": embed(adata, "pca", seed=seed).load("embedding") if several else None,
+        "baseline": embed(adata, "pca", seed=seed, policy=policy).load("embedding") if several else None,
     }
 
 
@@ -271,7 +356,7 @@ def _no_scores(reason: str, names: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
 
 
-def project(embedded: store.Artifact, *, seed: int = 0) -> np.ndarray:
+def project(embedded: store.Artifact, *, seed: int = 0, policy: store.Policy = "reuse") -> np.ndarray:
     """(cells, 2) UMAP coordinates of a stored embedding."""
     values = embedded.load("embedding")
     inputs = {
@@ -281,12 +366,14 @@ def project(embedded: store.Artifact, *, seed: int = 0) -> np.ndarray:
         "packages": _packages(),
     }
     artifact = store.load_or_compute(
-        "umap", inputs, lambda: {"umap": embedding.project_umap(values, seed)}, policy()
+        "umap", inputs, lambda: {"umap": embedding.project_umap(values, seed)}, policy
     )
     return artifact.load("umap")
 
 
-def score_umap(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> store.Artifact:
+def score_umap(
+    adata: AnnData, embedded: store.Artifact, *, seed: int = 0, policy: store.Policy = "reuse"
+) -> store.Artifact:
     """Score the UMAP coordinates of an embedding, as if they were one.
 
     Returns
@@ -294,7 +381,7 @@ def score_umap(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> st
     zeroshot.store.Artifact
         Holds ``scores`` (metric, group, value, note) of the metrics in :data:`ON_UMAP`.
     """
-    coordinates = project(embedded, seed=seed)
+    coordinates = project(embedded, seed=seed, policy=_of_inputs(policy))
     labels, batches = (adata.obs[column].to_numpy() for column in ("cell_type", "batch"))
     inputs = {
         "data": adata.uns["dataset"]["content_hash"],
@@ -308,16 +395,11 @@ def score_umap(adata: AnnData, embedded: store.Artifact, *, seed: int = 0) -> st
     def compute() -> dict[str, pd.DataFrame]:
         return {"scores": metrics.score(coordinates, labels, batches, seed=seed, names=ON_UMAP)}
 
-    return store.load_or_compute("umap-scores", inputs, compute, policy())
+    return store.load_or_compute("umap-scores", inputs, compute, policy)
 
 
 def _content(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
-
-
-def policy() -> store.Policy:
-    """What to do with stored results: ``ZEROSHOT_POLICY``, "reuse" unless set."""
-    return os.environ.get("ZEROSHOT_POLICY", "reuse")
 
 
 def modules_of_model(card: catalog.ModelCard) -> set[str]:

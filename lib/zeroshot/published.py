@@ -1,6 +1,6 @@
 """The ledger of published numbers: what others printed, beside what this build computed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ STATUSES = ("agrees", "differs", "not run here")
 # What a number has in its metric's name, and how the tables of `reconstruct` call it.
 _VALUE_PREDICTORS = {"gep": "GEP", "gepc": "GEPC", "grand_mean": "grand mean"}
 _RANK_PREDICTORS = {"rank_correlation": "model", "mean_rank_correlation": "mean rank (as the paper)"}
-# Metrics of the pretraining objective that `summaries` computes.
+# Metrics of the pretraining objective that `summarise` returns.
 RECONSTRUCTED = (
     *(f"{error}_{predictor}" for error in ("mse", "mae") for predictor in _VALUE_PREDICTORS),
     *_RANK_PREDICTORS,
@@ -88,7 +88,8 @@ def ledger(scores: pd.DataFrame, reconstructions: pd.DataFrame | None = None) ->
     scores
         Tidy scores of a study, as :func:`zeroshot.results.load` returns them.
     reconstructions
-        Numbers of the pretraining objective, as :func:`summaries` returns them; None for none.
+        Numbers of the pretraining objective, as :func:`zeroshot.results.load_reconstruction` returns them;
+        None for none.
 
     Returns
     -------
@@ -172,39 +173,28 @@ def _without_run(number: catalog.PublishedNumber, measured: pd.DataFrame) -> Ite
         yield "the weights are not on this machine" if unavailable else "the model is not in this study"
 
 
-def reconstructed_runs(scores: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Data sets, models and recipes of a study whose pretraining objective was published as a number."""
-    wanted = {
-        (dataset, number.model, number.recipe)
-        for number in load()
-        if number.metric in RECONSTRUCTED
-        for dataset in number.datasets
-    }
-    runs = scores[["dataset", "model", "recipe"]].drop_duplicates()
-    return [run for run in runs.itertuples(index=False, name=None) if run in wanted]
-
-
-def summaries(found: Mapping[tuple[str, str, str], store.Artifact]) -> pd.DataFrame:
+def summarise(model: str, reconstruction_artifact: store.Artifact | None) -> pd.DataFrame:
     """Numbers of the pretraining objective as they are published: nothing masked, over all positions.
 
     Parameters
     ----------
-    found
-        (data set, model, recipe) to what :func:`zeroshot.pipeline.reconstruct` returned for it.
+    model
+        Name in ``data/models.yml``.
+    reconstruction_artifact
+        What :func:`zeroshot.pipeline.reconstruct` returns for it; None where it has no such objective.
 
     Returns
     -------
     pandas.DataFrame
-        Columns dataset, model, recipe, metric (one of :data:`RECONSTRUCTED`), statistic, value.
+        Columns metric (one of :data:`RECONSTRUCTED`), statistic and value; no rows for None.
     """
-    rows = []
-    for (dataset, model, recipe), artifact in found.items():
+    numbers: list[tuple[str, str, float]] = []
+    if reconstruction_artifact is not None:
         if reconstruction.objective(model) == "values":
-            numbers = _of_values(artifact.load("errors"))
+            numbers = _of_values(reconstruction_artifact.load("errors"))
         else:
-            numbers = _of_ranks(artifact.load("correlations"))
-        rows += [(dataset, model, recipe, *number) for number in numbers]
-    return pd.DataFrame(rows, columns=["dataset", "model", "recipe", "metric", "statistic", "value"])
+            numbers = _of_ranks(reconstruction_artifact.load("correlations"))
+    return pd.DataFrame(numbers, columns=["metric", "statistic", "value"])
 
 
 def _of_values(errors: pd.DataFrame) -> list[tuple[str, str, float]]:

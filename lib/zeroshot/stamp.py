@@ -11,6 +11,7 @@ from typing import Any
 from anndata import AnnData
 
 from zeroshot import paths, store
+from zeroshot.hashing import sha256
 
 MIME = "application/vnd.zeroshot.stamp+json"
 
@@ -33,7 +34,7 @@ class Stamp:
             "Re-run this page": f"<code>{html.escape(self.record['command'])}</code>",
             "Parameters": _pairs(self.record["parameters"]),
             "Data (sha256)": html.escape(self.record["data"] or "no cells"),
-            "Scores of the study": html.escape(self.record["scores"] or "none read"),
+            "Scores of the study (sha256)": html.escape(self.record["scores"] or "none read"),
             "Stored results": "<br>".join(map(_artifact, self.record["artifacts"])) or "none",
             "Commit": html.escape(self.record["commit"]),
             "Device": html.escape(self.record["device"]),
@@ -72,7 +73,7 @@ def stamp(
     artifacts = list(artifacts)
     sets = adata if isinstance(adata, Mapping) else {"": adata} if adata is not None else {}
     hashes = [f"{name} {cells.uns['dataset']['content_hash']}".strip() for name, cells in sets.items()]
-    scores = "kept" if paths.reads_kept_scores() else "computed"
+    scores = paths.study(parameters["study"]) / "scores.csv" if "study" in parameters else None
     record = store.measure(time.time() - _process_start())
     costs = ("stage", "seconds", "peak_memory_mb")
     record |= {
@@ -80,7 +81,7 @@ def stamp(
         "parameters": parameters,
         "data": ", ".join(hashes) or None,
         "n_cells": sum(cells.n_obs for cells in sets.values()) or None,
-        "scores": scores if "study" in parameters else None,
+        "scores": sha256(scores) if scores is not None and scores.is_file() else None,
         "artifacts": [
             {"key": artifact.key} | {name: artifact.provenance[name] for name in costs}
             for artifact in artifacts
@@ -93,8 +94,7 @@ def stamp(
 def command(notebook: str, parameters: dict[str, Any]) -> str:
     """The shell command that executes a page again, by itself."""
     given = [f"-p {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in parameters.items()]
-    setting = ["ZEROSHOT_SCORES=kept"] if paths.reads_kept_scores() else []
-    return " ".join([*setting, f"zeroshot notebook {notebook}", *given, f"--output {notebook}-again.ipynb"])
+    return " ".join([f"zeroshot notebook {notebook}", *given, f"--output {notebook}-again.ipynb"])
 
 
 def read(executed: Path) -> dict[str, Any]:

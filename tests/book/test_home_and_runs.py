@@ -74,7 +74,7 @@ def test_another_score_is_chosen_by_keyboard_and_a_run_is_opened(viewport, book,
         chosen = tab.page.locator("select[name=metric]").input_value()
         assert shown.all_inner_texts() == [text for text, _ in data[chosen]["cells"]]
     else:
-        assert "Runs whose scores were kept" in (book / "book/status.html").read_text("utf-8")
+        assert "Runs whose scores are committed" in (book / "book/status.html").read_text("utf-8")
     assert tab.problems == []
 
 

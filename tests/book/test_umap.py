@@ -35,7 +35,7 @@ MARK_IN_VIEW = """view => {
 def chapter(book, open_tab):
     """The chapter on UMAPs, its panels in view."""
     if "notebooks/06_umap.html" not in pages_with_panels(book):
-        pytest.skip("a book from kept scores has no UMAPs")
+        pytest.skip("a book from committed scores has no UMAPs")
 
     def opened(viewport=DESKTOP):
         tab = open_tab(viewport)
@@ -169,7 +169,7 @@ def test_the_picture_is_there_on_request_and_on_paper(chapter):
 def test_without_scripts_the_picture_stays(book, site, chromium):
     pages = pages_with_panels(book)
     if not pages:
-        pytest.skip("a book from kept scores has no UMAPs")
+        pytest.skip("a book from committed scores has no UMAPs")
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{site}/{pages[0]}")

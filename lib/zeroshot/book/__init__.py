@@ -6,13 +6,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
-from zeroshot import catalog, dependencies, kept, markup, paths, results, store, study
+from zeroshot import catalog, dependencies, markup, paths, results, store, study
 from zeroshot.book import (
     absent_pages,
     citations,
@@ -36,14 +34,8 @@ class BookError(RuntimeError):
     """Jupyter Book refused the site."""
 
 
-def plan(name: str) -> str:
-    """Write the hashes of all that the rendered book depends on besides executed notebooks.
-
-    Returns
-    -------
-    str
-        Path of the plan file, relative to the project.
-    """
+def plan(name: str, source: study.Source) -> None:
+    """Write the hashes of all that the rendered book depends on besides tables and executed notebooks."""
     home = paths.home()
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
     sources += pages.measurements()
@@ -53,20 +45,19 @@ def plan(name: str) -> str:
     file = paths.build() / "site-plan.json"
     content = {
         "study": name,
-        "scores": study.score_files(name),
+        "source": source,
         "repository": repository.told(),  # where the buttons lead
         "sources": hashes,
         "packages": store.versions(),
     }
     store.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
-    return str(file.relative_to(home))
 
 
 def stage(name: str) -> Path:
     """Copy prose and executed notebooks to ``build/site``; write the generated pages and downloads there.
 
     Chapters that the study does not have are left out: the table of contents does not list them, and links to
-    them lead to the status page. From kept scores (``ZEROSHOT_SCORES=kept``) so are those that read cells.
+    them lead to the status page. From committed scores so are those that read cells.
     """
     site = paths.build() / "site"
     shutil.rmtree(site, ignore_errors=True)
@@ -74,8 +65,8 @@ def stage(name: str) -> Path:
     for file in PROSE:
         shutil.copy2(paths.home() / file, site / file)
     shutil.copytree(paths.home() / "book", site / "book")
-    card = catalog.study(name)
-    built, tables = study.pages(card), results.tables(name)
+    card, source = catalog.study(name), study.source_of(name)
+    built, scores = study.pages(card, source), results.load(name)
     for page in built:
         target = site / f"{page.path}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,8 +77,8 @@ def stage(name: str) -> Path:
             _set_title(target, pages.run_title(page))
     generated = {
         "glossary": pages.glossary(),
-        "runs": run_grid.page(card, built, tables["scores"]),
-        "status": pages.status_page(card, built, tables["scores"]),
+        "runs": run_grid.page(card, built, scores),
+        "status": pages.status_page(card, source, built),
         "models": pages.models_page(built),
         "benchmarks": pages.benchmarks_page(),
         **reading_list.pages(),
@@ -95,7 +86,7 @@ def stage(name: str) -> Path:
     }
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
-    _stage_downloads(site, card, built, tables)
+    _stage_downloads(site, card, built)
     _stage_figure(site)
     pages_of_site = [*(site / "book").rglob("*.md"), *site.glob("*.md"), *site.glob("*/**/*.ipynb")]
     references = citations.bibliography(page.read_text() for page in pages_of_site)
@@ -103,8 +94,8 @@ def stage(name: str) -> Path:
     _link_to_repository(site)
     _name_study(site, card)
     absent_pages.leave_out(site, set(absent_pages.chapters_of_contents()) - {page.path for page in built})
-    if paths.reads_kept_scores():
-        _announce_kept(site)
+    if source == "committed":
+        _announce_committed(site)
     return site
 
 
@@ -133,25 +124,19 @@ def build(name: str) -> Path:
     return published / "index.html"
 
 
-def _stage_downloads(
-    site: Path, card: catalog.StudyCard, built: list[study.Page], tables: Mapping[str, pd.DataFrame]
-) -> None:
-    """Write the tables as they would be kept, and the line below each page that offers them."""
+def _stage_downloads(site: Path, card: catalog.StudyCard, built: list[study.Page]) -> None:
+    """Copy the tables of the study, and write the line below each page that offers them."""
     folder = site / DOWNLOADS
     for name, text in reading_list.downloads().items():
         store.write_text(folder / name, text)
     links = []
-    for name, text in kept.as_text(tables).items():
-        file = kept.path(card.name, name).name
-        store.write_text(folder / file, text)
-        links.append(_anchor(f"'downloads/{file}'", kept.TABLES[name].title))
-    scores = tables["scores"]
+    for name, layout in results.TABLES.items():
+        file = f"{card.name}-{name}.csv"
+        store.write_text(folder / file, (paths.study(card.name) / f"{name}.csv").read_text())
+        links.append(_anchor(f"'downloads/{file}'", layout.title))
     for page in built:
-        if page.notebook == "run":
-            run = scores[["dataset", "model", "recipe"]].eq(
-                [page.parameters[column] for column in ("dataset", "model", "recipe")]
-            )
-            text = kept.to_csv("scores", scores[run.all(axis="columns")])
+        if page.notebook == catalog.RUN_PAGE:
+            text = (paths.study(card.name) / page.path / "scores.csv").read_text()
             store.write_text(folder / f"{page.path}.csv", text)
     # Jinja: `pathto` gives the way from each page.
     notebook = _anchor("'_sources/' ~ sourcename", "executed notebook")
@@ -196,11 +181,11 @@ def _anchor(path: str, text: str) -> str:
     return f'<a href="{{{{ pathto({path}, True) }}}}" download>{markup.escape(text)}</a>'
 
 
-def _announce_kept(site: Path) -> None:
+def _announce_committed(site: Path) -> None:
     """Say on top of every page that no score was computed."""
     config = yaml.safe_load((site / "_config.yml").read_text())
     config["sphinx"]["config"]["html_theme_options"]["announcement"] = (
-        "Made from kept scores: this build has computed none. The status page says more."
+        "Made from committed scores: this build has computed none. The status page says more."
     )
     store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
 

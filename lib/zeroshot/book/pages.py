@@ -5,9 +5,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pandas as pd
-
-from zeroshot import catalog, kept, markup, metrics, paths, stamp, study
+from zeroshot import catalog, markup, metrics, paths, results, stamp, study
 from zeroshot.book import absent_pages, rendering, repository
 from zeroshot.book import cards as every_card
 
@@ -50,8 +48,8 @@ def glossary() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame) -> str:
-    """Every page's stamp in one table, where kept scores come from, and what was left out."""
+def status_page(card: catalog.StudyCard, source: study.Source, pages: list[study.Page]) -> str:
+    """Every page's stamp in one table, where committed scores come from, and what was skipped."""
     stamps = {page.path: stamp.read(executed(card.name, page)) for page in pages}
     devices = sorted({made["device"] for made in stamps.values()})
     rows = [_status_row(page, stamps[page.path]) for page in pages]
@@ -61,8 +59,8 @@ def status_page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.Dat
         "process also pays for imports and compilation. *Data* is the beginning of the content hash. "
     )
     notice, rest = [], _left_out_pairs(card)
-    if paths.reads_kept_scores():
-        about, notice, rest = "", _kept_notice(card), _kept_runs(card, scores)
+    if source == "committed":
+        about, notice, rest = "", _committed_notice(card), _committed_runs(card)
         rows = [{column: row[column] for column in ("page", "page (s)", "commit", "UTC")} for row in rows]
     return "\n\n".join(
         [
@@ -97,36 +95,36 @@ def _unlisted(card: catalog.StudyCard) -> list[str]:
     return [about, "\n".join(titles)] if titles else []
 
 
-def _kept_notice(card: catalog.StudyCard) -> list[str]:
-    files = ", ".join(f"`{file}`" for file in study.score_files(card.name))
+def _committed_notice(card: catalog.StudyCard) -> list[str]:
     return [
         ":::{important}\n"
-        f"No score in this book was computed by this build. They were read from {files}, which "
-        f"`zeroshot keep {card.name}` wrote after a run of the study. Of which stored results they are is "
-        "told [below](#runs-whose-scores-were-kept). Pages that read cells are [left out](#left-out).\n"
+        "No score in this book was computed by this build. They are those of "
+        f"`data/scores/{card.name}`, which `zeroshot keep {card.name}` wrote after a run of the study. "
+        "Which stored results they come from is listed [below](#runs-whose-scores-are-committed). "
+        "Pages that read cells are [left out](#left-out).\n"
         ":::"
     ]
 
 
-def _kept_runs(card: catalog.StudyCard, scores: pd.DataFrame) -> list[str]:
-    """What the kept scores are of, and what a build from them does not have."""
+def _committed_runs(card: catalog.StudyCard) -> list[str]:
+    """What the committed scores are of, and what a build from them does not have."""
     rows = [
         {
             "run": markup.verbatim(f"{run.method} on {catalog.dataset(run.dataset).title}"),
             "cells": f"{run.n_cells:,}",
             "seed": f"{run.seed}",
-            "scores": markup.verbatim(run.artifact),
+            "scores": markup.verbatim(run.key),
         }
-        for run in scores.drop_duplicates(["dataset", "model", "recipe"]).itertuples()
+        for run in results.load_runs(card.name).itertuples()
     ]
     absent = [
         f"- {markup.verbatim(reference)} on {markup.verbatim(dataset)}: "
-        f"{markup.prose(study.misfit(dataset, reference) or 'no scores were kept')}"
-        for dataset, reference in kept.missing(card.name)
+        f"{markup.prose(study.misfit(dataset, reference) or 'no scores are committed')}"
+        for dataset, reference in results.without_committed_scores(card.name)
     ]
-    chapters = [f"- {chapter_title(page.notebook)}" for page in study.left_out(card)]
+    chapters = [f"- {chapter_title(page.notebook)}" for page in study.absent_chapters(card, "committed")]
     return [
-        "## Runs whose scores were kept",
+        "## Runs whose scores are committed",
         "*Scores* is the name of the stored result, a hash of everything it depends on: data, weights, "
         "parameters and code. Where a run of the study has another name for it, something of that changed.",
         _table(rows),

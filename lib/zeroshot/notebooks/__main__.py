@@ -1,11 +1,10 @@
 """``python -m zeroshot.notebooks``, which Snakemake calls for each page of a study."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
-from zeroshot import dependencies, paths
+from zeroshot import paths
 
 from . import execution
 from .error import NotebookError
@@ -16,9 +15,6 @@ def main(arguments: list[str]) -> int:
     plan_file, output, threads = arguments
     plan = json.loads(Path(plan_file).read_text())
     notebook = paths.notebooks() / f"{plan['notebook']}.ipynb"
-    compares_variants = "zeroshot.variants" in dependencies.modules_of_notebook(notebook)
-    if os.environ.get("ZEROSHOT_POLICY") == "recompute" and not compares_variants:
-        os.environ["ZEROSHOT_POLICY"] = "reuse"  # `study.compute` has just recomputed what the page shows
     try:
         execution.execute(notebook, Path(output), plan["parameters"], threads=int(threads))
     except NotebookError as error:

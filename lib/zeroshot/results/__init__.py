@@ -2,45 +2,51 @@
 
 from .benchmarker import BENCHMARKER_NAMES, from_benchmarker, to_benchmarker
 from .comparisons import differences, every, tally, wide, winners
-from .study_tables import (
+from .schema import TABLES, TableError, read_csv, to_csv
+from .summaries import best, candidates, heading, interval, median, readable, reference
+from .tables import (
     COLUMNS,
-    COST_COLUMNS,
-    SUBSAMPLE_COLUMNS,
-    TABLES,
-    Tables,
-    collect,
+    concatenate,
+    copy_committed,
     keep,
     load,
-    load_costs,
+    load_reconstruction,
+    load_runs,
     load_subsamples,
-    tables,
+    require_committed,
+    without_committed_scores,
+    write,
 )
-from .summaries import best, candidates, heading, median, readable, reference
 
 __all__ = [
     "BENCHMARKER_NAMES",
     "COLUMNS",
-    "COST_COLUMNS",
-    "SUBSAMPLE_COLUMNS",
     "TABLES",
-    "Tables",
+    "TableError",
     "best",
     "candidates",
-    "collect",
+    "concatenate",
+    "copy_committed",
     "differences",
     "every",
     "from_benchmarker",
     "heading",
+    "interval",
     "keep",
     "load",
-    "load_costs",
+    "load_reconstruction",
+    "load_runs",
     "load_subsamples",
     "median",
+    "read_csv",
     "readable",
     "reference",
-    "tables",
+    "require_committed",
     "tally",
     "to_benchmarker",
+    "to_csv",
     "wide",
     "winners",
+    "without_committed_scores",
+    "write",
 ]

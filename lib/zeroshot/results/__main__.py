@@ -1,22 +1,25 @@
-"""``python -m zeroshot.results``, which Snakemake calls once all run pages of a study are executed."""
+"""``python -m zeroshot.results``, which Snakemake calls for the tables of a study."""
 
 import sys
 from pathlib import Path
 
-from zeroshot import store
+from zeroshot import catalog
 
-from .study_tables import TABLES, collect
+from . import tables
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m zeroshot.results STUDY SCORES SUBSAMPLES COSTS PAGE…``: write what executed pages hold.
+    """Write the tables of a study.
 
-    One output for each of :data:`TABLES`, in that order.
+    ``python -m zeroshot.results committed STUDY`` copies those in ``data/scores``;
+    ``python -m zeroshot.results computed STUDY DIRECTORY…`` concatenates those of its runs.
     """
-    study, *files = arguments
-    found = collect(study, map(Path, files[len(TABLES) :]))
-    for output, name in zip(files, TABLES, strict=False):  # what follows the outputs are the pages
-        store.write_text(Path(output), getattr(found, name).to_csv(index=False))
+    source, study, *directories = arguments
+    catalog.study(study)
+    if source == "committed":
+        tables.copy_committed(study)
+    else:
+        tables.concatenate(study, map(Path, directories))
     return 0
 
 

@@ -11,6 +11,11 @@ def heading(metric: str) -> str:
     return f"{found.label} {'↑' if found.higher_is_better else '↓'}"
 
 
+def interval(low: float, high: float) -> str:
+    """The ends of an interval as text: "0.51 to 0.60", or "not known" where one is missing."""
+    return "not known" if pd.isna(low) or pd.isna(high) else f"{low:.2f} to {high:.2f}"
+
+
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """A table with metrics as its index or in a column ``metric``, under their names for readers."""
     names = {name: heading(name) for name in metrics.METRICS}

@@ -1,37 +1,39 @@
-"""From a study to its pages: which notebook runs with which parameters, and what runs them."""
+"""From a study to its book: which runs, pages and chapters there are, and what computes them."""
 
-from .computing import compute
+from .declarations import NEEDS, Declaration, RequirementError, declaration, require
 from .grid import (
+    Job,
     Page,
     Skipped,
+    Source,
+    absent_chapters,
     chapters,
-    left_out,
     misfit,
-    needs_cells,
     pages,
     pairs,
     plan,
     plan_file,
     run_pages,
     run_path,
-    score_files,
+    runs,
     skipped,
+    source_of,
 )
-from .requirements import NEEDS, RequirementError, needs, require
 from .running import StudyError, run
 
 __all__ = [
     "NEEDS",
+    "Declaration",
+    "Job",
     "Page",
     "RequirementError",
     "Skipped",
+    "Source",
     "StudyError",
+    "absent_chapters",
     "chapters",
-    "compute",
-    "left_out",
+    "declaration",
     "misfit",
-    "needs",
-    "needs_cells",
     "pages",
     "pairs",
     "plan",
@@ -40,6 +42,7 @@ __all__ = [
     "run",
     "run_pages",
     "run_path",
-    "score_files",
+    "runs",
     "skipped",
+    "source_of",
 ]

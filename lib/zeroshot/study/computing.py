@@ -1,40 +1,108 @@
-"""What the run pages of one data set show, computed in one process before they are executed."""
+"""The jobs of a study that compute: the cells of a data set, and one run on them."""
 
-from zeroshot import catalog, data, pipeline
+from pathlib import Path
+from typing import Any
 
-from .grid import run_pages
+import pandas as pd
+from anndata import AnnData
+
+from zeroshot import catalog, data, pipeline, published, results, store
 
 
-def compute(study: str, dataset: str) -> dict[str, dict[str, str]]:
-    """Compute and store what the run pages of one data set will show.
+def prepare_cells(parameters: dict[str, Any], policy: store.Policy) -> str:
+    """Prepare the cells of a data set, and what the scores of every run on them need.
 
-    A page computes what it does not find in the store, so this changes no result. It saves the
-    seconds that every fresh process spends on importing and compiling numerical code, which for
-    small data sets are most of the time of a page.
+    So the runs, each in a process of its own, do not all do it at once.
+
+    Parameters
+    ----------
+    parameters
+        ``dataset``, ``subset`` and ``seed``.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
 
     Returns
     -------
-    dict
-        For each page its artifacts' keys, or the error that the page itself will report.
+    str
+        The content hash of the cells.
     """
-    card = catalog.study(study)
-    pages = [page for page in run_pages(card) if page.parameters["dataset"] == dataset]
-    try:
-        adata = data.load(dataset, subset=card.subset, seed=card.seed)
-    except Exception as error:
-        return {page.path: {"error": f"{type(error).__name__}: {error}"} for page in pages}
-    done = {}
-    for page in pages:
-        chosen = page.parameters
-        try:
-            run = (chosen["model"], chosen["recipe"])
-            how = {"seed": card.seed, "precision": card.precision}
-            embedded = pipeline.embed(adata, *run, **how)
-            scored = pipeline.score(adata, embedded, seed=card.seed)
-            pipeline.score_other_seeds(adata, scored, *run, seeds=card.seeds, **how)
-            pipeline.score_umap(adata, embedded, seed=card.seed)
-            pipeline.reconstruct(adata, *run, n_cells=card.reconstruction_cells, **how)
-            done[page.path] = {"embedding": embedded.key, "scores": scored.key}
-        except Exception as error:  # one failing model must not hold up the pages of the others
-            done[page.path] = {"error": f"{type(error).__name__}: {error}"}
-    return done
+    cells = _load(parameters)
+    if cells.obs["batch"].nunique() > 1:
+        pipeline.embed(cells, "pca", seed=parameters["seed"], policy=policy)
+    return cells.uns["dataset"]["content_hash"]
+
+
+def compute_run(parameters: dict[str, Any], directory: Path, policy: store.Policy) -> None:
+    """Embed and score one data set with one model, and write the tables of the run.
+
+    Parameters
+    ----------
+    parameters
+        Those of the page of the run: see ``notebooks/run.ipynb``.
+    directory
+        Gets a file for each table in :data:`zeroshot.results.TABLES`.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
+    """
+    settings = {name: parameters[name] for name in ("seed", "seeds", "precision", "reconstruction_cells")}
+    model, recipe = parameters["model"], parameters["recipe"]
+    cells = _load(parameters)
+    run = pipeline.run(cells, model, recipe, **settings, policy=policy)
+    about = {name: parameters[name] for name in ("dataset", "model", "recipe", "seed", "subset")}
+    results.write(directory, tables_of_run(run, cells.n_obs, **about))
+
+
+def tables_of_run(
+    run: pipeline.Run, n_cells: int, *, dataset: str, model: str, recipe: str, seed: int, subset: int | None
+) -> dict[str, pd.DataFrame]:
+    """The rows of one run for every table in :data:`zeroshot.results.TABLES`."""
+    about = {"dataset": dataset, "model": model, "recipe": recipe}
+    scores, cost = run.final_scores, run.embedded.provenance
+    row = {
+        "subset": str(subset or "all"),
+        "n_cells": n_cells,
+        "seed": seed,
+        "seeds": int(scores["seeds"].max()),
+        "seen_in_pretraining": catalog.seen_in_pretraining(model, dataset),
+        **{name: cost[name] for name in ("seconds", "peak_memory_mb", "device")},
+        "key": run.scored.key,
+    }
+    # An embedding that failed the integrity gate has none.
+    nothing = pd.DataFrame(columns=["metric", "cells", "subsample", "value"])
+    subsamples = run.scored.load("subsamples") if "subsamples" in run.scored else nothing
+    return {
+        "scores": scores.assign(**about),
+        "subsamples": subsamples.assign(**about),
+        "reconstruction": published.summarise(model, run.reconstruction).assign(**about),
+        "runs": pd.DataFrame([row | about]),
+    }
+
+
+def compute_umaps(parameters: dict[str, Any], policy: store.Policy) -> list[str]:
+    """Project every embedding of a data set, and score the projections.
+
+    All in one process: importing and compiling UMAP takes longer than projecting some thousand cells.
+
+    Parameters
+    ----------
+    parameters
+        ``dataset``, ``subset``, ``seed``, ``precision`` and ``runs``, models with their recipes.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
+
+    Returns
+    -------
+    list of str
+        Keys of the stored scores.
+    """
+    keys = []
+    cells, seed = _load(parameters), parameters["seed"]
+    for model, recipe in parameters["runs"]:
+        embedded = pipeline.embed(cells, model, recipe, seed=seed, precision=parameters["precision"])
+        pipeline.project(embedded, seed=seed, policy=policy)
+        keys.append(pipeline.score_umap(cells, embedded, seed=seed, policy=policy).key)
+    return keys
+
+
+def _load(parameters: dict[str, Any]) -> AnnData:
+    return data.load(parameters["dataset"], subset=parameters["subset"], seed=parameters["seed"])

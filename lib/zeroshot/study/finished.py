@@ -34,7 +34,8 @@ def remove_damaged(folder: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    tables = [folder / f"{name}.csv" for name in results.TABLES]
+    directories = [folder, *sorted(folder.glob("runs/*/*"))]
+    tables = [directory / f"{name}.csv" for directory in directories for name in results.TABLES]
     pages = [page for page in sorted(folder.glob("executed/**/*.ipynb")) if ".failed" not in page.suffixes]
     return [file for file in [*tables, *pages] if file.is_file()]
 

@@ -1,56 +1,57 @@
-"""From a study to its pages: which notebook runs with which parameters, and what each depends on.
+"""From a study to its jobs: which runs, pages and chapters there are, and what each depends on.
 
-For every page a plan file is written that holds the parameters and the hashes of all it depends
-on: notebook, cards, library modules, package versions. It changes only when one of them does, and
-Snakemake re-runs a page when its plan has changed.
+For every job a plan file is written that holds its parameters and the hashes of all it depends on: notebook,
+cards, code, packages. It changes only when one of them does, and Snakemake repeats a job whose plan has
+changed. ``plan.json`` lists the jobs.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from zeroshot import (
-    catalog,
-    dependencies,
-    kept,
-    models,
-    notebooks,
-    paths,
-    pipeline,
-    published,
-    results,
-    store,
-)
+from zeroshot import catalog, dependencies, models, notebooks, paths, pipeline, store
 
-# Files of the project that chapters show through a module.
-_READ_BY = {
-    "zeroshot.published": ("data/published.yml",),
-    "zeroshot.cross_check": ("data/references/scib.json",),
-    "zeroshot.variants": ("data/models.yml",),  # an untrained twin is used as its trained model is
-    "zeroshot.literature": ("data/literature/reading_list.yml", "data/literature/sections.yml"),
-    "zeroshot.literature.survey": (
-        "data/literature/survey_models.csv",
-        "data/literature/survey_tasks.csv",
-        "data/literature/taxonomy.csv",
-        "data/models.yml",  # which models are here, and which studies run them
-        "data/studies.yml",
-    ),
-}
-# Chapters that read the cells of some runs only, and which of a study's those are.
-_READS_CELLS_OF = {"published": published.reconstructed_runs}
+from .declarations import Declaration, declaration
+
+Source = Literal["computed", "committed"]
 
 
 @dataclass(frozen=True)
-class Page:
-    """One notebook with its parameters, as part of a study."""
+class Job:
+    """Something that a build does.
 
-    path: str  # relative, without suffix: "runs/pbmc68k-reduced/pca" or "notebooks/01_data"
-    notebook: str
+    Attributes
+    ----------
+    path
+        Relative, without suffix: "runs/pbmc68k-reduced/pca" or "notebooks/01_data".
+    parameters
+        What it is done with.
+    inputs
+        Hashes of everything that it depends on besides its parameters.
+    """
+
+    path: str
     parameters: dict[str, Any]
     inputs: dict[str, Any]
-    reads_scores: bool = False
+
+
+@dataclass(frozen=True)
+class Page(Job):
+    """One executed notebook.
+
+    Attributes
+    ----------
+    notebook
+        Its name.
+    declared
+        What the notebook says that it needs and reads.
+    """
+
+    notebook: str
+    declared: Declaration
 
 
 @dataclass(frozen=True)
@@ -62,90 +63,135 @@ class Skipped:
     reason: str
 
 
-def run_pages(card: catalog.StudyCard) -> list[Page]:
-    """One page per data set and model that fit together."""
-    return [
-        _run_page(card, dataset, reference)
-        for dataset, reference in pairs(card)
-        if _reason_against(dataset, reference) is None
-    ]
-
-
 def pairs(card: catalog.StudyCard) -> list[tuple[str, str]]:
     """The grid: every data set with every model (``name`` or ``name@recipe``)."""
     return [(dataset, reference) for dataset in card.datasets for reference in card.models]
 
 
 def run_path(dataset: str, reference: str) -> str:
-    """Path of a run page, for example "runs/simulated-atlas/scvi--short" for "scvi@short"."""
+    """Path of a run and its page, for example "runs/simulated-atlas/scvi--short" for "scvi@short"."""
     return f"runs/{dataset}/{reference.replace('@', '--')}"
 
 
+def available_pairs(card: catalog.StudyCard) -> list[tuple[str, str]]:
+    """The part of the grid that can be run here."""
+    return [pair for pair in pairs(card) if _reason_against(*pair) is None]
+
+
 def skipped(card: catalog.StudyCard) -> list[Skipped]:
-    """Pairs of the grid left out, each with its reason."""
+    """The part of the grid that cannot be run here, each pair with its reason."""
     reasons = [Skipped(*pair, _reason_against(*pair)) for pair in pairs(card)]
     return [pair for pair in reasons if pair.reason is not None]
 
 
+def cells(card: catalog.StudyCard) -> list[Job]:
+    """The data sets of a study, each prepared once."""
+    code = dependencies.source_hashes(dependencies.closure({"zeroshot.data", "zeroshot.pipeline"}))
+    return [
+        Job(
+            f"cells/{dataset}",
+            {"dataset": dataset, "subset": card.subset, "seed": card.seed},
+            {"data set": _hash_of(catalog.dataset(dataset)), "code": code, "packages": store.versions()},
+        )
+        for dataset in card.datasets
+    ]
+
+
+def runs(card: catalog.StudyCard) -> list[Job]:
+    """One run per data set and model that fit together."""
+    return [_run(card, dataset, reference) for dataset, reference in available_pairs(card)]
+
+
+def umaps(card: catalog.StudyCard) -> list[Job]:
+    """The projections of all embeddings of each data set."""
+    code = dependencies.source_hashes(dependencies.closure({"zeroshot.study.computing"}))
+    by_dataset: dict[str, list[Any]] = {}
+    for dataset, reference in available_pairs(card):
+        model, recipe = catalog.split_reference(reference)
+        by_dataset.setdefault(dataset, []).append((model.name, recipe))
+    settings = {"subset": card.subset, "seed": card.seed, "precision": card.precision}
+    return [
+        Job(
+            f"umaps/{dataset}",
+            {"dataset": dataset, **settings, "runs": models_of},
+            {"code": code, "packages": store.versions()},
+        )
+        for dataset, models_of in by_dataset.items()
+    ]
+
+
+def run_pages(card: catalog.StudyCard) -> list[Page]:
+    """The page of each run."""
+    inputs = _inputs_of_notebook(catalog.RUN_PAGE)
+    return [
+        Page(run.path, run.parameters, inputs, catalog.RUN_PAGE, declaration(catalog.RUN_PAGE))
+        for run in runs(card)
+    ]
+
+
 def chapters(card: catalog.StudyCard) -> list[Page]:
-    """The chapters of a study; those that read scores get its name as a parameter."""
+    """The chapters of a study; those that read its scores get its name as a parameter."""
     return [_chapter(card, name) for name in card.chapters]
 
 
-def pages(card: catalog.StudyCard) -> list[Page]:
+def pages(card: catalog.StudyCard, source: Source) -> list[Page]:
     """The pages that a build executes: run pages first, then chapters.
 
-    From kept scores (``ZEROSHOT_SCORES=kept``) they are the chapters that need nothing else.
+    From committed scores they are the chapters that need nothing else.
     """
-    if paths.reads_kept_scores():
-        return [page for page in chapters(card) if not needs_cells(card, page)]
+    if source == "committed":
+        return [page for page in chapters(card) if not page.declared.cells]
     return run_pages(card) + chapters(card)
 
 
-def needs_cells(card: catalog.StudyCard, chapter: Page) -> bool:
-    """Whether a chapter reads cells or embeddings, so that the scores of a study are not enough for it."""
-    if chapter.notebook in _READS_CELLS_OF:
-        return bool(_READS_CELLS_OF[chapter.notebook](results.load(card.name)))
-    needed = dependencies.modules_of_notebook(paths.notebooks() / f"{chapter.notebook}.ipynb")
-    return "zeroshot.data" in needed
-
-
-def left_out(card: catalog.StudyCard) -> list[Page]:
-    """Chapters of a study that this build does not have."""
-    built = {page.path for page in pages(card)}
+def absent_chapters(card: catalog.StudyCard, source: Source) -> list[Page]:
+    """Chapters of a study that a build does not have."""
+    built = {page.path for page in pages(card, source)}
     return [page for page in chapters(card) if page.path not in built]
 
 
-def score_files(study: str) -> list[str]:
-    """Files with the scores that chapters read, relative to the project."""
-    if paths.reads_kept_scores():
-        files = [kept.path(study, name) for name in kept.TABLES]
-    else:
-        files = [paths.study(study) / f"{name}.csv" for name in results.TABLES]
-    return [str(file.relative_to(paths.home())) for file in files]
+def source_of(study: str) -> Source:
+    """Whether the build that was planned last computes the tables of a study, or takes the committed ones."""
+    return json.loads(plan_file(study, "tables").read_text())["inputs"]["source"]
 
 
-def plan(study: str) -> list[Page]:
-    """Write the plan file of every page of a build; unchanged files keep their time.
+def plan(study: str, source: Source = "computed") -> None:
+    """Write the plan file of every job of a build, and ``plan.json``; unchanged files keep their time."""
+    card = catalog.study(study)
+    planned = pages(card, source)
+    computed, projected = (runs(card), umaps(card)) if source == "computed" else ([], [])
+    jobs: list[tuple[str, Job]] = [("", job) for job in (*cells(card), *computed, *projected)]
+    jobs += [("pages/", page) for page in planned]
+    jobs.append(("", Job("tables", {}, {"source": source, "runs": [run.path for run in computed]})))
+    for folder, job in jobs:
+        content = {"parameters": job.parameters, "inputs": job.inputs}
+        if isinstance(job, Page):
+            content["notebook"] = job.notebook
+        _write_json(plan_file(study, f"{folder}{job.path}"), content)
+    slow = {run.path for run in computed if _is_slow(run)}
+    summary = {
+        "source": source,
+        "datasets": list(card.datasets),
+        "runs": {run.path: {"slow": run.path in slow} for run in computed},
+        "chapters": {
+            page.notebook: {"reads": page.declared.reads, "cells": page.declared.cells}
+            for page in planned
+            if page.notebook != catalog.RUN_PAGE
+        },
+    }
+    _write_json(paths.study(study) / "plan.json", summary)
 
-    Returns
-    -------
-    list of Page
-        As :func:`pages` returns them.
-    """
-    planned = pages(catalog.study(study))
-    for page in planned:
-        content = {"notebook": page.notebook, "parameters": page.parameters, "inputs": page.inputs}
-        store.write_text(plan_file(study, page.path), json.dumps(content, indent=1, sort_keys=True) + "\n")
-    return planned
+
+def plan_file(study: str, job: str) -> Path:
+    """Where the plan of a job is written."""
+    return paths.study(study) / "plans" / f"{job}.json"
 
 
-def plan_file(study: str, page: str) -> Path:
-    """Where the plan of a page is written."""
-    return paths.study(study) / "plans" / f"{page}.json"
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    store.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def _run_page(study: catalog.StudyCard, dataset: str, reference: str) -> Page:
+def _run(study: catalog.StudyCard, dataset: str, reference: str) -> Job:
     card, recipe = catalog.split_reference(reference)
     parameters = {
         "dataset": dataset,
@@ -157,50 +203,46 @@ def _run_page(study: catalog.StudyCard, dataset: str, reference: str) -> Page:
         "precision": study.precision,
         "reconstruction_cells": study.reconstruction_cells,
     }
-    return Page(
-        path=run_path(dataset, reference),
-        notebook="run",
-        parameters=parameters,
-        inputs=_inputs("run", pipeline.modules_of_model(card))
-        | {
-            "data set": _hash_of(catalog.dataset(dataset)),
-            "model": _hash_of(card),
-            "weights": _hashes_of_weights(card, recipe),
-        },
-    )
+    code = dependencies.closure({"zeroshot.study.computing"} | pipeline.modules_of_model(card))
+    inputs = {
+        "data set": _hash_of(catalog.dataset(dataset)),
+        "model": _hash_of(card),
+        "weights": _hashes_of_weights(card, recipe),
+        "code": dependencies.source_hashes(code),
+        "packages": store.versions(),
+    }
+    return Job(run_path(dataset, reference), parameters, inputs)
+
+
+def _is_slow(run: Job) -> bool:
+    """Whether a run is likely to take longer than others of its data set, and is better started early."""
+    card = catalog.model(run.parameters["model"])
+    return card.seeded or card.max_tokens is not None
 
 
 def _chapter(study: catalog.StudyCard, name: str) -> Page:
-    notebook = paths.notebooks() / f"{name}.ipynb"
+    takes_study = "study" in notebooks.declared_parameters(paths.notebooks() / f"{name}.ipynb")
     cards = [catalog.dataset(dataset) for dataset in study.datasets]
     cards += [catalog.split_reference(reference)[0] for reference in study.models]
-    takes_study = "study" in notebooks.declared_parameters(notebook)
-    modules = dependencies.modules_of_notebook(notebook)
-    return Page(
-        path=f"notebooks/{name}",
-        notebook=name,
-        parameters={"study": study.name} if takes_study else {},
-        inputs=_inputs(name, set())
-        | ({"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]} if takes_study else {})
-        | {
-            file: dependencies.file_hash(paths.home() / file)
-            for module, files in _READ_BY.items()
-            if module in modules
-            for file in files
-        },
-        reads_scores="zeroshot.results" in modules,
-    )
+    declared = declaration(name)
+    inputs = _inputs_of_notebook(name) | _hashes_of_files(declared.files)
+    if takes_study:
+        inputs |= {"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]}
+    return Page(f"notebooks/{name}", {"study": study.name} if takes_study else {}, inputs, name, declared)
 
 
-def _inputs(notebook: str, modules: set[str]) -> dict[str, Any]:
-    """What every page depends on: its notebook, the library modules it needs, the packages."""
-    path = paths.notebooks() / f"{notebook}.ipynb"
-    needed = dependencies.modules_of_notebook(path) | dependencies.closure(modules)
+def _inputs_of_notebook(name: str) -> dict[str, Any]:
+    """What every page depends on: its notebook, the code that it calls, the packages."""
+    file = paths.notebooks() / f"{name}.ipynb"
     return {
-        "notebook": dependencies.file_hash(path),
-        "modules": dependencies.source_hashes(needed),
+        "notebook": dependencies.file_hash(file),
+        "code": dependencies.source_hashes(dependencies.modules_of_notebook(file)),
         "packages": store.versions(),
     }
+
+
+def _hashes_of_files(files: Iterable[str]) -> dict[str, str]:
+    return {file: dependencies.file_hash(paths.home() / file) for file in files}
 
 
 def _hashes_of_weights(card: catalog.ModelCard, recipe: str) -> dict[str, str]:
@@ -215,11 +257,6 @@ def _hash_of(card: catalog.Card) -> str:
 def _reason_against(dataset: str, reference: str) -> str | None:
     """Why a model cannot embed a data set here, None if it can."""
     return misfit(dataset, reference) or models.unavailable(*catalog.split_reference(reference))
-
-
-def is_available(reference: str) -> bool:
-    """Whether a model (``name`` or ``name@recipe``) can be run on this machine: its weights are here."""
-    return models.unavailable(*catalog.split_reference(reference)) is None
 
 
 def misfit(dataset: str, reference: str) -> str | None:

@@ -4,11 +4,12 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from zeroshot import catalog, kept, lock, models, paths, processes, store
+from zeroshot import catalog, lock, models, paths, processes, results, store
 
-from . import finished, grid, requirements
+from . import declarations, finished, grid
 
 # What a cluster gets to cancel the jobs of a study that is stopped.
 _SECONDS_TO_CANCEL = 10
@@ -26,7 +27,8 @@ def run(
     policy: store.Policy = "reuse",
     profile: Path | None = None,
     dry_run: bool = False,
-    from_kept: bool = False,
+    source: grid.Source = "computed",
+    before: Callable[[], None] | None = None,
 ) -> None:
     """Execute what is missing or outdated in a study.
 
@@ -39,19 +41,23 @@ def run(
     target
         "pages" for runs, scores and chapters; "book" to render them as well.
     policy
-        "reuse" stored embeddings and scores, "recompute" them, or use "only-stored" ones.
+        "reuse" stored embeddings and scores, "recompute" them, or use "only-stored" ones, for the runs.
     profile
         Snakemake profile, for example ``profiles/slurm``.
     dry_run
         Print what would be executed and stop.
-    from_kept
-        Compute nothing: execute the chapters that need only scores, with those in ``data/scores``. Their
-        pages lie apart from those of computed scores, see :func:`zeroshot.paths.study`.
+    source
+        Where the tables of the study come from: "computed" by its runs, or the "committed" ones of
+        ``data/scores``. From those nothing is computed, and only the chapters are executed that need no more.
+
+    before
+        Called once nothing speaks against the run, before anything is started: for "book", what writes
+        ``build/site-plan.json``, see :func:`zeroshot.book.plan`.
 
     Raises
     ------
-    zeroshot.kept.KeptError
-        If scores are to be read that were not kept, or are not of this study.
+    zeroshot.results.TableError
+        If committed scores are missing, damaged, or not of this study.
     zeroshot.lock.LockedError
         If another run of the project is going on.
     StudyError
@@ -67,7 +73,7 @@ def run(
     """
     with processes.stopped_by_signals():
         try:
-            _run(study, cores, target, policy, profile, dry_run, from_kept)
+            _run(study, cores, target, policy, profile, dry_run, source, before)
         except SystemExit as stopped:
             with contextlib.suppress(OSError, ValueError, TypeError):  # the terminal may be gone
                 name = signal.Signals(stopped.code - 128).name
@@ -86,27 +92,26 @@ def _run(
     policy: store.Policy,
     profile: Path | None,
     dry_run: bool,
-    from_kept: bool,
+    source: grid.Source,
+    before: Callable[[], None] | None,
 ) -> None:
     card = catalog.study(study)
     _check_settings(cores, profile)
-    if from_kept:
-        kept.require(study)
     if target == "book":
-        requirements.require_listed(card)
+        declarations.require_listed(card)
     fitting = [pair for pair in grid.pairs(card) if grid.misfit(*pair) is None]
-    requirements.require(card, fitting)
-    if from_kept:
-        absent = kept.missing(study)
-        requirements.require(card, [pair for pair in fitting if pair not in absent])
+    declarations.require(card, fitting)
+    if source == "committed":
+        absent = results.without_committed_scores(study)
+        declarations.require(card, [pair for pair in fitting if pair not in absent])
     else:
         _fetch_weights(card)
-        requirements.require(card, [pair for pair in fitting if grid.is_available(pair[1])])
+        declarations.require(card, grid.available_pairs(card))
     command = [
         *processes.command("snakemake"),
         "--snakefile", str(paths.home() / "Snakefile"),
         "--directory", str(paths.home()),
-        "--config", f"study={study}",
+        "--config", f"study={study}", f"policy={policy}",
         "--rerun-triggers", "mtime",  # plan files carry every other reason to re-run
         "--rerun-incomplete",
         "--nolock",  # lock.only_run holds the lock: it tells a live owner from a dead one
@@ -118,27 +123,23 @@ def _run(
         command.append("--forceall")
     if dry_run:
         command.append("--dry-run")
-    environment = os.environ | {
-        "ZEROSHOT_POLICY": policy,
-        "ZEROSHOT_HOME": str(paths.home()),
-        "ZEROSHOT_SCORES": "kept" if from_kept else "",
-    }
-    folder = paths.build() / ("kept" if from_kept else "studies") / study
+    environment = os.environ | {"ZEROSHOT_HOME": str(paths.home())}
+    folder = paths.study(study)
     with lock.only_run() as run:
         store.remove_leftovers()
+        grid.plan(study, source)
+        if before is not None:
+            before()
         if not dry_run:
             finished.remove_damaged(folder)
         try:
-            for stage in (target,) if from_kept else ("computed", target):
-                code = processes.run(
-                    [*command, "--", stage],
-                    environment,
-                    run.mark,
-                    handles=[run.handle],
-                    seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
-                )
-                if code != 0:
-                    break
+            code = processes.run(
+                [*command, "--", target],
+                environment,
+                run.mark,
+                handles=[run.handle],
+                seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
+            )
         finally:
             if not dry_run:
                 finished.remember(folder)

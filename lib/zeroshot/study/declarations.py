@@ -1,14 +1,14 @@
-"""What chapters cannot do without, asked before anything is computed.
+"""What a notebook declares in its metadata: what it reads, and what of a study it cannot do without.
 
-A notebook declares it in its metadata, ``"zeroshot": {"needs": ["several-batches"]}``, with names of
-:data:`NEEDS`.
+``"zeroshot": {"reads": ["scores"], "files": ["data/published.yml"], "cells": true}``, and ``needs``; each
+optional.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zeroshot import catalog, paths, reconstruction
+from zeroshot import catalog, paths, reconstruction, results
 
 Pair = tuple[catalog.DatasetCard, catalog.ModelCard]
 
@@ -49,22 +49,54 @@ NEEDS = {
 }
 
 
-def needs(chapter: str) -> tuple[str, ...]:
-    """Names in :data:`NEEDS` that the notebook of a chapter declares.
+@dataclass(frozen=True)
+class Declaration:
+    """What a notebook declares.
+
+    Attributes
+    ----------
+    reads
+        Tables of the study that it loads, names in :data:`zeroshot.results.TABLES`.
+    files
+        Files of the project whose content it shows, relative to the root.
+    cells
+        Whether it reads cells or stored arrays, so that the tables of a study are not enough for it.
+    needs
+        What a study must have, names in :data:`NEEDS`; asked before anything is computed.
+    """
+
+    reads: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    cells: bool = False
+    needs: tuple[str, ...] = ()
+
+
+def declaration(notebook: str) -> Declaration:
+    """What a notebook, given by its name, declares.
 
     Raises
     ------
     RequirementError
-        If it declares something else.
+        If it declares something that there is not.
     """
-    file = paths.notebooks() / f"{chapter}.ipynb"
-    declared = json.loads(file.read_text())["metadata"].get("zeroshot", {}).get("needs", ())
-    for name in declared:
-        try:
+    file = paths.notebooks() / f"{notebook}.ipynb"
+    declared = json.loads(file.read_text())["metadata"].get("zeroshot", {})
+    try:
+        for field in declared:
+            catalog.find(dict.fromkeys(Declaration.__dataclass_fields__), field, "field of zeroshot")
+        for name in declared.get("reads", ()):
+            catalog.find(results.TABLES, name, "table of a study")
+        for name in declared.get("needs", ()):
             catalog.find(NEEDS, name, "need of a chapter")
-        except catalog.CatalogError as error:
-            raise RequirementError(f"{file}: {error} (metadata, zeroshot.needs)") from None
-    return tuple(declared)
+    except catalog.CatalogError as error:
+        raise RequirementError(f"{file}: {error} (metadata, zeroshot)") from None
+    missing = [name for name in declared.get("files", ()) if not (paths.home() / name).is_file()]
+    if missing:
+        raise RequirementError(
+            f"{file} declares files that do not exist: {', '.join(missing)} (metadata, zeroshot)"
+        )
+    lists = {field: tuple(declared.get(field, ())) for field in ("reads", "files", "needs")}
+    return Declaration(**lists, cells=bool(declared.get("cells", False)))
 
 
 def require(study: catalog.StudyCard, pairs: Sequence[tuple[str, str]]) -> None:
@@ -91,7 +123,7 @@ def require(study: catalog.StudyCard, pairs: Sequence[tuple[str, str]]) -> None:
     missing = [
         f"{chapter} needs {NEEDS[name].title}"
         for chapter in study.chapters
-        for name in needs(chapter)
+        for name in declaration(chapter).needs
         if not any(NEEDS[name].met(*pair) for pair in cards)
     ]
     if missing:

@@ -1,0 +1,260 @@
+"""The tables of a study: which there are, and how each is written and read.
+
+Each is a CSV file, sorted and rounded, with one layout everywhere: of a run in
+``build/studies/<study>/runs/<dataset>/<model>/``, of a study in ``build/studies/<study>/``, and as git keeps
+it in ``data/scores/<study>/``. A number that changes is a line of a diff.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from zeroshot import catalog, table_files
+from zeroshot.metrics import METRICS
+from zeroshot.table_files import number
+
+RUN = ("dataset", "model", "recipe")
+
+
+class TableError(ValueError):
+    """A table of a study is missing, damaged, or holds what the study does not name."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How one table is written.
+
+    Attributes
+    ----------
+    title
+        What it holds, in a few words: the text of its download link.
+    key
+        Columns that name a row; rows are sorted by them.
+    columns
+        The other columns, in their order.
+    across
+        A column whose values become columns of the file, each holding ``value``: one line for what is one row
+        for each of its values in memory.
+    digits
+        After the point. Differences in rounding between machines stay below them.
+    """
+
+    title: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    across: str | None = None
+    digits: int = 6
+
+
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {
+        "scores": Table("scores", (*RUN, "metric"), ("value", "low", "high", "seed_sd", "note")),
+        "subsamples": Table("scores on subsamples", (*RUN, "metric", "cells"), across="subsample"),
+        # Of the pretraining objective, where a model has one.
+        "reconstruction": Table("reconstruction", (*RUN, "metric", "statistic"), ("value",)),
+        # What belongs to a run and not to one score. `key` names the stored scores.
+        "runs": Table(
+            "runs",
+            RUN,
+            ("subset", "n_cells", "seed", "seeds", "seen_in_pretraining", "seconds", "peak_memory_mb",
+             "device", "key"),
+            digits=3,
+        ),
+    }
+)  # fmt: skip
+_TEXTS = {*RUN, "metric", "statistic", "subset", "note", "seen_in_pretraining", "key", "device"}
+_WHOLE = {"n_cells", "seed", "seeds", "cells", "subsample"}
+# Rounding moves the ends of an interval and a score at the end of its range.
+_ROUNDING = 1.5e-6
+
+
+def to_csv(name: str, table: pd.DataFrame) -> str:
+    """Rows of one table as they are written, ``name`` a key of :data:`TABLES`."""
+    layout = TABLES[name]
+    key = list(layout.key)
+    if layout.across is None:
+        written = table[[*key, *layout.columns]]
+    else:
+        written = table.pivot(index=key, columns=layout.across, values="value").reset_index()
+    return written.sort_values(key, kind="stable").to_csv(index=False, float_format=f"%.{layout.digits}f")
+
+
+def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
+    """A table as it was written, with every digit and every text, in the order of the registries.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`TABLES`.
+    file
+        The file.
+    remedy
+        What to do about a damaged one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of the file and :data:`zeroshot.table_files.LINE`. Of a table with ``across`` a row for
+        each of its values, with ``value``.
+
+    Raises
+    ------
+    TableError
+        If the file is damaged or was edited: not the columns, a cell of another type, a repeated row, a
+        model, data set or metric that does not exist, a score out of its range or interval.
+    """
+    layout = TABLES[name]
+    types = {column: _type_of(column) for column in (*layout.key, *layout.columns)}
+    try:
+        table = table_files.read(
+            file,
+            types,
+            layout.key,
+            remedy,
+            lambda column: number if layout.across and column.isdecimal() else None,
+        )
+        for check in (_check_names, _check_complete, _check_ranges):
+            check(file, table)
+    except table_files.TableFileError as error:
+        raise TableError(str(error)) from None
+    except (catalog.CatalogError, _ImpossibleError) as error:
+        raise TableError(f"{error}. {remedy}".replace("..", ".").replace("?.", "?")) from None
+    if layout.across is not None:
+        table = table.melt([*layout.key, table_files.LINE], var_name=layout.across, value_name="value")
+        table = table.astype({layout.across: int, "value": float})
+    return _in_order(table, layout)
+
+
+def _in_order(table: pd.DataFrame, layout: Table) -> pd.DataFrame:
+    """Sorted by run; within a run metrics stand as they are registered."""
+    order = [column for column in (*RUN, layout.across, "metric") if column in table]
+    places = {metric: place for place, metric in enumerate(METRICS)}
+    return table.sort_values(
+        order,
+        key=lambda column: column.map(places).fillna(len(places)) if column.name == "metric" else column,
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+class _ImpossibleError(ValueError):
+    """No run can have had these numbers."""
+
+
+def _type_of(name: str) -> Callable[[str], Any]:
+    return table_files.text if name in _TEXTS else table_files.whole if name in _WHOLE else number
+
+
+def _check_names(file: Path, table: pd.DataFrame) -> None:
+    """Refuse what no registry knows, with the line."""
+    registries = {"dataset": catalog.datasets(), "model": catalog.models()}
+    kinds = {"dataset": "data set", "model": "model", "metric": "metric"}
+    if "statistic" not in table:  # the objectives of pretraining are no registered metrics
+        registries["metric"] = METRICS
+    for column in registries.keys() & set(table):
+        for value in table[column].unique():
+            try:
+                catalog.find(registries[column], value, kinds[column])
+            except catalog.CatalogError as error:
+                place = table_files.where(file, table, table[column] == value)
+                raise catalog.CatalogError(f"{place} holds the {column} {value}: {error}") from None
+    for model, recipe in table[["model", "recipe"]].drop_duplicates().itertuples(index=False):
+        if recipe not in registries["model"][model].recipes:
+            place = table_files.where(file, table, table["model"].eq(model) & table["recipe"].eq(recipe))
+            raise catalog.CatalogError(f"{place} holds a recipe that {model} does not have: {recipe!r}")
+
+
+def _check_complete(file: Path, table: pd.DataFrame) -> None:
+    """Refuse a run that lacks metrics which others have, with its first line: rows were lost."""
+    if "metric" not in table or "statistic" in table:
+        return
+    metrics = table.groupby(list(RUN), sort=False)["metric"].agg(set)
+    every = set(table["metric"])
+    for run, of_run in metrics.items():
+        if of_run != every:
+            place = table_files.where(file, table, table[list(RUN)].eq(list(run)).all(axis="columns"))
+            raise _ImpossibleError(
+                f"{place} begins the rows of {', '.join(run)}, which lack {', '.join(sorted(every - of_run))}"
+            )
+
+
+def _check_ranges(file: Path, table: pd.DataFrame) -> None:
+    """Refuse numbers that no run can have had, with the line."""
+    columns = [column for column in table if column == "value" or str(column).isdecimal()]
+    scored = "metric" in table and "statistic" not in table and bool(columns)
+    for name, rows in table.groupby("metric", sort=False) if scored else ():
+        lowest, highest = sorted([METRICS[name].worst, METRICS[name].best])
+        for column in columns:
+            strange = rows[column].lt(lowest - _ROUNDING) | rows[column].gt(highest + _ROUNDING)
+            if strange.any():
+                value = rows.loc[strange, column].iloc[0]
+                place = table_files.where(file, rows, strange)
+                raise _ImpossibleError(
+                    f"{place} holds the {name} {value:g}: it lies between {lowest:g} and {highest:g}"
+                )
+    if {"low", "high"} <= set(table):
+        strange = table["value"].lt(table["low"] - _ROUNDING) | table["value"].gt(table["high"] + _ROUNDING)
+        if strange.any():
+            place = table_files.where(file, table, strange)
+            raise _ImpossibleError(f"{place} holds a value outside of its interval, low to high")
+    for column in {"n_cells", "cells", "seeds", "seconds", "peak_memory_mb", "seed_sd"} & set(table):
+        strange = table[column] < (1 if column in ("n_cells", "cells", "seeds") else 0)
+        if strange.any():
+            place = table_files.where(file, table, strange)
+            raise _ImpossibleError(
+                f"{place} holds the {column} {table.loc[strange, column].iloc[0]:g}: too low"
+            )
+
+
+def check_study(file: Path, table: pd.DataFrame, card: catalog.StudyCard) -> None:
+    """Refuse rows of other data sets, models, cells or seeds than those of a study.
+
+    Parameters
+    ----------
+    file, table
+        As given to and returned by :func:`read_csv`.
+    card
+        The study.
+
+    Raises
+    ------
+    TableError
+        With the file, the line and what it holds.
+    """
+    expected: dict[str, set[Any]] = {
+        "dataset": set(card.datasets),
+        "model and recipe": set(map(_split, card.models)),
+        "subset": {str(card.subset or "all")},
+        "seed": {card.seed},
+    }
+    values = {column: table[column] for column in expected if column in table}
+    values["model and recipe"] = pd.Series(
+        list(zip(table["model"], table["recipe"], strict=True)), dtype=object
+    )
+    for what, of_rows in values.items():
+        mask = ~of_rows.isin(expected[what])
+        if mask.any():
+            strange = ", ".join(sorted({str(value) for value in of_rows[mask]}))
+            place = table_files.where(file, table, mask)
+            raise TableError(
+                f"{place} holds the {what} {strange}, which the study {card.name} does not have. Run the "
+                f"study and keep its scores again: `zeroshot run {card.name}`, `zeroshot keep {card.name}`."
+            )
+
+
+def missing_runs(card: catalog.StudyCard, runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Data sets and models (``name`` or ``name@recipe``) of a study that a table of runs does not hold."""
+    done = set(runs[list(RUN)].itertuples(index=False, name=None))
+    pairs: Sequence[tuple[str, str]] = [
+        (dataset, reference) for dataset in card.datasets for reference in card.models
+    ]
+    return [(dataset, reference) for dataset, reference in pairs if (dataset, *_split(reference)) not in done]
+
+
+def _split(reference: str) -> tuple[str, str]:
+    model, recipe = catalog.split_reference(reference)
+    return model.name, recipe

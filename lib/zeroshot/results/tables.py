@@ -1,0 +1,219 @@
+"""The tables of a study: written by its runs, concatenated, read back, copied to and from git."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from zeroshot import catalog, paths, store, table_files
+from zeroshot.metrics import METRICS
+
+from .schema import RUN, TABLES, TableError, check_study, missing_runs, read_csv, to_csv
+
+COLUMNS = [
+    "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
+    "subset", "n_cells", "seed", "seeds", "seed_sd", "seen_in_pretraining", "method",
+]  # fmt: skip
+
+
+def load(study: str) -> pd.DataFrame:
+    """The scores of a study, read from ``build/studies/<study>``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per data set, model, recipe and metric, columns :data:`COLUMNS`. ``low`` and ``high`` bound
+        the 95 % interval; ``method`` is the title of the model, with the recipe where it is not the model's
+        default.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study has not been run.
+    TableError
+        If a file is damaged.
+    """
+    scores, runs = _read(study, "scores"), _read(study, "runs")
+    of_run = ["subset", "n_cells", "seed", "seeds", "seen_in_pretraining"]
+    table = scores.merge(runs[[*RUN, *of_run]], how="left", on=list(RUN), validate="many_to_one")
+    table["group"] = [METRICS[metric].group for metric in table["metric"]]
+    return table[COLUMNS]
+
+
+def load_subsamples(study: str) -> pd.DataFrame:
+    """The scores of a study on subsamples of the cells.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, model, recipe, metric, cells, subsample, value and method. The subsamples of a data
+        set are the same cells for every method.
+
+    Raises
+    ------
+    FileNotFoundError, TableError
+        As :func:`load` does.
+    """
+    return _read(study, "subsamples")
+
+
+def load_runs(study: str) -> pd.DataFrame:
+    """What each run of a study is, and what its embedding cost.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``TABLES["runs"]`` and method: wall-clock ``seconds``, and ``peak_memory_mb``, the largest
+        resident memory of the process while the embedding was computed, in MiB.
+
+    Raises
+    ------
+    FileNotFoundError, TableError
+        As :func:`load` does.
+    """
+    return _read(study, "runs")
+
+
+def load_reconstruction(study: str) -> pd.DataFrame:
+    """How well models put back what nothing has masked, as :func:`zeroshot.published.summarise` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, model, recipe, metric, statistic, value and method.
+
+    Raises
+    ------
+    FileNotFoundError, TableError
+        As :func:`load` does.
+    """
+    return _read(study, "reconstruction")
+
+
+def write(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write every table of a run or a study into a directory, laid out by :func:`zeroshot.results.to_csv`."""
+    for name in TABLES:
+        store.write_text(directory / f"{name}.csv", to_csv(name, tables[name]))
+
+
+def concatenate(study: str, directories: Iterable[Path]) -> None:
+    """Write the tables of a study from those of its runs, each in a directory."""
+    directories = list(directories)
+    for name, layout in TABLES.items():
+        parts = [
+            pd.read_csv(directory / f"{name}.csv", dtype=str, keep_default_na=False)
+            for directory in directories
+        ]
+        parts = [part for part in parts if len(part)] or parts[:1]
+        key = list(layout.key)
+        table = pd.concat(parts, ignore_index=True).fillna("").sort_values(key, kind="stable")
+        store.write_text(paths.study(study) / f"{name}.csv", table.to_csv(index=False))
+
+
+def keep(study: str) -> list[Path]:
+    """Copy the tables of a study to ``data/scores/<study>``, which git follows.
+
+    What a run cost differs each time. So a row of ``runs`` is replaced only if another number of its run
+    changes: without such a change every file stays as it is.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files.
+
+    Raises
+    ------
+    FileNotFoundError, TableError
+        As :func:`load` does.
+    """
+    committed = paths.scores() / study
+    tables = {name: _read(study, name) for name in TABLES}
+    texts = {name: to_csv(name, table) for name, table in tables.items()}
+    if all((committed / f"{name}.csv").is_file() for name in TABLES):
+        texts["runs"] = _with_committed_costs(study, tables, texts)
+    for name, text in texts.items():
+        store.write_text(committed / f"{name}.csv", text)
+    return [committed / f"{name}.csv" for name in TABLES]
+
+
+def _with_committed_costs(study: str, tables: Mapping[str, pd.DataFrame], texts: Mapping[str, str]) -> str:
+    """The table of runs, with the committed row of each run whose other rows are committed as they are."""
+    changed: set[tuple[str, ...]] = set()
+    for name in TABLES.keys() - {"runs"}:
+        file = paths.scores() / study / f"{name}.csv"
+        lines = set(file.read_text().splitlines()).symmetric_difference(texts[name].splitlines())
+        changed |= {tuple(line.split(",")[: len(RUN)]) for line in lines}
+    before = read_csv("runs", paths.scores() / study / "runs.csv", _remedy(study, committed=True))
+    same = [run not in changed for run in before[list(RUN)].itertuples(index=False, name=None)]
+    of_study = pd.concat([before[same], tables["runs"]]).drop_duplicates(list(RUN), keep="first")
+    in_study = of_study.merge(tables["runs"][list(RUN)], on=list(RUN))
+    return to_csv("runs", in_study)
+
+
+def copy_committed(study: str) -> None:
+    """Copy the tables of ``data/scores/<study>`` to where a run of the study would have written them.
+
+    Raises
+    ------
+    TableError
+        As :func:`require_committed` does; nothing is copied then.
+    """
+    require_committed(study)
+    for name in TABLES:
+        text = (paths.scores() / study / f"{name}.csv").read_text()
+        store.write_text(paths.study(study) / f"{name}.csv", text)
+
+
+def require_committed(study: str) -> pd.DataFrame:
+    """Read every table of a study in ``data/scores``; return that of its runs.
+
+    Raises
+    ------
+    TableError
+        If one is not there, or holds what the study does not name.
+    """
+    card, runs = catalog.study(study), pd.DataFrame()
+    for name in TABLES:
+        file = paths.scores() / study / f"{name}.csv"
+        if not file.is_file():
+            raise TableError(
+                f"{file} does not exist: no {TABLES[name].title} of the study {study} are committed. Where "
+                f"the study has been run (`zeroshot run {study}`), `zeroshot keep {study}` writes the file."
+            )
+        table = read_csv(name, file, _remedy(study, committed=True))
+        check_study(file, table, card)
+        runs = table if name == "runs" else runs
+    return runs
+
+
+def without_committed_scores(study: str) -> list[tuple[str, str]]:
+    """Data sets and models (``name`` or ``name@recipe``) of a study whose scores are not committed."""
+    return missing_runs(catalog.study(study), require_committed(study))
+
+
+def _remedy(study: str, *, committed: bool) -> str:
+    if committed:
+        return (
+            "Restore the file from git (`git checkout -- FILE`), or write it again: "
+            f"`zeroshot run {study}`, `zeroshot keep {study}`."
+        )
+    return f"Delete the file and run the study again: `zeroshot run {study}`."
+
+
+def _read(study: str, name: str) -> pd.DataFrame:
+    file = paths.study(study) / f"{name}.csv"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} does not exist. Run the study first, `zeroshot run {study}`, or take its committed "
+            f"scores, if there are any: `python -m zeroshot.results committed {study}`."
+        )
+    table = read_csv(name, file, _remedy(study, committed=False)).drop(columns=table_files.LINE)
+    runs = list(zip(table["model"], table["recipe"], strict=True))
+    titles = {run: catalog.model(run[0]).method(run[1]) for run in set(runs)}  # a look-up takes a millisecond
+    return table.assign(method=[titles[run] for run in runs])
+
+
+__all__ = [
+    "COLUMNS", "TableError", "concatenate", "copy_committed", "keep", "load", "load_reconstruction",
+    "load_runs", "load_subsamples", "require_committed", "without_committed_scores", "write",
+]  # fmt: skip

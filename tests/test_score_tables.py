@@ -1,0 +1,275 @@
+"""The tables of a study: those that are committed, and how they are written, read and copied."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zeroshot import catalog, metrics, paths, results
+from zeroshot.results import schema
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+STUDIES = sorted(folder.name for folder in (CHECKOUT / "data" / "scores").iterdir())
+KEY = ["dataset", "model", "recipe", "metric"]
+
+
+@pytest.fixture
+def committed(home):
+    """The committed tables of every study, where a run would have written them."""
+    shutil.copytree(CHECKOUT / "data" / "scores", home / "data" / "scores", dirs_exist_ok=True)
+    for study in STUDIES:
+        results.copy_committed(study)
+    return STUDIES
+
+
+# -- the files of this repository ------------------------------------------------------------------
+
+
+def test_committed_files_are_tables_of_studies_as_they_would_be_written(committed):
+    for study in committed:
+        folder = CHECKOUT / "data" / "scores" / study
+        assert {file.name for file in folder.iterdir()} == {f"{name}.csv" for name in results.TABLES}
+        runs = results.require_committed(study)  # a new metric or model waits for the next run of the study
+        assert set(runs["dataset"]) == set(catalog.study(study).datasets)
+        for name in results.TABLES:
+            file = folder / f"{name}.csv"
+            assert results.to_csv(name, results.read_csv(name, file, "")) == file.read_text(), file
+            assert file.stat().st_size < 400_000
+
+
+def test_committed_scores_lie_in_their_range_and_interval(committed):
+    for study in committed:
+        table = results.load(study).dropna(subset="value")
+        with_interval = table.dropna(subset="low")
+        assert with_interval["value"].between(with_interval["low"], with_interval["high"]).all()
+        for name, rows in table.groupby("metric"):
+            ends = sorted([metrics.METRICS[name].worst, metrics.METRICS[name].best])
+            assert rows["value"].between(*ends).all(), name
+        oracle = table[table["model"].eq("label-oracle") & table["metric"].eq("avg_bio")]
+        noise = table[table["model"].eq("random") & table["metric"].eq("avg_bio")]
+        assert oracle["value"].min() > 0.95 and noise["value"].max() < 0.25
+
+
+def test_committed_scores_have_an_interval_where_subsamples_give_one(committed):
+    for study in committed:
+        parts = dict(iter(results.load_subsamples(study).groupby(KEY)))
+        for row in results.load(study).dropna(subset="value").itertuples():
+            of_row = parts[row.dataset, row.model, row.recipe, row.metric]
+            cells, values = int(of_row["cells"].iloc[0]), of_row["value"].to_numpy()
+            reason = metrics.no_interval(row.metric, row.value, values, cells, row.n_cells)
+            assert pd.isna(row.low) == pd.isna(row.high) == (reason is not None), row
+            assert row.note.endswith(f"no interval: {reason}") or reason is None, row
+
+
+def test_committed_tables_fit_together(committed):
+    for study in committed:
+        scores, subsamples = results.load(study), results.load_subsamples(study)
+        assert set(map(tuple, scores[KEY].to_numpy())) == set(map(tuple, subsamples[KEY].to_numpy()))
+        assert subsamples.groupby(KEY).size().eq(10).all()
+        runs = set(map(tuple, scores[KEY[:3]].to_numpy()))
+        assert runs == set(map(tuple, results.load_runs(study)[KEY[:3]].to_numpy()))
+        without = scores[scores["value"].isna()]
+        assert without["note"].str.startswith("not applicable").all()
+
+
+# -- writing and reading ---------------------------------------------------------------------------
+
+
+def made_up() -> dict[str, pd.DataFrame]:
+    """Tables of the study `smoke` as runs compute them, with metrics that have no score."""
+    draw = np.random.default_rng(0)
+    scores, subsamples, runs = [], [], []
+    for model in ("pca", "random"):
+        run = {"dataset": "pbmc68k-reduced", "model": model, "recipe": "standard"}
+        of_run = {"subset": "500", "n_cells": 500, "seed": 0, "seeds": 3 if model == "random" else 1}
+        cost = {"seconds": 0.125, "peak_memory_mb": 800.0, "device": "CPU, a", "key": f"{len(runs):020x}"}
+        runs.append({**run, **of_run, **cost, "seen_in_pretraining": "unseen"})
+        for metric, note in (("asw_label", ""), ("nmi", "resolution 0.7"), ("ilisi", "not applicable: one")):
+            value = np.nan if metric == "ilisi" else draw.random()
+            interval = {"low": value - 0.1, "high": value + 0.1}
+            sd = 0.25 if model == "random" else np.nan
+            scores.append({**run, "metric": metric, "value": value, **interval, "seed_sd": sd, "note": note})
+            for part in range(3):
+                drawn = {"subsample": part, "value": value + 0.01 * part, "cells": 50}
+                subsamples.append({**run, "metric": metric, **drawn})
+    number = {"metric": "mse_gep", "statistic": "mean over positions", "value": 1.25}
+    return {
+        "scores": pd.DataFrame(scores),
+        "subsamples": pd.DataFrame(subsamples),
+        "runs": pd.DataFrame(runs),
+        "reconstruction": pd.DataFrame([{**run, **number}]),
+    }
+
+
+@pytest.fixture
+def run_study(home):
+    """The tables of `smoke` where a run of it would have left them."""
+    results.write(paths.study("smoke"), made_up())
+    return home
+
+
+LOAD = {"scores": results.load, "subsamples": results.load_subsamples, "runs": results.load_runs,
+        "reconstruction": results.load_reconstruction}  # fmt: skip
+
+
+def test_tables_survive_the_file(run_study):
+    assert set(LOAD) == set(results.TABLES)
+    scores = results.load("smoke")
+    assert list(scores.columns) == results.COLUMNS
+    registered = [name for name in metrics.METRICS if name in ("asw_label", "nmi", "ilisi")]
+    assert list(scores["metric"]) == registered * 2
+    assert list(scores["method"]) == ["PCA"] * 3 + ["random"] * 3 and set(scores["n_cells"]) == {500}
+    assert list(scores.loc[scores["metric"] == "nmi", "note"]) == ["resolution 0.7"] * 2
+    for name in ("scores", "subsamples"):
+        written = made_up()[name]
+        read = LOAD[name]("smoke").merge(written, on=list(KEY) + (["subsample"] if name != "scores" else []))
+        assert len(read) == len(written)
+        np.testing.assert_allclose(read["value_x"], read["value_y"], atol=6e-7, rtol=0)
+
+
+def test_what_is_committed_is_what_the_study_had(run_study):
+    computed = {name: load("smoke") for name, load in LOAD.items()}
+    files = results.keep("smoke")
+    assert files == [paths.scores() / "smoke" / f"{name}.csv" for name in results.TABLES]
+    for name in results.TABLES:
+        (paths.study("smoke") / f"{name}.csv").unlink()
+    results.copy_committed("smoke")
+    for name, load in LOAD.items():
+        pd.testing.assert_frame_equal(load("smoke"), computed[name], check_exact=True)
+
+
+def test_runs_make_the_tables_of_the_study(home):
+    tables = made_up()
+    folders = []
+    for model in ("random", "pca"):
+        folders.append(paths.study("smoke") / "runs" / "pbmc68k-reduced" / model)
+        results.write(folders[-1], {name: part[part["model"] == model] for name, part in tables.items()})
+    results.concatenate("smoke", folders)
+    for name, table in tables.items():
+        assert (paths.study("smoke") / f"{name}.csv").read_text() == results.to_csv(name, table)
+
+
+def test_a_run_without_subsamples_has_a_place_in_the_tables(home):
+    """Its embedding failed the integrity gate."""
+    tables = made_up()
+    tables["subsamples"] = tables["subsamples"].query("model == 'pca'")
+    folders = []
+    for model in ("random", "pca"):
+        folders.append(paths.study("smoke") / "runs" / "pbmc68k-reduced" / model)
+        results.write(folders[-1], {name: part[part["model"] == model] for name, part in tables.items()})
+    results.concatenate("smoke", folders)
+    assert set(results.load_subsamples("smoke")["model"]) == {"pca"}
+    assert set(results.load("smoke")["model"]) == {"pca", "random"}
+
+
+def test_a_changed_number_is_one_changed_line(run_study):
+    def texts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
+        return {name: results.to_csv(name, table) for name, table in tables.items()}
+
+    before, changed = texts(made_up()), made_up()
+    changed["scores"].loc[0, "value"] += 0.25
+    changed["subsamples"].loc[0, "value"] += 0.25
+    for name, text in texts(changed).items():
+        pairs = zip(text.splitlines(), before[name].splitlines(), strict=True)
+        assert sum(new != old for new, old in pairs) == (name in ("scores", "subsamples")), name
+    reordered = {name: table.sample(frac=1, random_state=0) for name, table in made_up().items()}
+    assert texts(reordered) == before
+
+
+def test_costs_are_committed_anew_only_with_another_number(run_study):
+    results.keep("smoke")
+    files = {file.name: file.read_bytes() for file in (paths.scores() / "smoke").iterdir()}
+    again = made_up()
+    again["runs"] = again["runs"].assign(seconds=7.5, key="f" * 20)
+    results.write(paths.study("smoke"), again)
+    results.keep("smoke")
+    assert {file.name: file.read_bytes() for file in (paths.scores() / "smoke").iterdir()} == files
+    again["scores"].loc[0, "value"] += 0.01  # of pca
+    results.write(paths.study("smoke"), again)
+    results.keep("smoke")
+    runs = pd.read_csv(paths.scores() / "smoke" / "runs.csv").set_index("model")
+    assert runs["seconds"].to_dict() == {"pca": 7.5, "random": 0.125}
+
+
+def test_a_study_that_was_not_run_and_one_that_was_not_committed(home):
+    with pytest.raises(FileNotFoundError, match=r"scores.csv does not exist. Run the study first"):
+        results.load("smoke")
+    with pytest.raises(results.TableError, match=r"smoke/scores\.csv does not exist.*`zeroshot keep smoke`"):
+        results.copy_committed("smoke")
+    results.write(paths.scores() / "smoke", made_up())
+    (paths.scores() / "smoke" / "runs.csv").unlink()
+    with pytest.raises(results.TableError, match=r"runs\.csv does not exist: no runs of the study"):
+        results.copy_committed("smoke")
+    assert not (paths.study("smoke") / "scores.csv").exists()
+
+
+def test_scores_of_something_else_are_refused(home):
+    for table, column, value, message in [
+        ("scores", "dataset", "pancreas", "holds the dataset pancreas, which the study smoke does not have"),
+        ("scores", "model", "harmony", r"holds the model and recipe \('harmony', 'standard'\)"),
+        ("scores", "metric", "avg_luck", "holds the metric avg_luck"),
+        ("runs", "subset", "400", "holds the subset 400"),
+        ("runs", "seed", 7, "holds the seed 7"),
+    ]:
+        tables = made_up()
+        rows = [0] if column == "metric" or table == "runs" else [0, 1, 2]  # of one run
+        tables[table].loc[rows, column] = value
+        results.write(paths.scores() / "smoke", tables)
+        with pytest.raises(results.TableError, match=message):
+            results.require_committed("smoke")
+
+
+# What was done to a file, and the line that the refusal names (None: it is of the whole file).
+DAMAGES = {
+    "cut off in a line": (lambda text: text[:-30], None),
+    "cut off between cells": (lambda text: text[: text.rindex(",")] + "\n", -1),
+    "a row less": (lambda text: "".join(text.splitlines(keepends=True)[:-1]), None),
+    "empty": (lambda text: "", None),
+    "other columns": (lambda text: text.replace("metric,", "metrik,", 1), 1),
+    "a column twice": (lambda text: text.replace("dataset,", "model,", 1), 1),
+    "a row twice": (lambda text: text + text.splitlines()[-1] + "\n", -1),
+    "a word for a number": (lambda text: re.sub(r",0\.\d+,", ",zero,", text, count=1), None),
+    "an unknown metric": (lambda text: text.replace("asw_label", "asw_lable"), 2),
+    "an unknown model": (lambda text: text.replace(",pca,", ",pac,"), 2),
+    "an unknown data set": (lambda text: text.replace("pbmc68k-reduced", "pbmc"), 2),
+    "an unknown recipe": (lambda text: text.replace("standard", "usual"), 2),
+    "not a number": (lambda text: re.sub(r",0\.\d+,", ",NaN,", text, count=1), 2),
+    "infinite": (lambda text: re.sub(r",0\.\d+,", ",inf,", text, count=1), 2),
+    "out of range": (lambda text: re.sub(r",0\.\d+,", ",1.5,", text, count=1), 2),
+    "out of the interval": (lambda text: re.sub(r",0\.\d+,", ",0.999999,", text, count=1), 2),
+    "a quote": (lambda text: text.replace("asw_label", '"asw_label', 1), None),
+    "no text": (lambda text: text.encode()[:40] + b"\xff\xfe\x00\n", None),
+}
+
+
+def test_damaged_files_are_refused_with_file_line_and_remedy(run_study):
+    results.keep("smoke")
+    for read, file, remedy in [
+        (results.require_committed, paths.scores() / "smoke" / "scores.csv", "zeroshot keep smoke"),
+        (results.load, paths.study("smoke") / "scores.csv", "Delete the file"),
+    ]:
+        whole = file.read_text()
+        read("smoke")
+        for damage, (change, line) in DAMAGES.items():
+            damaged = change(whole)
+            file.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+            with pytest.raises(results.TableError) as error:
+                read("smoke")
+            message = str(error.value)
+            assert message.startswith(str(file)) and remedy in message, (damage, message)
+            if line is not None:
+                number = line % (len(damaged.splitlines()) + 1)
+                assert f"line {number}" in message, (damage, message)
+        file.write_text(whole)
+
+
+def test_what_the_study_names_and_is_not_committed(home):
+    results.write(paths.scores() / "smoke", made_up())
+    absent = results.without_committed_scores("smoke")
+    assert ("simulated-atlas", "pca") in absent and ("pbmc68k-reduced", "scgpt-untrained@short") in absent
+    assert ("pbmc68k-reduced", "pca") not in absent and len(absent) == 2 * 6 - 2
+    runs = made_up()["runs"]
+    assert schema.missing_runs(catalog.study("smoke"), runs) == absent
