@@ -40,6 +40,7 @@ def project(tmp_path, monkeypatch):
     ignored = shutil.ignore_patterns("scores", "downloads", "weights")
     shutil.copytree(CHECKOUT / "data", tmp_path / "data", ignore=ignored)
     shutil.copytree(CHECKOUT / "notebooks", tmp_path / "notebooks")
+    shutil.copy(CHECKOUT / "_toc.yml", tmp_path)
     monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path

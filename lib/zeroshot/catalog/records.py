@@ -220,6 +220,7 @@ class StudyCard(Card):
     chapters: tuple[str, ...]
     seed: int = 0
     seeds: int = Field(default=3, ge=1)  # under how many a model is scored whose embedding depends on it
+    twin_seeds: int | None = Field(default=None, ge=1)  # the same for untrained twins; None for as many
     subset: int | None = Field(default=None, gt=1)
     reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
     variant_cells: int = Field(default=200, ge=20)  # of each data set, where variants of a model are compared

@@ -198,7 +198,7 @@ def _run(study: catalog.StudyCard, dataset: str, reference: str) -> Job:
         "model": card.name,
         "recipe": recipe,
         "seed": study.seed,
-        "seeds": study.seeds,
+        "seeds": (card.twin_of and study.twin_seeds) or study.seeds,
         "subset": study.subset,
         "precision": study.precision,
         "reconstruction_cells": study.reconstruction_cells,
