@@ -45,14 +45,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the library's sources that the dependency tracker reads instead of the installed ones."""
-    from zeroshot import dependencies, paths
+    from zeroshot import paths
 
     copy = tmp_path / "zeroshot"
     shutil.copytree(CHECKOUT / "lib" / "zeroshot", copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(paths, "PACKAGE", copy)
-    dependencies._imports_of_module.cache_clear()
-    yield copy
-    dependencies._imports_of_module.cache_clear()
+    return copy
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from zeroshot import catalog, paths, store
+from zeroshot import catalog, dependencies, paths, store
 from zeroshot.data import DataError, content_hash, download, load, prepare, simulate
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -157,7 +157,7 @@ def test_changed_code_or_card_prepares_again_and_a_note_does_not(home, monkeypat
         )
         load(card.name)
     assert len(calls) == 2
-    monkeypatch.setattr(LOAD, "_source_hash", lambda module: "edited")
+    monkeypatch.setattr(dependencies, "computation", lambda modules: {"code": "edited"})
     load(card.name)
     assert len(calls) == 3
 

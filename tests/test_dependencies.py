@@ -1,16 +1,64 @@
-"""What a page depends on, and that a hash changes exactly when something it depends on does."""
+"""What pages and stored results depend on, and that a key changes exactly when one of these does."""
 
+import ast
+import importlib.metadata
+import importlib.util
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
-from zeroshot import catalog, dependencies, paths, pipeline
+from zeroshot import catalog, dependencies, metrics, paths, pipeline, reconstruction
+from zeroshot.data.load import PREPARED_BY
+
+# Imported by modules that compute numbers, but no number depends on their version.
+WITHOUT_NUMBERS = {
+    "anndata",  # holds the cells
+    "tqdm",  # shows progress
+}
 
 
 def edit(file):
-    """Change a source, and forget what was read of it, as a new process would."""
-    file.write_text(file.read_text() + "\n# changed\n")
-    dependencies._imports_of_module.cache_clear()
+    """Change the code of a source."""
+    file.write_text(file.read_text() + "\nCHANGED = True\n")
+
+
+def reword(file):
+    """Change the docstrings, the comments and the formatting of a source, and nothing else."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node) is None:
+                node.body.insert(0, ast.Expr(ast.Constant("New words.")))
+            else:
+                node.body[0].value.value = "Other words."
+    file.write_text(f"# A comment.\n{ast.unparse(tree)}  # another one\n")
+
+
+def family_of(card) -> str:
+    """Name of the file of ``models/`` that implements a model."""
+    return (card.implementation or "label-oracle").partition(":")[0]
+
+
+def keys() -> dict[tuple[str, ...], dict]:
+    """What stands for code and packages in the key of each stage, and of each family where it matters."""
+    families = {family_of(card): card for card in catalog.models().values()}
+    computed_by = {("data",): PREPARED_BY}
+    for stage, modules in pipeline.COMPUTED_BY.items():
+        if stage not in ("embedding", "reconstruction"):
+            computed_by[(stage,)] = modules
+            continue
+        for family, card in families.items():
+            if stage == "embedding" or reconstruction.objective(card.name) is not None:
+                computed_by[stage, family] = modules | pipeline.modules_of_model(card)
+    return {stage: dependencies.computation(modules) for stage, modules in computed_by.items()}
+
+
+def changed_keys(before: dict) -> set[tuple[str, ...]]:
+    """The stages whose key is not what it was."""
+    after = keys()
+    return {stage for stage in before if after[stage] != before[stage]}
 
 
 def notebook(path, *cells: str, kind: str = "code"):
@@ -70,34 +118,39 @@ def test_every_module_found_is_a_file():
     [
         ("import zeroshot.store", {"zeroshot.store"}),
         ("import zeroshot.metrics.annotation as a, os", {"zeroshot.metrics.annotation"}),
-        ("from zeroshot import store, catalog", {"zeroshot", "zeroshot.store", "zeroshot.catalog"}),
+        ("from zeroshot import store, catalog", {"zeroshot.store", "zeroshot.catalog"}),
         ("from zeroshot.store import key_of", {"zeroshot.store"}),
-        ("from zeroshot.models import baselines", {"zeroshot.models", "zeroshot.models.baselines"}),
-        ("def f():\n    from zeroshot import paths", {"zeroshot", "zeroshot.paths"}),
+        ("from zeroshot.models import baselines", {"zeroshot.models.baselines"}),
+        ("from zeroshot.models import baselines, load", {"zeroshot.models", "zeroshot.models.baselines"}),
+        ("def f():\n    from zeroshot import paths", {"zeroshot.paths"}),
         (
             "if True:\n    try:\n        import zeroshot.figures\n    except ImportError: pass",
             {"zeroshot.figures"},
         ),
         ("import numpy\nfrom zeroshotx import store\nimport zeroshot_store", set()),
         ("'from zeroshot import store'  # import zeroshot.catalog", set()),
+        (
+            "if TYPE_CHECKING:\n    import zeroshot.tokens\nelse:\n    import zeroshot.store",
+            {"zeroshot.store"},
+        ),
     ],
 )
 def test_imports_of_a_source(source, expected):
-    assert dependencies._imported(source, package="") == expected
+    assert dependencies._library_modules(source, package="") == expected
 
 
 @pytest.mark.parametrize(
     ("source", "package", "expected"),
     [
         ("from .registry import metric", "zeroshot.metrics", {"zeroshot.metrics.registry"}),
-        ("from . import registry", "zeroshot.metrics", {"zeroshot.metrics", "zeroshot.metrics.registry"}),
-        ("from .. import store", "zeroshot.metrics", {"zeroshot", "zeroshot.store"}),
+        ("from . import registry", "zeroshot.metrics", {"zeroshot.metrics.registry"}),
+        ("from .. import store", "zeroshot.metrics", {"zeroshot.store"}),
         ("from ..data.load import load", "zeroshot.metrics", {"zeroshot.data.load"}),
         ("def f():\n    from .neighbors import as_scib", "zeroshot.metrics", {"zeroshot.metrics.neighbors"}),
     ],
 )
 def test_relative_imports_of_a_source(source, package, expected):
-    assert dependencies._imported(source, package) == expected
+    assert dependencies._library_modules(source, package) == expected
 
 
 def test_cells_of_a_notebook_are_read_whatever_magic_they_hold(tmp_path):
@@ -113,47 +166,106 @@ def test_cells_of_a_notebook_are_read_whatever_magic_they_hold(tmp_path):
     assert dependencies.modules_of_notebook(prose) == set()
 
 
-# -- hashes ----------------------------------------------------------------------------------------
+# -- keys ------------------------------------------------------------------------------------------
 
 
-def test_hash_is_stable_and_depends_on_the_modules_asked_for(package):
+def test_words_change_no_key(package):
+    before, files = keys(), sorted(package.rglob("*.py"))
+    pages = dependencies.source_hashes(dependencies.closure({"zeroshot.cli"}))
+    for file in files:
+        reword(file)
+    assert len(files) > 100 and changed_keys(before) == set()
+    assert dependencies.source_hashes(dependencies.closure({"zeroshot.cli"})) == pages
+
+
+def test_an_edited_metric_is_scored_again_and_nothing_is_embedded_again(package):
+    before = keys()
+    edit(package / "metrics" / "annotation.py")
+    assert changed_keys(before) == {("scores",), ("umap-scores",)}
+
+
+def test_an_edited_family_embeds_its_own_models_again(package):
+    before = keys()
+    edit(package / "models" / "scgpt.py")
+    assert changed_keys(before) == {("embedding", "scgpt"), ("reconstruction", "scgpt")}
+    edit(package / "models" / "baselines.py")  # of whose principal components others are made
+    others = {("embedding", family) for family in ("baselines", "controls", "harmony")}
+    assert changed_keys(before) == {("embedding", "scgpt"), ("reconstruction", "scgpt")} | others
+
+
+def test_an_edit_computes_again_what_needs_it(package):
+    before = keys()
+    for file, expected in {
+        "embedding/engine": {"embedding", "reconstruction"},
+        "embedding/umap": {"umap"},
+        "metrics/reconstruction/ranks": {"reconstruction"},
+        "metrics/distances": {"scores", "umap-scores"},
+        "integrity": {"embedding", "reconstruction", "scores"},
+        "data/counts": {"data"},
+        "figures/scores": set(),
+        "study/running": set(),
+        "store/artifacts": set(),
+    }.items():
+        source = (package / f"{file}.py").read_text()
+        edit(package / f"{file}.py")
+        assert {stage for stage, *_ in changed_keys(before)} == expected, file
+        (package / f"{file}.py").write_text(source)
+
+
+def test_a_new_version_computes_again_what_declares_the_package(monkeypatch):
+    installed = importlib.metadata.version
+    before, changed = keys(), {}
+    for package in ("sphinx", "umap-learn", "transformers", "igraph", "harmonypy"):
+        monkeypatch.setattr(
+            importlib.metadata, "version", lambda name, new=package: "99" if name == new else installed(name)
+        )
+        changed[package] = changed_keys(before)
+    assert changed["sphinx"] == set()
+    assert changed["umap-learn"] == {("umap",)}
+    assert changed["transformers"] == {("embedding", "cellama")}
+    assert changed["igraph"] == {("scores",), ("umap-scores",)}
+    assert changed["harmonypy"] == {("embedding", "harmony")}
+
+
+def packages_imported(module):
+    """Packages that a library module imports when it runs, also inside functions; its own library apart."""
+    tree = ast.parse(Path(importlib.util.find_spec(module).origin).read_text())
+    tree.body = [node for node in tree.body if not ast.unparse(node).startswith("if TYPE_CHECKING:")]
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - {"zeroshot"}
+
+
+def test_every_package_that_computes_is_declared():
+    """What a model, a file of metrics or a stage imports, and what it is built on, is in its ``PACKAGES``."""
+    distributions = importlib.metadata.packages_distributions()
+    stages = [PREPARED_BY, *pipeline.COMPUTED_BY.values()]
+    stages += [{metric.function.__module__} for metric in metrics.METRICS.values()]
+    stages += [pipeline.modules_of_model(card) for card in catalog.models().values()]
+    for modules in {frozenset(modules) for modules in stages}:
+        reached = dependencies.closure(modules, without=dependencies.INFRASTRUCTURE)
+        declared = dependencies.package_versions(modules).keys()
+        undeclared = {
+            name
+            for name in set().union(*map(packages_imported, reached)) - WITHOUT_NUMBERS
+            if declared.isdisjoint(distributions[name])
+        }
+        assert not undeclared, f"{sorted(modules)}: PACKAGES lacks {sorted(undeclared)}"
+
+
+def test_the_hash_does_not_depend_on_order_or_on_what_is_named_twice():
     one = dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"})
     assert one == dependencies.code_hash({"zeroshot.integrity", "zeroshot.metrics"})
     assert one == dependencies.code_hash(dependencies.closure({"zeroshot.metrics", "zeroshot.integrity"}))
     assert one != dependencies.code_hash({"zeroshot.integrity"})
 
 
-@pytest.mark.parametrize(
-    "name", ["metrics/__init__", "metrics/annotation", "metrics/distances", "metrics/registry", "integrity"]
-)
-def test_hash_of_scores_changes_with_a_source_they_need(package, name):
-    before = dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"})
-    edit(package / f"{name}.py")
-    assert dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"}) != before
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "figures/scores",
-        "cli",
-        "study/running",
-        "book/pages",
-        "models/baselines",
-        "embedding",
-        "results/comparisons",
-        "data/load",
-        "store/artifacts",
-    ],
-)
-def test_hash_of_scores_does_not_change_with_another_source(package, name):
-    before = dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"})
-    edit(package / f"{name}.py")
-    assert dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"}) == before
-
-
 def test_infrastructure_changes_no_stored_result_but_the_pages(package):
-    modules = {"zeroshot.embedding", "zeroshot.models.baselines"}
+    modules = {"zeroshot.embedding.embed", "zeroshot.models.baselines"}
     code, sources = dependencies.code_hash(modules), dependencies.source_hashes(dependencies.closure(modules))
     edit(package / "catalog" / "__init__.py")
     assert "zeroshot.catalog" in dependencies.closure(modules)
@@ -166,7 +278,6 @@ def test_new_import_in_a_needed_source_is_followed(package):
     (package / "extra.py").write_text("VALUE = 1\n")
     source = package / "integrity.py"
     source.write_text(source.read_text() + "\n\ndef late():\n    from . import extra\n    return extra\n")
-    dependencies._imports_of_module.cache_clear()
     assert "zeroshot.extra" in dependencies.closure({"zeroshot.integrity"})
     before = dependencies.code_hash({"zeroshot.integrity"})
     edit(package / "extra.py")

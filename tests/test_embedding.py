@@ -81,7 +81,7 @@ def test_rows_come_back_in_input_order(tokens_per_chunk):
 
 
 def test_any_rows_in_any_order(monkeypatch):
-    monkeypatch.setattr(embedding, "CELLS_PER_WINDOW", 8)  # several windows
+    monkeypatch.setattr(embedding.engine, "CELLS_PER_WINDOW", 8)  # several windows
     runner = Runner(Fake(), CELLS, 0, Settings(device="cpu"))
     rows = np.random.default_rng(1).permutation(50)[:30]
     assert np.allclose(runner.embed(rows), EXPECTED[rows], atol=1e-5)

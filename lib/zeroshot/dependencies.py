@@ -1,12 +1,16 @@
-"""Which library modules a notebook or a module depends on, read from their import statements.
+"""Which library modules a notebook or a module depends on, with their code and packages.
 
-The build uses it to re-run a page when a module it needs has changed, and no other page.
+A stored result is computed again when the code or a package that it was computed with has changed; a page
+is executed again when a module that it needs has. Code is compared without docstrings, comments and
+formatting: a change of words computes nothing again.
 """
 
 import ast
 import hashlib
+import importlib.metadata
 import json
-from functools import cache
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from zeroshot import paths
@@ -34,7 +38,7 @@ def modules_of_notebook(notebook: Path) -> set[str]:
     cells = json.loads(notebook.read_text())["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     lines = [line for line in code.splitlines() if not line.lstrip().startswith(("%", "!"))]
-    return closure(_imported("\n".join(lines), package=""))
+    return closure(_library_modules("\n".join(lines), package=""))
 
 
 def closure(modules: set[str] | frozenset[str], without: frozenset[str] = frozenset()) -> set[str]:
@@ -42,26 +46,45 @@ def closure(modules: set[str] | frozenset[str], without: frozenset[str] = frozen
 
     ``without`` leaves modules out, and what is imported through them alone.
     """
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module in found or module in without:
+        if module in reached or module in without:
             continue
-        found.add(module)
+        reached.add(module)
         waiting.extend(_imports_of_module(module))
-    return found
+    return reached
+
+
+def computation(modules: set[str] | frozenset[str]) -> dict[str, str | dict[str, str]]:
+    """The part of a key that stands for the code: its hash, and the versions of the packages it declares."""
+    return {"code": code_hash(modules), "packages": package_versions(modules)}
 
 
 def code_hash(modules: set[str] | frozenset[str]) -> str:
-    """One hash over the sources of the given modules and of what they import, infrastructure apart."""
+    """One hash over the code of the given modules and of what they import, infrastructure apart."""
     hashes = source_hashes(closure(modules, without=INFRASTRUCTURE))
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def package_versions(modules: set[str] | frozenset[str]) -> dict[str, str]:
+    """Installed versions of the packages that the given modules, and what they import, declare.
+
+    A module that defines a model, a metric or a step of a run declares in ``PACKAGES`` the distributions
+    that its numbers depend on. The modules it imports need not repeat them.
+    """
+    declared = {
+        name
+        for module in closure(modules, without=INFRASTRUCTURE)
+        for name in _declared_packages(_file(module).read_text())
+    }
+    return {name: importlib.metadata.version(name) for name in sorted(declared)}
+
+
 def source_hashes(modules: set[str]) -> dict[str, str]:
-    """SHA-256 of the source file of each module."""
-    return {module: file_hash(_file(module)) for module in sorted(modules)}
+    """SHA-256 of the code of each module, without docstrings, comments and formatting."""
+    return {module: _code_digest(_file(module).read_text()) for module in sorted(modules)}
 
 
 def file_hash(path: Path) -> str:
@@ -69,36 +92,86 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
 
 
-@cache
-def _imports_of_module(module: str) -> frozenset[str]:
+def _imports_of_module(module: str) -> set[str]:
     file = _file(module)
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    imported = _imported(file.read_text(), package)
+    modules = _library_modules(file.read_text(), _package_of(module))
     if module in _IMPORT_THEIR_FOLDER:
-        imported |= {f"{module}.{other.stem}" for other in file.parent.glob("*.py") if other != file}
-    return frozenset(imported)
+        modules |= {f"{module}.{other.stem}" for other in file.parent.glob("*.py") if other != file}
+    return modules
 
 
-def _imported(source: str, package: str) -> set[str]:
-    """Library modules named in the import statements of a source, also those inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
+def _library_modules(source: str, package: str) -> set[str]:
+    """Library modules that a source imports when it runs, also inside functions.
+
+    Of ``from package import module`` the module alone is meant: what else a package offers was not asked for.
+    """
+    modules = set()
+    for name in _imported_names(source, package):
+        base = name.rpartition(".")[0]
+        modules |= {name} if _is_module(name) else {base} if _is_module(base) else set()
+    return modules
+
+
+@lru_cache(maxsize=1024)
+def _imported_names(source: str, package: str) -> frozenset[str]:
+    """Dotted names of everything that a source imports when it runs."""
+    names = set()
+    for node in _nodes_that_run(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parents = package.split(".")
                 base = ".".join(parents[: len(parents) - node.level + 1] + ([base] if base else []))
-            names = [base] + [f"{base}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        found.update(name for name in names if _is_module(name))
-    return found
+            names |= {f"{base}.{alias.name}" for alias in node.names}
+    return frozenset(names)
+
+
+def _nodes_that_run(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes, without those that only type checkers read."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node = ast.Module(body=node.orelse, type_ignores=[])
+        yield from _nodes_that_run(node)
+
+
+@lru_cache(maxsize=1024)
+def _declared_packages(source: str) -> tuple[str, ...]:
+    """What a source assigns to ``PACKAGES``, read without importing anything."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(name) for name in node.targets] == ["PACKAGES"]:
+            return ast.literal_eval(node.value)
+    return ()
+
+
+@lru_cache(maxsize=1024)
+def _code_digest(source: str) -> str:
+    """Hash of a source that docstrings, comments and formatting do not change."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:20]
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a string and nothing else, as docstrings are."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
 
 
 def _is_module(name: str) -> bool:
     return name.split(".")[0] == "zeroshot" and _file(name).is_file()
+
+
+def _package_of(module: str) -> str:
+    """What a relative import in a module starts from."""
+    return module if _file(module).name == "__init__.py" else module.rpartition(".")[0]
 
 
 def _file(module: str) -> Path:

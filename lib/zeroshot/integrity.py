@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+PACKAGES = ("numpy", "pandas")
+
 # Below this an embedding varies along one direction only and every cell lies on a line.
 LEAST_EFFECTIVE_RANK = 1.01
 

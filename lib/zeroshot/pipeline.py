@@ -23,6 +23,15 @@ from zeroshot import (
 # Scored on UMAP coordinates as well, as the published version of the paper does.
 ON_UMAP = ("avg_bio", "asw_label", "batch_integration_score")
 
+# The modules that compute each stage of a run, apart from the model's: their code is in its keys.
+COMPUTED_BY = {
+    "embedding": {"zeroshot.embedding.embed"},
+    "reconstruction": {"zeroshot.reconstruction"},
+    "scores": {"zeroshot.metrics", "zeroshot.integrity"},  # under other seeds too
+    "umap": {"zeroshot.embedding.umap"},
+    "umap-scores": {"zeroshot.metrics"},
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -127,7 +136,7 @@ def embed(
         ``lengths`` and ``left_out``, (cells,), and ``overlap``, genes by the rule that matched them.
     """
     card = catalog.model(model)
-    inputs = _what_decides(adata, card, recipe, seed, precision, "zeroshot.embedding")
+    inputs = _what_decides(adata, card, recipe, seed, precision, "embedding")
     inputs["parameters"] |= parameters or {}
 
     def compute() -> dict[str, np.ndarray | pd.DataFrame | dict]:
@@ -163,7 +172,7 @@ def reconstruct(
     if reconstruction.objective(model) is None:
         return None
     card = catalog.model(model)
-    inputs = _what_decides(adata, card, recipe, seed, precision, "zeroshot.reconstruction")
+    inputs = _what_decides(adata, card, recipe, seed, precision, "reconstruction")
     inputs |= {"n_cells": n_cells, "fractions": list(fractions)}
 
     def compute() -> dict[str, pd.DataFrame | np.ndarray]:
@@ -176,9 +185,9 @@ def reconstruct(
 
 
 def _what_decides(
-    adata: AnnData, card: catalog.ModelCard, recipe: str | None, seed: int, precision: str, module: str
+    adata: AnnData, card: catalog.ModelCard, recipe: str | None, seed: int, precision: str, stage: str
 ) -> dict[str, Any]:
-    """Everything that what a model makes of a data set depends on; ``module`` is the code that runs it."""
+    """Everything that what a model makes of a data set in a stage depends on."""
     recipe = recipe or card.recipe
     checkpoint = models.find_checkpoint(card, recipe, None)
     return {
@@ -191,8 +200,7 @@ def _what_decides(
         "weights": dict(checkpoint.hashes) if checkpoint else {},
         "precision": precision,
         "seed": seed,
-        "code": dependencies.code_hash(modules_of_model(card) | {module}),
-        "packages": _packages(),
+        **dependencies.computation(COMPUTED_BY[stage] | modules_of_model(card)),
     }
 
 
@@ -336,8 +344,7 @@ def _what_decides_scores(adata: AnnData, cells: dict[str, np.ndarray | None], se
         "data": adata.uns["dataset"]["content_hash"],
         "baseline": None if cells["baseline"] is None else _content(cells["baseline"]),
         "seed": seed,
-        "code": dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"}),
-        "packages": _packages(),
+        **dependencies.computation(COMPUTED_BY["scores"]),
     }
 
 
@@ -362,8 +369,7 @@ def project(embedded: store.Artifact, *, seed: int = 0, policy: store.Policy = "
     inputs = {
         "embedding": _content(values),
         "seed": seed,
-        "code": dependencies.code_hash({"zeroshot.embedding"}),
-        "packages": _packages(),
+        **dependencies.computation(COMPUTED_BY["umap"]),
     }
     artifact = store.load_or_compute(
         "umap", inputs, lambda: {"umap": embedding.project_umap(values, seed)}, policy
@@ -388,8 +394,7 @@ def score_umap(
         "umap": _content(coordinates),
         "metrics": ON_UMAP,
         "seed": seed,
-        "code": dependencies.code_hash({"zeroshot.metrics"}),
-        "packages": _packages(),
+        **dependencies.computation(COMPUTED_BY["umap-scores"]),
     }
 
     def compute() -> dict[str, pd.DataFrame]:
@@ -407,9 +412,3 @@ def modules_of_model(card: catalog.ModelCard) -> set[str]:
     if card.implementation is None:
         return {"zeroshot.metrics.controls"}
     return {f"zeroshot.models.{card.implementation.partition(':')[0]}"}
-
-
-def _packages() -> dict[str, str]:
-    versions = store.versions()
-    versions.pop("zeroshot")  # our own code is in the key by its source
-    return versions

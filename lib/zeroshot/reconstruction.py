@@ -13,10 +13,12 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import catalog, models, tokenizers
-from zeroshot.embedding import Runner, Settings, chunks
+from zeroshot.embedding.engine import Runner, Settings, chunks
 from zeroshot.metrics import reconstruction as metrics
 from zeroshot.models import Cells
 from zeroshot.tokens import Tokens
+
+PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
 FRACTIONS = tuple(tenths / 10 for tenths in range(10))
 

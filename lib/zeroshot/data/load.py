@@ -1,7 +1,6 @@
 """``load``: any data set of the registry, or a user's own .h5ad, under one contract."""
 
 import difflib
-import hashlib
 import inspect
 import warnings
 from collections.abc import Callable
@@ -13,10 +12,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, genes, paths, reproducible, sampling, store
+from zeroshot import catalog, dependencies, paths, reproducible, sampling, store
 from zeroshot.catalog import DatasetCard
-from zeroshot.data import columns, download, features, h5ad, prepare, simulate, validate
-from zeroshot.data import counts as counts_
+from zeroshot.data import download, h5ad, prepare, simulate, validate
 from zeroshot.data.columns import MissingLabels
 from zeroshot.data.error import DataError
 
@@ -33,8 +31,8 @@ _CONVERT = {
 }
 # Cells of each label that a subset keeps (where there are as many): silhouettes need a neighbour.
 CELLS_PER_LABEL = 2
-# A prepared data set is stored; a change in one of these prepares it again.
-PREPARED_BY = (prepare, simulate, validate, columns, counts_, features, h5ad.parts, genes)
+# A prepared data set is stored; a change in one of these, or in what they import, prepares it again.
+PREPARED_BY = {"zeroshot.data.prepare", "zeroshot.data.simulate", "zeroshot.data.validate"}
 
 
 def load(
@@ -165,13 +163,9 @@ def _prepared(card: DatasetCard, policy: store.Policy) -> AnnData:
     inputs = {
         "name": card.name,
         "card": card.model_dump(mode="json", include=decides | facts),
-        "code": {module.__name__: _source_hash(module) for module in PREPARED_BY},
+        **dependencies.computation(PREPARED_BY),
     }
     return store.load_or_compute("data", inputs, lambda: {"data": _prepare(card)}, policy).load("data")
-
-
-def _source_hash(module: object) -> str:
-    return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:20]
 
 
 def _preparation(module: ModuleType, card: DatasetCard) -> Callable[..., AnnData]:

@@ -27,6 +27,8 @@ from scipy import sparse
 from zeroshot.data.error import DataError
 from zeroshot.data.h5ad import read_h5ad_parts
 
+PACKAGES = ("anndata", "h5py", "numpy", "pandas", "rdata", "scanpy", "scipy")
+
 Files = Mapping[str, Path]
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scipy")
+
 # Genes that one type alone raises, and its share of the cells before batches differ.
 MARKERS = {
     "CD4 T cell": "IL7R CCR7 LTB LDHB TCF7 LEF1 MAL NOSIP TRAT1 AQP3 CD40LG CD4 SELL",

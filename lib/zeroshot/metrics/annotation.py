@@ -6,6 +6,8 @@ from .lisi import median_lisi
 from .neighbors import Neighbors
 from .registry import metric, require_two
 
+PACKAGES = ("jax", "jaxlib", "numpy", "scikit-learn", "scipy", "torch")
+
 
 @metric(group="annotation", label="ASW", chance=0.5)
 def asw_label(label_widths: np.ndarray) -> float:

@@ -6,6 +6,8 @@ from .distances import scaled
 from .neighbors import Neighbors
 from .registry import NotApplicable, metric, require_two
 
+PACKAGES = ("numpy", "scikit-learn", "scipy", "threadpoolctl", "torch")
+
 # Every fold needs a cell of every label.
 FOLDS = 5
 PRINCIPAL_COMPONENTS = 50

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+PACKAGES = ("numpy",)
+
 
 def label_oracle(labels: np.ndarray, seed: int = 0, dim: int | None = None) -> np.ndarray:
     """Embedding that knows the labels: one point per label, all equally far apart, with a little jitter.

@@ -14,6 +14,8 @@ from .neighbors import Neighbors, require_neighborhoods
 from .registry import NotApplicable, metric, require_two
 from .silhouette import silhouette_widths
 
+PACKAGES = ("jax", "jaxlib", "numpy", "scikit-learn", "scipy", "torch")
+
 # scib.metrics.pc_regression: n_comps=50.
 PRINCIPAL_COMPONENTS = 50
 # kBET: p-values below this say that a neighbourhood has another composition.

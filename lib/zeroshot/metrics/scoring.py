@@ -13,6 +13,8 @@ from .neighbors import nearest_neighbors, neighbor_graph
 from .registry import METRICS, NotApplicable, require_groups, require_two
 from .silhouette import label_widths
 
+PACKAGES = ("igraph", "numpy", "pandas", "scikit-learn", "scipy", "torch")
+
 # Benchmarker of scib-metrics 0.5.10: 15 neighbours for graphs, 50 for kBET, 90 for LISI, itself included.
 # Label transfer takes 16: the cell itself and 15 others.
 MOST_NEIGHBORS = 90

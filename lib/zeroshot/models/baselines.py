@@ -8,6 +8,9 @@ from scipy import sparse
 
 from zeroshot.models import Cells
 
+# scikit-learn: the principal components of scanpy.
+PACKAGES = ("numpy", "pandas", "scanpy", "scikit-learn", "scipy", "threadpoolctl")
+
 
 @dataclass(frozen=True)
 class HighlyVariableGenes:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as WordPieces
     from transformers import BertConfig, BertModel
 
+PACKAGES = ("numpy", "pandas", "scanpy", "scipy", "tokenizers", "torch", "transformers")
+
 # Ensembl genes of any species, with or without version, and Entrez numbers: names that say nothing.
 IDENTIFIER = r"(?:ENS[A-Z]*G\d+(?:\.\d+)?|\d+)"
 

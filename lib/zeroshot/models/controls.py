@@ -8,6 +8,8 @@ from scipy import sparse
 from zeroshot.models import Cells
 from zeroshot.models.baselines import Pca
 
+PACKAGES = ("numpy", "scipy")
+
 
 @dataclass(frozen=True)
 class RandomGaussian:

@@ -31,6 +31,8 @@ from zeroshot.tokens import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state
 from zeroshot.weights.files import shortened
 
+PACKAGES = ("numpy", "pandas", "scipy", "torch")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Geneformer:

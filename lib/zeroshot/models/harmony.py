@@ -8,6 +8,8 @@ import pandas as pd
 from zeroshot.models import Cells
 from zeroshot.models.baselines import Pca
 
+PACKAGES = ("harmonypy", "numpy", "pandas")
+
 # A relative change of the objective that no iteration falls below.
 NEVER = -1e9
 

@@ -23,6 +23,9 @@ from zeroshot.tokenizers import Draws, bin_blocks, bin_values, cell_keys, value_
 from zeroshot.tokens import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
 
+# scikit-misc: the loess fit of scanpy's seurat_v3.
+PACKAGES = ("numpy", "pandas", "scanpy", "scikit-misc", "scipy", "torch")
+
 # Appended to a vocabulary in this order where it lacks them.
 SPECIAL = ("<pad>", "<cls>", "<eoc>")
 

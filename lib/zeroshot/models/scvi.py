@@ -12,6 +12,9 @@ from anndata import AnnData
 
 from zeroshot.models import Cells
 
+# lightning: the training loop of scvi-tools.
+PACKAGES = ("lightning", "numpy", "pandas", "scipy", "scvi-tools", "torch")
+
 
 @dataclass(frozen=True)
 class Scvi:
