@@ -435,7 +435,7 @@ def test_masked_tokens_are_ordinary_input(adata, folder):
     tokens = runner.tokenizer.tokenize(np.arange(1))
     place = runner.network.special_ends[0] + 2
     hidden = tokens.ids.copy()
-    hidden[place] = runner.network.mask_id
+    hidden[place] = runner.network.mask
     given = [Tokens(ids, None, tokens.offsets, tokens.left_out).pad(0)[0] for ids in (tokens.ids, hidden)]
     lengths = torch.from_numpy(tokens.lengths)
     with torch.inference_mode():

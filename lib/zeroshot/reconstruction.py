@@ -1,11 +1,12 @@
 """The pretraining objective, measured: can a model put back what is hidden from it?
 
-scGPT predicts the expression bin of each gene (GEP from the gene's own position, GEPC from the cell
-embedding alone), Geneformer the gene at each rank. A growing share of a cell's genes is masked, and every
+A family says by :class:`zeroshot.models.PredictsMasked` whether it predicts the values of genes or the gene
+at each rank, and what stands for a hidden one. A growing share of a cell's genes is masked, and every
 prediction stands beside baselines that know nothing of biology.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import catalog, models, tokenizers
-from zeroshot.embedding.engine import Runner, Settings, chunks
+from zeroshot.embedding.engine import Runner, Settings
 from zeroshot.metrics import reconstruction as metrics
-from zeroshot.models import Cells
+from zeroshot.models import Cells, Objective, PredictsMasked
 from zeroshot.tokens import Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
@@ -33,10 +34,11 @@ class ReconstructionError(ValueError):
     """The model has no pretraining objective that can be measured here."""
 
 
-def objective(model: str) -> str | None:
-    """What a model was trained to predict: "values" (scGPT), "ranks" (Geneformer), or None."""
+def objective(model: str) -> Objective | None:
+    """What a model was trained to predict: "values" of genes, the genes at their "ranks", or None."""
     card = catalog.model(model)
-    return getattr(models.implementation(card), "objective", None) if card.implementation else None
+    family = models.implementation(card) if card.implementation else object
+    return family.objective() if issubclass(family, PredictsMasked) else None
 
 
 def reconstruct(
@@ -77,10 +79,10 @@ def reconstruct(
     ReconstructionError
         If the model has no such objective.
     """
-    kind = objective(model)
-    if kind is None:
+    predicts = objective(model)
+    if predicts is None:
         raise ReconstructionError(
-            f"{model} was not trained to put genes or values back: scGPT and Geneformer were"
+            f"{model} was not trained to predict hidden genes or values: choose a foundation model that was"
         )
     cells = Cells.of(adata, with_batches=False)
     embedder = models.load(model, recipe, weights=weights)
@@ -91,32 +93,31 @@ def reconstruct(
     # Drawn by seed, cell and gene: a cell's mask does not depend on the other cells.
     cell = np.repeat(np.arange(len(rows)), tokens.lengths)
     draws = tokenizers.uniform(seed, tokenizers.cell_keys(cells.ids[rows])[cell], tokens.ids)
-    if kind == "values":
-        # Variance of a uniform draw from so many bins.
-        noise = (embedder.tie_widths(cells, rows, seed).clip(min=1) ** 2 - 1) / 12
+    if predicts == "values":
+        widths = embedder.tie_widths(cells, rows, seed)
+        # Variance of a uniform draw from so many values.
+        noise = None if widths is None else (widths.clip(min=1) ** 2 - 1) / 12
         return _values(runner, tokens, draws, fractions, noise)
     return _ranks(runner, tokens, draws, fractions)
 
 
 def _values(
-    runner: Runner, tokens: Tokens, draws: np.ndarray, fractions: Sequence[float], noise: np.ndarray
+    runner: Runner, tokens: Tokens, draws: np.ndarray, fractions: Sequence[float], noise: np.ndarray | None
 ) -> dict[str, pd.DataFrame | np.ndarray]:
     target = tokens.values  # noqa: PD011 - not a table
+    first, last = runner.network.special_ends
     tables, joint = [], {}
     for fraction in fractions:
-        masked = metrics.choose_masked(draws, tokens.offsets, fraction, first=1)
-        given = np.where(masked, runner.network.mask_value, target).astype(np.float32)
-        predicted = _over_chunks(
-            runner, Tokens(tokens.ids, given, tokens.offsets, tokens.left_out), runner.network.predict
-        )
+        masked = metrics.choose_masked(draws, tokens.offsets, fraction, first=first, last=last)
+        values = np.where(masked, runner.network.mask, target).astype(np.float32)
+        predicted = runner.predict(replace(tokens, values=values), TOKENS_PER_CHUNK)
         if not joint:
             joint = {
-                f"joint_{name}": metrics.joint_counts(target, values, BIN_EDGES, target > 0)
-                for name, values in predicted.items()
+                f"joint_{name}": metrics.joint_counts(target, prediction, BIN_EDGES, target > 0)
+                for name, prediction in predicted.items()
             }
         predictions = {
-            "GEP": predicted["gep"],
-            "GEPC": predicted["gepc"],
+            **{name.upper(): prediction for name, prediction in predicted.items()},
             "grand mean": metrics.grand_mean(target, ~masked),
             "gene mean": metrics.gene_mean(target, tokens.ids, ~masked),
         }
@@ -128,19 +129,17 @@ def _values(
 def _ranks(
     runner: Runner, tokens: Tokens, draws: np.ndarray, fractions: Sequence[float]
 ) -> dict[str, pd.DataFrame | np.ndarray]:
-    ends = runner.network.special_ends  # special tokens before and after the genes
-    genes, offsets = metrics.gene_positions(tokens.offsets, first=ends[0], last=ends[1])
+    first, last = runner.network.special_ends
+    genes, offsets = metrics.gene_positions(tokens.offsets, first=first, last=last)
     inputs = tokens.ids[genes]
     tables, correlations, joint = [], [], None
 
-    def most_likely(ids, values, lengths):
-        return {"token": runner.network.logits(ids, lengths).argmax(dim=-1)}
-
     for fraction in fractions:
-        masked = metrics.choose_masked(draws, tokens.offsets, fraction, first=ends[0], last=ends[1])
-        given = np.where(masked, runner.network.mask_id, tokens.ids)
-        predicted = _over_chunks(runner, Tokens(given, None, tokens.offsets, tokens.left_out), most_likely)
-        outputs = predicted["token"][genes].astype(np.int64)
+        masked = metrics.choose_masked(draws, tokens.offsets, fraction, first=first, last=last)
+        ids = np.where(masked, runner.network.mask, tokens.ids)
+        predicted = runner.predict(replace(tokens, ids=ids), TOKENS_PER_CHUNK)
+        (best_tokens,) = predicted.values()
+        outputs = best_tokens[genes].astype(np.int64)
         if joint is None:
             ranks = metrics.joined_ranks(inputs, outputs, offsets)
             joint = metrics.joint_counts(
@@ -168,24 +167,3 @@ def _ranks(
         "correlations": pd.concat(correlations, ignore_index=True),
         "joint_rank": joint,
     }
-
-
-def _over_chunks(runner: Runner, tokens: Tokens, predict: Callable) -> dict[str, np.ndarray]:
-    """What a network predicts at every token, as flat arrays over the tokens of all cells."""
-    import torch
-
-    found: dict[str, np.ndarray] = {}
-    with torch.inference_mode():
-        for members in chunks(tokens.lengths, TOKENS_PER_CHUNK):
-            part = tokens.select(members)
-            ids, values = part.pad(runner.tokenizer.pad_id, runner.tokenizer.pad_value)
-            given = [
-                None if array is None else torch.from_numpy(array).to(runner.device)
-                for array in (ids, values, part.lengths)
-            ]
-            real = np.arange(ids.shape[1]) < part.lengths[:, None]
-            place = (tokens.offsets[members][:, None] + np.arange(ids.shape[1]))[real]
-            for name, predicted in predict(*given).items():
-                flat = predicted.float().cpu().numpy()[real]
-                found.setdefault(name, np.empty(len(tokens.ids), np.float32))[place] = flat
-    return found

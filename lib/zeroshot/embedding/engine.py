@@ -1,8 +1,8 @@
 """The engine: tokens in chunks through a network, results in input order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -107,7 +107,6 @@ class Runner:
 
         ``seen`` receives lengths and left-out genes by row number.
         """
-        import torch
         from tqdm import tqdm
 
         budget = (
@@ -115,38 +114,75 @@ class Runner:
             or self.settings.tokens_per_chunk
             or TOKENS_PER_CHUNK.get(self.device.type, TOKENS_PER_CHUNK["cpu"])
         )
-        found = None
-        with (
-            torch.inference_mode(),
-            tqdm(total=len(rows), unit="cell", disable=not self.settings.progress) as bar,
-        ):
+        embedding = None
+        with tqdm(total=len(rows), unit="cell", disable=not self.settings.progress) as bar:
             for start in range(0, len(rows), CELLS_PER_WINDOW):
                 window = rows[start : start + CELLS_PER_WINDOW]
                 tokens = self.tokenizer.tokenize(window)
                 if seen is not None:
                     seen[0][window], seen[1][window] = tokens.lengths, tokens.left_out
-                for members in chunks(tokens.lengths, budget):
-                    pooled = self._forward(tokens.select(members), budget)
-                    if found is None:
-                        found = np.empty((len(rows), pooled.shape[1]), np.float32)
-                    found[start + members] = pooled
+                for members, pooled in self._over_chunks(tokens, self.network, budget):
+                    if embedding is None:
+                        embedding = np.empty((len(rows), pooled.shape[1]), np.float32)
+                    embedding[start + members] = pooled
                     bar.update(len(members))
-        return found
+        return embedding
 
-    def _forward(self, tokens: Tokens, budget: int) -> np.ndarray:
+    def predict(self, tokens: Tokens, tokens_per_chunk: int) -> dict[str, np.ndarray]:
+        """Return what the network predicts at every token, by name of the decoder.
+
+        Parameters
+        ----------
+        tokens
+            Of any cells, with the mask of the network in the places that are hidden.
+        tokens_per_chunk
+            Tokens computed at once, padding included.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            (tokens,) float32 each, in the order of ``tokens``.
+        """
+        predictions: dict[str, np.ndarray] = {}
+        for members, padded in self._over_chunks(tokens, self.network.predict, tokens_per_chunk):
+            for name, values in padded.items():
+                place = np.arange(values.shape[1])
+                real = place < tokens.lengths[members, None]
+                flat = predictions.setdefault(name, np.empty(len(tokens.ids), np.float32))
+                flat[(tokens.offsets[members, None] + place)[real]] = values[real]
+        return predictions
+
+    def _over_chunks(
+        self, tokens: Tokens, compute: Callable[..., Any], tokens_per_chunk: int
+    ) -> Iterator[tuple[np.ndarray, Any]]:
+        """Yield the positions of the cells of each chunk, and what the network computes of their tokens.
+
+        ``compute`` takes padded ids, values and lengths, and returns a tensor or several by name; they come
+        back as float32 arrays.
+        """
+        for members in chunks(tokens.lengths, tokens_per_chunk):
+            yield members, self._compute(compute, tokens.select(members), tokens_per_chunk)
+
+    def _compute(self, compute: Callable[..., Any], chunk: Tokens, tokens_per_chunk: int) -> Any:
         import torch
 
-        ids, values = tokens.pad(self.tokenizer.pad_id, self.tokenizer.pad_value)
-        given = (ids, values, tokens.lengths)
+        ids, values = chunk.pad(self.tokenizer.pad_id, self.tokenizer.pad_value)
         try:
-            tensors = [None if part is None else torch.from_numpy(part).to(self.device) for part in given]
-            return self.network(*tensors).float().cpu().numpy()
+            with torch.inference_mode():
+                tensors = [
+                    None if part is None else torch.from_numpy(part).to(self.device)
+                    for part in (ids, values, chunk.lengths)
+                ]
+                computed = compute(*tensors)
+                if isinstance(computed, dict):
+                    return {name: tensor.float().cpu().numpy() for name, tensor in computed.items()}
+                return computed.float().cpu().numpy()
         except (MemoryError, RuntimeError) as error:
             if not failures.out_of_memory(error):
                 raise
             raise EmbeddingError(
                 f"not enough memory on {self.device} for {ids.shape[0]:,} cells x {ids.shape[1]:,} tokens: "
-                f"compute fewer than {budget:,} tokens at once (--chunk-tokens, tokens_per_chunk)"
+                f"compute fewer than {tokens_per_chunk:,} tokens at once (--chunk-tokens, tokens_per_chunk)"
             ) from error
 
     def _tolerance(self) -> float:

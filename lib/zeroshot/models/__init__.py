@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -134,6 +134,56 @@ class TokenEmbedder(Protocol):
 
         Its forward takes token ids (cells, tokens) int64, values (cells, tokens) float32 or None, and
         lengths (cells,) int64, and returns the pooled embedding (cells, dim).
+        """
+        ...
+
+
+# What is hidden and predicted: the value of a gene, or the gene at a rank.
+Objective = Literal["values", "ranks"]
+
+
+class MaskedNetwork(Protocol):
+    """A network that predicts what is hidden from it.
+
+    Attributes
+    ----------
+    mask
+        Stands for what is hidden: a value under the objective "values", a token id under "ranks".
+    special_ends
+        Special tokens before and after the genes of each cell. They are never hidden, and no prediction at
+        their places is scored.
+    """
+
+    mask: float
+    special_ends: tuple[int, int]
+
+    def predict(
+        self, ids: "torch.Tensor", values: "torch.Tensor | None", lengths: "torch.Tensor"
+    ) -> "dict[str, torch.Tensor]":
+        """Return (cells, tokens) predictions, by the name of the decoder that makes them.
+
+        Under "values" a prediction is the value of a gene, under "ranks" the id of the most likely token. The
+        arguments are those of ``forward``, with the mask in the places that are hidden.
+        """
+        ...
+
+
+@runtime_checkable
+class PredictsMasked(TokenEmbedder, Protocol):
+    """A family that was pretrained to predict what is hidden, as :mod:`zeroshot.reconstruction` measures.
+
+    Its ``network`` is a :class:`MaskedNetwork` as well.
+    """
+
+    @classmethod
+    def objective(cls) -> Objective:
+        """What is hidden and predicted."""
+        ...
+
+    def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> np.ndarray | None:
+        """Return the (tokens,) number of values that chance chooses from at each token, 1 where it does not.
+
+        In the order of the tokens that ``tokenizer`` makes of the same rows. None where nothing is drawn.
         """
         ...
 

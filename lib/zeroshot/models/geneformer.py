@@ -5,7 +5,7 @@ Released checkpoints are read as they are; the network is native, without the ge
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 
 from zeroshot.encoder import TransformerEncoder
 from zeroshot.genes import align_ensembl, collapse, require_overlap
-from zeroshot.models import Cells
+from zeroshot.models import Cells, Objective
 from zeroshot.models.geneformer_files import (
     IGNORED,
     SPECIAL,
@@ -71,8 +71,6 @@ class Geneformer:
     expression keeps the order of the genes. A cell without any known gene has the zero vector as mean;
     versions of the package drop it.
     """
-
-    objective: ClassVar[str] = "ranks"
 
     checkpoint: Checkpoint | None = None
     architecture: Mapping[str, Any] | None = None
@@ -134,6 +132,14 @@ class Geneformer:
 
         return Tokenizer(tokenize, pad_id=tokens["<pad>"], overlap=overlap, notes=notes)
 
+    @classmethod
+    def objective(cls) -> Objective:
+        """Genes are hidden, and predicted from the others and the rank."""
+        return "ranks"
+
+    def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> None:
+        """Return None: equal expression keeps the order of the genes, nothing is drawn."""
+
     def network(self, cells: Cells, seed: int) -> "GeneformerNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
 
@@ -168,18 +174,23 @@ class Geneformer:
                 "pooling is cls, but the vocabulary has no <cls> and <eos>"
                 f"{self._source('token_dictionary')}: models of V1 have none, use mean"
             )
+        special_ends = (1, 1) if has_ends else (0, 0)
         with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            network = GeneformerNetwork(config, len(tokens))
+            network = GeneformerNetwork(
+                config,
+                len(tokens),
+                mask=tokens["<mask>"],
+                special_ends=special_ends,
+                pooled_ends=(1, 1) if self.exclude_ends else special_ends,
+                pooling=self.pooling,
+                pooled_layers=n_layers,
+            )
         if self.architecture is None:
             path = self.checkpoint.files["weights"]
             load_state(network, read_weights(path), rename, IGNORED, path)
         else:
             network = network.to_empty(device="cpu")
             _draw(network, config["initializer_range"], sorted(tokens, key=tokens.get), seed)
-        network.mask_id = tokens["<mask>"]
-        network.special_ends = (1, 1) if has_ends else (0, 0)
-        network.pooled_ends = (1, 1) if self.exclude_ends else network.special_ends
-        network.pooling, network.pooled_layers = self.pooling, n_layers
         return network.eval()
 
     def _source(self, role: str) -> str:
@@ -231,12 +242,14 @@ class Geneformer:
 class GeneformerNetwork(nn.Module):
     """BERT with a head that predicts the gene at each place.
 
-    Attributes
+    Parameters
     ----------
-    mask_id
-        Token that stands for a hidden gene.
-    special_ends
-        Special tokens before and after the genes of a cell.
+    config
+        Fields of ``config.json``.
+    n_tokens
+        Size of the vocabulary.
+    mask, special_ends
+        As for :class:`zeroshot.models.MaskedNetwork`: a token, and the number of ``<cls>`` and ``<eos>``.
     pooled_ends, pooling, pooled_layers
         What ``forward`` pools: tokens left out at both ends, "mean" or "cls", and layers computed.
 
@@ -246,14 +259,23 @@ class GeneformerNetwork(nn.Module):
     ``config.json`` says.
     """
 
-    mask_id: int
-    special_ends: tuple[int, int]
-    pooled_ends: tuple[int, int]
-    pooling: str
-    pooled_layers: int
-
-    def __init__(self, config: Mapping[str, Any], n_tokens: int) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        n_tokens: int,
+        *,
+        mask: int,
+        special_ends: tuple[int, int],
+        pooled_ends: tuple[int, int],
+        pooling: Literal["mean", "cls"],
+        pooled_layers: int,
+    ) -> None:
         super().__init__()
+        self.mask = mask
+        self.special_ends = special_ends
+        self.pooled_ends = pooled_ends
+        self.pooling = pooling
+        self.pooled_layers = pooled_layers
         dim, eps = config["hidden_size"], config["layer_norm_eps"]
         self.words = nn.Embedding(n_tokens, dim)
         self.positions = nn.Embedding(config["max_position_embeddings"], dim)
@@ -307,6 +329,12 @@ class GeneformerNetwork(nn.Module):
         return self.encoder(
             self.norm(embedded), lengths.clamp(min=1), n_layers=n_layers, first_only=first_only
         )
+
+    def predict(
+        self, ids: torch.Tensor, values: torch.Tensor | None, lengths: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return the (cells, tokens) id of the most likely token at each place ("token")."""
+        return {"token": self.logits(ids, lengths).argmax(dim=-1)}
 
     def logits(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return (cells, tokens, vocabulary) logits of the gene at each place."""

@@ -5,7 +5,7 @@ Released checkpoints are read as they are; the network is native, without the sc
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 
 from zeroshot.encoder import Linear, TransformerEncoder
 from zeroshot.genes import Alignment, align_symbols, require_overlap
-from zeroshot.models import Cells
+from zeroshot.models import Cells, Objective
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
 from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename
 from zeroshot.models.untrained import fill_uniform, gene_rows
@@ -79,8 +79,6 @@ class Scgpt:
     of processors, the batch size and the order of the cells. Cells without any known gene have a sequence of
     ``<cls>`` alone; upstream stops with an error.
     """
-
-    objective: ClassVar[str] = "values"
 
     checkpoint: Checkpoint | None = None
     architecture: Mapping[str, Any] | None = None
@@ -161,8 +159,13 @@ class Scgpt:
             notes=tuple(notes),
         )
 
+    @classmethod
+    def objective(cls) -> Objective:
+        """Bins of the expression values are hidden and predicted."""
+        return "values"
+
     def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> np.ndarray:
-        """(tokens,) number of bins that each token's value can fall into, 1 where it is not tied.
+        """Return the (tokens,) number of bins that each token's value can fall into, 1 where it is not tied.
 
         In the order of the tokens that :meth:`tokenizer` makes of the same rows.
         """
@@ -194,13 +197,13 @@ class Scgpt:
                 f"and {files['weights']} are not of the same model. Each scGPT has a vocab.json of its own."
             )
         with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            network = ScgptNetwork(config, len(tokens), *decoders_of(state, config["embsize"]))
+            decoders = decoders_of(state, config["embsize"])
+            network = ScgptNetwork(config, len(tokens), *decoders, pooling=self.pooling, l2=self.l2)
         if self.architecture is None:
             load_state(network, state, rename, IGNORED, files["weights"])
         else:
             network = network.to_empty(device="cpu")
             _draw(network, sorted(tokens, key=tokens.get), seed)
-        network.pooling, network.l2 = self.pooling, self.l2
         return network.eval()
 
     def _config(self) -> Mapping[str, Any]:
@@ -269,28 +272,44 @@ class Scgpt:
 class ScgptNetwork(nn.Module):
     """Genes and values embedded and summed, a transformer, and two decoders.
 
-    Attributes
+    Parameters
     ----------
-    mask_value
-        Value that stands for a hidden one.
+    config
+        Fields of ``args.json``.
+    n_tokens
+        Size of the vocabulary.
+    decoder, mvc_decoder
+        What predicts values, see :func:`zeroshot.models.scgpt_decoders.decoders_of`.
     pooling, l2
         What ``forward`` returns: see :class:`Scgpt`.
+
+    Attributes
+    ----------
+    mask, special_ends
+        As for :class:`zeroshot.models.MaskedNetwork`: a value, and ``<cls>`` in front.
 
     Source
     ------
     Cui et al. 2024; scGPT at cebd6fae, model.TransformerModel.
     """
 
-    mask_value: float
-    pooling: str
-    l2: bool
+    special_ends = (1, 0)
 
     def __init__(
-        self, config: Mapping[str, Any], n_tokens: int, decoder: ExpressionDecoder, mvc_decoder: CellDecoder
+        self,
+        config: Mapping[str, Any],
+        n_tokens: int,
+        decoder: ExpressionDecoder,
+        mvc_decoder: CellDecoder,
+        *,
+        pooling: Literal["cls", "mean"],
+        l2: bool,
     ) -> None:
         super().__init__()
         dim = config["embsize"]
-        self.mask_value = config["mask_value"]
+        self.mask = config["mask_value"]
+        self.pooling = pooling
+        self.l2 = l2
         self.genes = nn.Embedding(n_tokens, dim)
         self.gene_norm = nn.LayerNorm(dim)
         self.value1 = nn.Linear(1, dim)
