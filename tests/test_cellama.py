@@ -389,7 +389,7 @@ def test_a_config_that_makes_no_sense_is_refused_by_file(broken):
     model = Cellama(checkpoint=checkpoint_in(broken))
     for change, message in (
         ({"hidden_size": "32"}, "hidden_size is '32', expected a whole number"),
-        ({"hidden_size": 31}, "4 heads of a hidden_size of 31"),
+        ({"hidden_size": 31}, "which do not divide its hidden_size, 31"),
         ({"hidden_size": 2**14}, "model.safetensors does not fit BertModel"),
         ({"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000"),
         ({"pad_token_id": 10**6}, "pad_token_id 1,000,000"),

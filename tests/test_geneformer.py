@@ -342,7 +342,7 @@ def test_no_weight_stays_random(adata, folder, tmp_path, change, message):
         ({"hidden_size": None}, "lacks hidden_size"),
         ({"hidden_size": "16"}, "hidden_size is '16', expected a whole number"),
         ({"hidden_size": True}, "hidden_size is True, expected a whole number"),
-        ({"hidden_size": 15}, "2 heads, which do not divide a hidden_size of 15"),
+        ({"hidden_size": 15}, "which do not divide its hidden_size, 15"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, expected .* from 1 to 512"),
         ({"intermediate_size": 10**40}, "intermediate_size is a number of more than 30 digits"),

@@ -22,8 +22,8 @@ import os, signal, sys
 from zeroshot import lock, processes
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests ignores
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-with processes.stopped_by_signals(), lock.only_run() as run:
-    sys.exit(processes.run(processes.command("chain_engine"), os.environ, run.mark, handles=[run.handle]))
+with processes.stopped_by_signals(), lock.only_run() as mark:
+    sys.exit(processes.run(processes.command("chain_engine"), os.environ, mark))
 """,
     "chain_engine": """
 import shlex, subprocess, threading
@@ -128,14 +128,14 @@ def test_the_next_run_stops_what_an_interrupted_one_has_left(home):
         [sys.executable, "-c", "import time; time.sleep(60)"], env=os.environ | {processes.MARK: "left"}
     )
     paths.build().mkdir()
-    (paths.build() / "run.lock").write_text(json.dumps({"owner": gone.pid, "mark": "left"}))
+    (paths.build() / "run.json").write_text(json.dumps({"owner": gone.pid, "mark": "left"}))
     with lock.only_run():
         assert left.wait(3) == -signal.SIGTERM
         message = rf"another run is going on here \(process {os.getpid()}\)"
         with pytest.raises(lock.LockedError, match=message), lock.only_run():
             pass
     for record in ("", "{", "[1]", '{"owner": null}'):  # written by a full disk, or by hand
-        (paths.build() / "run.lock").write_text(record)
+        (paths.build() / "run.json").write_text(record)
         with lock.only_run():
             pass
 

@@ -399,7 +399,7 @@ def test_vocabulary_that_makes_no_sense_is_refused_by_file(adata, folder, tmp_pa
     ("change", "message"),
     [
         ({"embsize": "16"}, "embsize is '16', expected a whole number"),
-        ({"embsize": 15}, r"2 heads \(nheads\), which do not divide an embsize of 15"),
+        ({"embsize": 15}, r"2 heads \(nheads\), which do not divide its embsize, 15"),
         ({"nlayers": 10**9}, "nlayers is 1000000000, expected a whole number from 1 to 512"),
         ({"n_bins": 1}, "n_bins is 1"),
         ({"pad_value": "x"}, "pad_value is 'x', expected a number"),

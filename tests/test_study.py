@@ -403,7 +403,7 @@ def test_kill_9_loses_nothing(finished: Path, tmp_path: Path, victim: str, momen
     before = times(root)
     kept = {path: path.stat().st_mtime_ns for path in root.glob("artifacts/*/[!.]*/provenance.json")}
     assert kept
-    mark = json.loads((root / "build" / "run.lock").read_text())["mark"]
+    mark = json.loads((root / "build" / "run.json").read_text())["mark"]
     started = processes.marked(mark)
     assert started
     process.kill()

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from hub_server import LARGE, serving, stop
 
-from zeroshot import catalog, paths, weights
+from zeroshot import catalog, hashing, paths, weights
 from zeroshot.catalog import ModelCard, WeightsFile
 from zeroshot.data import download as downloading
 from zeroshot.data import transfer
-from zeroshot.weights import WeightsError, digest, fetch, hub, read_state
+from zeroshot.weights import WeightsError, fetch, hub, read_state
 
 finding = importlib.import_module("zeroshot.weights.find")  # `weights.find` is the function
 
@@ -166,7 +166,7 @@ def test_folder_that_cannot_be_searched_is_named(tmp_path, monkeypatch):
         patch.setattr(Path, "iterdir", locked)
         with pytest.raises(WeightsError, match=rf"{folder} cannot be read: Permission denied"):
             weights.find(card(), folder)
-    monkeypatch.setattr(digest.hashing, "sha256", locked)
+    monkeypatch.setattr(hashing, "sha256", locked)
     with pytest.raises(WeightsError, match=r"w/config\.json cannot be read: Permission denied"):
         weights.find(card(), folder)
 

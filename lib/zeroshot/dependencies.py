@@ -87,11 +87,6 @@ def source_hashes(modules: set[str]) -> dict[str, str]:
     return {module: _code_digest(_file(module).read_text()) for module in sorted(modules)}
 
 
-def file_hash(path: Path) -> str:
-    """First 20 digits of a file's SHA-256: enough to tell that it has changed."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
-
-
 def _imports_of_module(module: str) -> set[str]:
     file = _file(module)
     modules = _library_modules(file.read_text(), _package_of(module))

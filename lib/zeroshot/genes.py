@@ -25,6 +25,11 @@ def ensembl_id(text: object) -> str:
     return _VERSION.sub("", _versioned_id(text))
 
 
+def is_identifier(name: str) -> bool:
+    """Whether a name is an Ensembl gene id of any species or an Entrez number: nothing that can be read."""
+    return bool(ensembl_id(name)) or name.strip().isdecimal()
+
+
 def _versioned_id(text: object) -> str:
     stripped = str(text).strip()
     return stripped.upper() if _ENSEMBL.fullmatch(stripped) else ""

@@ -88,7 +88,6 @@ def run(
     environment: Mapping[str, str],
     mark: str,
     *,
-    handles: Sequence[int] = (),
     seconds_to_cancel: float = 0,
 ) -> int:
     """Run a command to its end, and end it with everything it has started if this process is stopped.
@@ -101,8 +100,6 @@ def run(
         Its environment, to which the mark is added.
     mark
         Names the command and its descendants, in whatever group or session they are.
-    handles
-        Open files that it inherits.
     seconds_to_cancel
         For how long it may cancel work elsewhere, asked by SIGINT, before it is stopped.
 
@@ -112,9 +109,7 @@ def run(
         Its exit code.
     """
     # A session of its own: Ctrl-C reaches this process alone, which stops the others in order.
-    leader = subprocess.Popen(
-        arguments, env={**environment, MARK: mark}, pass_fds=handles, start_new_session=True
-    )
+    leader = subprocess.Popen(arguments, env={**environment, MARK: mark}, start_new_session=True)
     try:
         return leader.wait()
     finally:

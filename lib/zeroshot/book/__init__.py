@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from zeroshot import catalog, dependencies, markup, paths, results, store, study
+from zeroshot import catalog, hashing, markup, paths, results, store, study
 from zeroshot.book import (
     absent_pages,
     citations,
@@ -41,7 +41,7 @@ def plan(name: str, source: study.Source) -> None:
     sources += pages.measurements()
     sources += sorted((home / "data").glob("*.yml")) + sorted((home / "data" / "literature").iterdir())
     sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
-    hashes = {str(path): dependencies.file_hash(path) for path in sources}
+    hashes = {str(path): hashing.short_sha256(path) for path in sources}
     file = paths.build() / "site-plan.json"
     content = {
         "study": name,

@@ -11,7 +11,7 @@ from typing import TypeVar
 from zeroshot import paths
 from zeroshot.catalog import citations
 from zeroshot.catalog.fields import Parameters, address_problem
-from zeroshot.catalog.names import CatalogError, find
+from zeroshot.catalog.names import CatalogError, did_you_mean, find
 from zeroshot.catalog.records import (
     MEDIAN_OVER_DATASETS,
     Card,
@@ -36,8 +36,8 @@ CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, PublishedNumber)
 __all__ = [
     "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard",
     "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
-    "WeightsFile", "WeightsSource", "address_problem", "dataset", "datasets", "family_anchor", "find",
-    "model", "models",
+    "WeightsFile", "WeightsSource", "address_problem", "dataset", "datasets", "did_you_mean", "family_anchor",
+    "find", "model", "models",
     "read", "seen_in_pretraining", "split_reference", "studies", "study",
     "with_known_citations",
 ]  # fmt: skip

@@ -1,11 +1,11 @@
 """Columns of ``obs``: labels and batches as categories, under one rule for what is missing."""
 
-import difflib
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from zeroshot import catalog
 from zeroshot.data.error import DataError
 
 MissingLabels = Literal["refuse", "drop", "keep"]
@@ -62,11 +62,10 @@ def categories(
         )
     option = _option(role)
     if key not in obs:
-        near = difflib.get_close_matches(str(key), map(str, obs.columns), n=2, cutoff=0.5)
+        columns = [*map(str, obs.columns)]
         raise DataError(
-            f"{name} has no {role} column {key!r}."
-            + (f" Did you mean {' or '.join(near)}?" if near else "")
-            + f" Columns: {', '.join(map(str, obs.columns)) or 'none'}. Name one with {option}."
+            f"{name} has no {role} column {key!r}.{catalog.did_you_mean(str(key), columns)} "
+            f"Columns: {', '.join(columns) or 'none'}. Name one with {option}."
         )
     values = obs[key].astype(object).to_numpy()
     absent = missing_mask(values)

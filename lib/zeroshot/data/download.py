@@ -7,20 +7,19 @@ marked ``verified: false``), length and type must be right, and the hash seen fi
 file and must stay the same.
 """
 
-import fcntl
-import hashlib
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from zeroshot import paths
 from zeroshot.catalog import DatasetCard, SourceFile
 from zeroshot.data import content, pins, transfer
 from zeroshot.data.transfer import TransferError
 from zeroshot.data.validate import DataError
+from zeroshot.hashing import digest, sha256
 
 ATTEMPTS = 4
 WAIT_SECONDS = 2.0  # before the second attempt, doubled before each further one
@@ -119,7 +118,7 @@ def _local(file: SourceFile) -> Path | None:
             continue
         if expected is None:
             warnings.warn(
-                f"{path} is used unchecked: the registry knows no hash of it (sha256 here: {digest(path)}).",
+                f"{path} is used unchecked: the registry knows no hash of it (sha256 here: {sha256(path)}).",
                 stacklevel=2,
             )
         return path
@@ -158,7 +157,7 @@ def fetch_file(
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with lock(target.with_name(f".{target.name}.lock")):
+        with FileLock(target.with_name(f".{target.name}.lock")):
             if target.is_dir():
                 raise DataError(f"{target} is a directory, a file is expected there. Move it away.")
             _Fetching(file, target, otherwise, _registered(file) or expected, http_host).run()
@@ -205,7 +204,7 @@ class _Fetching:
             )
             return False
         else:
-            self.seen_here = digest(self.target)
+            self.seen_here = sha256(self.target)
             if self.pin is None:
                 warnings.warn(
                     f"{self.target} is downloaded again: no hash of it was recorded here.", stacklevel=4
@@ -314,7 +313,7 @@ def keep(
             f"{origin} is not that file: {problem}", f"It was removed. Try again later, or {otherwise}"
         )
     if expected is None:
-        seen, sidecar = digest(part), pins.place(target)
+        seen, sidecar = sha256(part), pins.place(target)
         if pin and pin.sha256 != seen:
             if pin.checked and seen != seen_here:
                 part.unlink()
@@ -338,25 +337,6 @@ def _problem(path: Path, file: SourceFile) -> str | None:
     if file.size is not None and path.stat().st_size != file.size:
         return f"it has {path.stat().st_size:,} bytes instead of {file.size:,}"
     return content.problem(path, file.name)
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Exclusive between processes; the system frees it when its holder dies, however it dies."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal hash of a file; "git" is the name that git gives its content."""
-    hasher = hashlib.sha1(usedforsecurity=False) if algorithm == "git" else hashlib.new(algorithm)
-    with path.open("rb") as handle:
-        if algorithm == "git":
-            hasher.update(b"blob %d\0" % path.stat().st_size)
-        while piece := handle.read(2**20):
-            hasher.update(piece)
-    return hasher.hexdigest()
 
 
 def _registered(file: SourceFile) -> Expected | None:

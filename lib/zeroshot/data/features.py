@@ -8,7 +8,7 @@ import pandas as pd
 
 from zeroshot.data.columns import missing_mask, texts_of
 from zeroshot.data.error import DataError
-from zeroshot.genes import ensembl_id
+from zeroshot.genes import ensembl_id, is_identifier
 
 # Columns of `var` under which cellxgene, scanpy and Tabula Sapiens keep Ensembl gene ids.
 ENSEMBL_COLUMNS = ("ensembl_id", "ensemblid", "gene_ids", "gene_id", "feature_id")
@@ -109,7 +109,7 @@ def _symbols(
     var: pd.DataFrame, names: np.ndarray, ids: np.ndarray | None
 ) -> tuple[np.ndarray | None, list[str]]:
     """(genes,) a symbol for each gene that is named by an id or a number; None where names are symbols."""
-    nameless = np.array([bool(ensembl_id(value)) or value.strip().isdecimal() for value in names])
+    nameless = np.array([is_identifier(value) for value in names])
     if nameless.mean() <= 0.5:
         return None, []
     for column in (column for column in SYMBOL_COLUMNS if column in var):

@@ -1,6 +1,5 @@
 """``load``: any data set of the registry, or a user's own .h5ad, under one contract."""
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable
@@ -122,10 +121,9 @@ def load(
         if path.suffix != ".h5ad" and exists:
             raise DataError(f"{path} does not end in .h5ad. {_CONVERT.get(path.suffix, _CONVERT['.h5ad'])}")
         if path.suffix != ".h5ad":
-            near = difflib.get_close_matches(name, cards, n=3, cutoff=0.5)
             raise DataError(
-                f"{name!r} is neither a data set nor an .h5ad file. "
-                + (f"Did you mean {' or '.join(near)}?" if near else f"Data sets: {', '.join(cards)}.")
+                f"{name!r} is neither a data set nor an .h5ad file."
+                + (catalog.did_you_mean(name, cards) or f" Data sets: {', '.join(cards)}.")
             )
         adata = _own(
             path, label_key, batch_key, counts, require_labels, as_given, missing_labels, library_size

@@ -17,7 +17,7 @@ from anndata import AnnData
 from scipy import sparse
 from torch import nn
 
-from zeroshot.genes import GeneOverlapError
+from zeroshot.genes import GeneOverlapError, is_identifier
 from zeroshot.models import Cells
 from zeroshot.tokens import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
@@ -25,9 +25,8 @@ from zeroshot.weights.files import (
     REMEDY,
     read_bytes,
     read_json,
+    require_architecture,
     require_numbering,
-    require_numbers,
-    require_whole,
     shortened,
 )
 
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from transformers import BertConfig, BertModel
 
 PACKAGES = ("numpy", "pandas", "scanpy", "scipy", "tokenizers", "torch", "transformers")
-
-# Ensembl genes of any species, with or without version, and Entrez numbers: names that say nothing.
-IDENTIFIER = r"(?:ENS[A-Z]*G\d+(?:\.\d+)?|\d+)"
 
 _OPENING = "Top genes are "
 _BETWEEN = ", "
@@ -212,7 +208,7 @@ def examine_names(genes: pd.Index, counts: sparse.csr_matrix) -> pd.DataFrame:
         If more than half are identifiers.
     """
     named = pd.Series(genes.astype(str))
-    identifiers = named.str.fullmatch(IDENTIFIER).to_numpy()
+    identifiers = named.map(is_identifier).to_numpy(bool)
     share = identifiers.mean()
     if share > 0.5:
         raise GeneOverlapError(
@@ -327,16 +323,14 @@ def read_config(path: Path) -> "BertConfig":
             "'bert'. Name the folder of all-MiniLM-L6-v2 or -L12-v2."
         )
     config = {"type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 0, **config}
-    require_whole(config, path, _SIZES)
-    require_numbers(config, path, {"layer_norm_eps": (1e-20, 0.1)})
-    if (
-        config["hidden_size"] % config["num_attention_heads"]
-        or config["pad_token_id"] >= config["vocab_size"]
-    ):
+    require_architecture(
+        config, path, _SIZES, {"layer_norm_eps": (1e-20, 0.1)},
+        heads="num_attention_heads", width="hidden_size",
+    )  # fmt: skip
+    if config["pad_token_id"] >= config["vocab_size"]:
         raise WeightsError(
-            f"{path} asks for {config['num_attention_heads']} heads of a hidden_size of "
-            f"{config['hidden_size']}, and the pad_token_id {config['pad_token_id']:,} of "
-            f"{config['vocab_size']:,} tokens; expected heads that divide it, and one of these. {REMEDY}"
+            f"{path} has the pad_token_id {config['pad_token_id']:,}; expected one of its "
+            f"{config['vocab_size']:,} tokens. {REMEDY}"
         )
     fixed = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False,
              "add_cross_attention": False, "pruned_heads": {}}  # fmt: skip

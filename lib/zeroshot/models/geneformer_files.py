@@ -11,9 +11,8 @@ from zeroshot.weights import WeightsError, read_dictionary, read_state
 from zeroshot.weights.files import (
     REMEDY,
     read_json,
+    require_architecture,
     require_numbering,
-    require_numbers,
-    require_whole,
     shortened,
 )
 
@@ -22,6 +21,11 @@ SPECIAL = ("<pad>", "<mask>", "<cls>", "<eos>")
 # In released files, but not in the network: a constant, and second names of tied tensors.
 IGNORED = ("bert.embeddings.position_ids", "cls.predictions.decoder.*")
 
+_SIZES = {
+    "vocab_size": (3, 2**22), "hidden_size": (1, 2**15), "num_hidden_layers": (1, 512),
+    "num_attention_heads": (1, 2**10), "intermediate_size": (1, 2**17),
+    "max_position_embeddings": (3, 2**17), "type_vocab_size": (1, 2**10),
+}  # fmt: skip
 _LEAST_MEDIAN = 1e-9  # counts per 10,000: far below what is possible, far above what overflows
 
 
@@ -37,19 +41,10 @@ def read_config(path: Path) -> dict[str, Any]:
     if config.get("model_type") != "bert" or config.get("is_decoder") or config.get("add_cross_attention"):
         raise WeightsError(f"{path} does not describe a BERT encoder, which every Geneformer is. {REMEDY}")
     config = {"layer_norm_eps": 1e-12, "type_vocab_size": 2, **config}
-    require_whole(
-        config,
-        path,
-        {"vocab_size": (3, 2**22), "hidden_size": (1, 2**15), "num_hidden_layers": (1, 512),
-         "num_attention_heads": (1, 2**10), "intermediate_size": (1, 2**17),
-         "max_position_embeddings": (3, 2**17), "type_vocab_size": (1, 2**10)},
+    require_architecture(
+        config, path, _SIZES, {"layer_norm_eps": (1e-20, 0.1)},
+        heads="num_attention_heads", width="hidden_size",
     )  # fmt: skip
-    require_numbers(config, path, {"layer_norm_eps": (1e-20, 0.1)})
-    if config["hidden_size"] % config["num_attention_heads"]:
-        raise WeightsError(
-            f"{path} asks for {config['num_attention_heads']} heads, which do not divide a hidden_size of "
-            f"{config['hidden_size']}. {REMEDY}"
-        )
     position, activation = config.get("position_embedding_type", "absolute"), config.get("hidden_act")
     if position != "absolute" or activation not in ("relu", "gelu"):
         raise WeightsError(

@@ -7,9 +7,8 @@ from zeroshot.weights import WeightsError
 from zeroshot.weights.files import (
     REMEDY,
     read_json,
+    require_architecture,
     require_numbering,
-    require_numbers,
-    require_whole,
     shortened,
 )
 
@@ -36,13 +35,7 @@ def read_args(path: Path) -> dict[str, Any]:
     absent = [name for name in (*_SIZES, *_VALUES, "pad_token") if name not in config]
     if absent:
         raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no args.json of scGPT. {REMEDY}")
-    require_whole(config, path, _SIZES)
-    require_numbers(config, path, _VALUES)
-    if config["embsize"] % config["nheads"]:
-        raise WeightsError(
-            f"{path} asks for {config['nheads']} heads (nheads), which do not divide an embsize of "
-            f"{config['embsize']}. {REMEDY}"
-        )
+    require_architecture(config, path, _SIZES, _VALUES, heads="nheads", width="embsize")
     if type(config["pad_token"]) is not str:
         raise WeightsError(
             f"{path} has {shortened(config['pad_token'])} as pad_token; expected the name of a token. "

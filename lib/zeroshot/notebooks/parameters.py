@@ -1,13 +1,14 @@
 """The parameters cell of a notebook: names, types and defaults, and values given for them."""
 
 import ast
-import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from zeroshot import catalog
 
 from .error import NotebookError
 
@@ -174,11 +175,10 @@ def _annotated(annotation: ast.expr) -> tuple[type | None, type | None, bool]:
 def _require_declared(notebook: Path, parameters: Mapping[str, Parameter], names: Iterable[str]) -> None:
     unknown = sorted(set(names) - set(parameters))
     if unknown:
-        near = [match for name in unknown for match in difflib.get_close_matches(name, parameters, n=1)]
         raise NotebookError(
             f"{notebook.name} does not declare {', '.join(unknown)}; "
             f"its parameters are {', '.join(sorted(parameters))}."
-            + (f" Did you mean {' or '.join(near)}?" if near else "")
+            + "".join(catalog.did_you_mean(name, parameters) for name in unknown)
         )
 
 

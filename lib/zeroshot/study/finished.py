@@ -5,13 +5,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from zeroshot import dependencies, results, stamp, store
+from zeroshot import hashing, results, stamp, store
 
 
 def remember(folder: Path) -> None:
     """Write down the content hashes of what a study has finished in its folder."""
     if folder.is_dir():
-        hashes = {_name(folder, file): dependencies.file_hash(file) for file in _files(folder)}
+        hashes = {_name(folder, file): hashing.short_sha256(file) for file in _files(folder)}
         store.write_text(_record(folder), json.dumps(hashes, indent=1, sort_keys=True) + "\n")
 
 
@@ -28,7 +28,7 @@ def remove_damaged(folder: Path) -> None:
     hashes = _remembered(folder)
     for file in _files(folder):
         expected = hashes.get(_name(folder, file))
-        if (expected and expected != dependencies.file_hash(file)) or _is_cut_off(file):
+        if (expected and expected != hashing.short_sha256(file)) or _is_cut_off(file):
             print(f"{file} is not as it was written: it is made again", file=sys.stderr)
             file.unlink()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zeroshot import catalog, dependencies, models, notebooks, paths, pipeline, store
+from zeroshot import catalog, dependencies, hashing, models, notebooks, paths, pipeline, store
 
 from .declarations import Declaration, declaration
 
@@ -235,14 +235,14 @@ def _inputs_of_notebook(name: str) -> dict[str, Any]:
     """What every page depends on: its notebook, the code that it calls, the packages."""
     file = paths.notebooks() / f"{name}.ipynb"
     return {
-        "notebook": dependencies.file_hash(file),
+        "notebook": hashing.short_sha256(file),
         "code": dependencies.source_hashes(dependencies.modules_of_notebook(file)),
         "packages": store.versions(),
     }
 
 
 def _hashes_of_files(files: Iterable[str]) -> dict[str, str]:
-    return {file: dependencies.file_hash(paths.home() / file) for file in files}
+    return {file: hashing.short_sha256(paths.home() / file) for file in files}
 
 
 def _hashes_of_weights(card: catalog.ModelCard, recipe: str) -> dict[str, str]:

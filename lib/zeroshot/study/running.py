@@ -125,7 +125,7 @@ def _run(
         command.append("--dry-run")
     environment = os.environ | {"ZEROSHOT_HOME": str(paths.home())}
     folder = paths.study(study)
-    with lock.only_run() as run:
+    with lock.only_run() as mark:
         store.remove_leftovers()
         grid.plan(study, source)
         if before is not None:
@@ -136,8 +136,7 @@ def _run(
             code = processes.run(
                 [*command, "--", target],
                 environment,
-                run.mark,
-                handles=[run.handle],
+                mark,
                 seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
             )
         finally:

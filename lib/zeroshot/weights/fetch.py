@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from zeroshot import paths
 from zeroshot.catalog import ModelCard, SourceFile, WeightsFile
 from zeroshot.weights import hub
-from zeroshot.weights.digest import sha256
 from zeroshot.weights.error import OutOfReachError, WeightsError
+from zeroshot.weights.files import sha256
 
 Found = dict[str, Path]  # by role
 

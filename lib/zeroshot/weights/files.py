@@ -6,6 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from zeroshot import hashing
 from zeroshot.weights.error import WeightsError
 
 LARGEST = 2**25  # bytes; the largest vocabulary or dictionary that is released has some million
@@ -24,6 +25,22 @@ _FOREIGN: Mapping[bytes, str] = {
     b"\x93NUMPY": "a numpy array",
     b"GGUF": "a GGUF file, whose tensors are quantised",
 }
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file, see :func:`zeroshot.hashing.sha256`.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    """
+    try:
+        return hashing.sha256(path)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read: {error.strerror}. Make it readable, or name another folder."
+        ) from None
 
 
 def head_of(path: Path, expected: str, n_bytes: int = 4096) -> bytes:
@@ -163,6 +180,40 @@ def _require(
     ]
     if wrong:
         raise WeightsError(f"{path} is refused: {'; '.join(wrong)}. {REMEDY}")
+
+
+def require_architecture(
+    config: Mapping[str, Any],
+    path: Path,
+    sizes: Mapping[str, tuple[int, int]],
+    numbers: Mapping[str, tuple[float, float]],
+    *,
+    heads: str,
+    width: str,
+) -> None:
+    """Refuse a config of a transformer whose fields are out of their limits, or whose heads do not divide it.
+
+    Parameters
+    ----------
+    config, path
+        Content of the file, and where it is.
+    sizes, numbers
+        Limits of its whole numbers and of its others, see :func:`require_whole`.
+    heads, width
+        Names of the fields with the number of heads and the width that they share.
+
+    Raises
+    ------
+    WeightsError
+        With what is wrong.
+    """
+    require_whole(config, path, sizes)
+    require_numbers(config, path, numbers)
+    if config[width] % config[heads]:
+        raise WeightsError(
+            f"{path} asks for {config[heads]} heads ({heads}), which do not divide its {width}, "
+            f"{config[width]}. {REMEDY}"
+        )
 
 
 def shortened(value: Any) -> str:

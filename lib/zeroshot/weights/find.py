@@ -9,8 +9,8 @@ from types import MappingProxyType
 from zeroshot import paths
 from zeroshot.catalog import ModelCard
 from zeroshot.weights import fetch
-from zeroshot.weights.digest import sha256
 from zeroshot.weights.error import WeightsError
+from zeroshot.weights.files import sha256
 
 # What a file is for, and how it is called in released folders; of several, the first is taken.
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(

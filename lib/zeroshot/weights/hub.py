@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from zeroshot.catalog import SourceFile, WeightsFile, WeightsSource, address_problem
-from zeroshot.weights.digest import sha256
+from zeroshot.hashing import digest
 from zeroshot.weights.error import OutOfReachError, WeightsError
+from zeroshot.weights.files import sha256
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -170,8 +171,6 @@ def _difference(path: Path, file: WeightsFile) -> str | None:
         seen = sha256(path)
         return None if seen == expected else f"its sha256 is {seen}, expected {expected}"
     if _SHA1.fullmatch(named):
-        from zeroshot.data.download import digest
-
         if named not in (digest(path, "git"), digest(path, "sha1")):
             return f"it is not the content that {named} names"
         return None
