@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 
 from zeroshot import catalog, figures
@@ -220,7 +219,6 @@ DRAWN = {
     "draw_lineage": lambda: figures.draw_lineage(*descending()),
     "draw_workflow": figures.draw_workflow,
     "draw_taxonomy": lambda: figures.draw_taxonomy(tree()),
-    "draw_flows": lambda: figures.draw_flows(surveyed()),
     "draw_task_matrix": lambda: figures.draw_task_matrix(marks(), ["a", "b", "c"]),
     "draw_pretraining_sizes": lambda: figures.draw_pretraining_sizes(surveyed().dropna()),
     "draw_published": lambda: figures.draw_published(compared()),
@@ -818,20 +816,6 @@ def test_a_descendant_hangs_on_its_parent():
     heights = {name: text.get_position()[1] for name, text in texts.items()}
     (line,) = [line for line in axis.lines if line.get_linestyle() == "--"]
     assert line.get_xydata().tolist() == [[2022, heights["a"]], [2022, heights["b"]], [2024, heights["b"]]]
-
-
-def test_flows_have_a_band_per_model_and_step():
-    axis = DRAWN["draw_flows"]().axes[0]
-    assert sum(isinstance(patch, PathPatch) for patch in axis.patches) == 2 * len(surveyed())
-    shown = {text.get_text() for text in axis.texts}
-    assert {
-        "binning (2)",
-        "binning, metadata (1)",
-        "none (1)",
-        "PLM (3)",
-        "LLM (1)",
-        "next token (2)",
-    } <= shown
 
 
 def test_marks_stand_in_their_cells_disagreements_apart():

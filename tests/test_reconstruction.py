@@ -23,8 +23,6 @@ from zeroshot.metrics.reconstruction import (
     mean_ranks,
     rank_correlation,
     scaled_ranks,
-    tie_blocks,
-    tie_noise,
     value_error_table,
     value_errors,
 )
@@ -142,60 +140,6 @@ def test_baselines_do_not_depend_on_the_order_of_the_cells():
     assert np.array_equal(gene_mean(target, genes)[order], gene_mean(target[order], genes[order]))
     padded = gene_mean(target.reshape(10, 20), genes.reshape(10, 20))
     assert np.array_equal(padded.ravel(), gene_mean(target, genes))
-
-
-# --- scGPT: noise of random ties ---
-
-
-@needs_parity
-def test_tie_blocks_are_those_of_the_reference_binning():
-    cases = json.loads((SHARED / "parity" / "scgpt" / "case.json").read_text())["binning"]
-    assert {case.get("deterministic") for case in cases} == {True, False, None}
-    for case in cases:
-        row = np.array(case["row"], dtype=np.float32)
-        found, offsets = row > 0, np.array([0, len(row)])
-        lowest, highest = tie_blocks(row, offsets, n_bins=case["n_bins"])
-        assert ((lowest <= case["expected"]) & (case["expected"] <= highest)).all()
-        if found.any():
-            left, right = np.array(case["left"]), np.array(case["right"])
-            assert np.array_equal(highest[found], left)
-            assert np.array_equal((highest - lowest + 1)[found], np.maximum(left - right, 1))
-            noise = tie_noise(row, offsets, n_bins=case["n_bins"])
-            assert (noise == 0).all() == case["deterministic"]
-
-
-def test_tie_noise_is_the_error_of_the_best_prediction_under_random_binning():
-    rng = np.random.default_rng(5)
-    counts, offsets = ragged(*(1 + rng.geometric(p, size) for p, size in ((0.6, 300), (0.3, 80), (0.05, 40))))
-    counts -= 1
-    scored = counts > 0
-    noise = tie_noise(counts, offsets)
-    lowest, highest = tie_blocks(counts, offsets)
-    draws = rng.integers(lowest, highest + 1, size=(4000, len(counts)))
-    for predicted, expected in (((lowest + highest) / 2, 0.0), ((lowest + highest) / 2 + 1, 1.0)):
-        errors = np.mean((draws - predicted) ** 2, axis=0)
-        assert errors[scored].mean() == pytest.approx(noise[scored].mean() + expected, rel=0.01)
-    assert np.allclose(draws.var(axis=0), noise, rtol=0.12)
-
-
-def test_tie_noise_of_known_cells():
-    values, offsets = ragged([3.0, 3, 3], [0.0, 7], [], np.arange(1.0, 200))
-    noise = tie_noise(values, offsets)
-    assert noise[[0, 1, 2, 4]] == pytest.approx((50**2 - 1) / 12)
-    assert noise[3] == 0 and (noise[5:] == 0).all()
-    # The usual rule of thumb, 50 bins times the share of the tied values, is near for many values.
-    shares = np.array([0.6, 0.25, 0.1, 0.05])
-    many = np.repeat([1, 2, 3, 4], (2000 * shares).astype(int))
-    rule = (shares * ((50 * shares) ** 2 - 1)).sum() / 12
-    assert tie_noise(many, [0, len(many)]).mean() == pytest.approx(rule, rel=0.05)
-
-
-def test_tie_noise_ignores_what_binning_ignores():
-    rng = np.random.default_rng(1)
-    counts = rng.poisson(1.5, 300)
-    offsets = np.array([0, 100, 300])
-    assert np.array_equal(tie_noise(counts, offsets), tie_noise(counts * 4.0, offsets))
-    assert np.array_equal(tie_noise(counts[100:], [0, 200]), tie_noise(counts, offsets)[100:])
 
 
 def test_table_separates_masked_from_unmasked():

@@ -35,7 +35,7 @@ def family_link(family: str, text: str) -> str:
 
 
 def flow_picture(models: pd.DataFrame) -> str:
-    """The picture of :func:`zeroshot.figures.draw_flows` as SVG, and the models beneath it with their links.
+    """Flows of models from tokens over type to paradigm as SVG, and beneath it the models with their links.
 
     ``book/_static/flows.js`` lets a reader point at a part, and shows its models only. Without the script
     it is the picture and the list of all models.

@@ -10,7 +10,7 @@ stands beside a figure for readers who want to point at cells.
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .explore import UmapExplorer, explore_umaps
 from .files import show_with_files, to_csv, to_svg
-from .flows import draw_flows, lay_out_flows
+from .flows import lay_out_flows
 from .literature import (
     draw_editions,
     draw_lineage,
@@ -40,7 +40,6 @@ __all__ = [
     "draw_differences",
     "draw_editions",
     "draw_effects",
-    "draw_flows",
     "draw_joint",
     "draw_lineage",
     "draw_papers_by_venue",

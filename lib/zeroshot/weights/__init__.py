@@ -8,9 +8,9 @@ module and names every key that does not fit.
 from zeroshot.weights.error import WeightsError
 from zeroshot.weights.find import DICTIONARIES, ROLES, Checkpoint, at_hand, find
 from zeroshot.weights.pickles import read_dictionary
-from zeroshot.weights.state import LoadReport, load_state, read_state
+from zeroshot.weights.state import load_state, read_state
 
 __all__ = [
-    "DICTIONARIES", "ROLES", "Checkpoint", "LoadReport", "WeightsError", "at_hand", "find", "load_state",
+    "DICTIONARIES", "ROLES", "Checkpoint", "WeightsError", "at_hand", "find", "load_state",
     "read_dictionary", "read_state",
 ]  # fmt: skip

@@ -7,7 +7,6 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,25 +26,6 @@ _LARGEST_HEADER = 2**24  # bytes; a thousand tensors need some 100,000
 _EXPECTED = "a checkpoint: tensors by name, as .safetensors or as torch.save writes them"
 _REMEDY = "Download it again, or take the checkpoint that its authors released."
 _LISTED = 12  # keys named in an error; a wrong layout would list hundreds
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of the keys of a checkpoint.
-
-    Attributes
-    ----------
-    missing
-        Parameters and buffers of the module that no key of the checkpoint filled.
-    unexpected
-        Keys of the checkpoint that belong to nothing in the module.
-    ignored
-        Keys that the module is known not to use.
-    """
-
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    ignored: tuple[str, ...]
 
 
 def read_state(path: Path) -> "dict[str, Tensor]":
@@ -177,7 +157,7 @@ def load_state(
     rename: Callable[[str], str | None] | None = None,
     ignored: Iterable[str] = (),
     path: Path | None = None,
-) -> LoadReport:
+) -> None:
     """Fill a module with the tensors of a checkpoint; nothing may stay as it was initialised.
 
     Parameters
@@ -194,11 +174,6 @@ def load_state(
     path
         File that the tensors are from, to be named in errors.
 
-    Returns
-    -------
-    LoadReport
-        With nothing missing and nothing unexpected.
-
     Raises
     ------
     WeightsError
@@ -210,10 +185,9 @@ def load_state(
     patterns = tuple(ignored)
     filled: dict[str, Tensor] = {}
     sources: dict[str, str] = {}
-    left_out, unexpected, problems = [], [], []
+    unexpected, problems = [], []
     for key, tensor in state.items():
         if any(fnmatchcase(key, pattern) for pattern in patterns):
-            left_out.append(key)
             continue
         name = rename(key) if rename else key
         if name is None or name not in wanted:
@@ -248,7 +222,6 @@ def load_state(
             "Nothing was loaded: take the files of the model that the card names."
         )
     module.load_state_dict(filled, strict=True, assign=True)
-    return LoadReport(tuple(missing), tuple(unexpected), tuple(left_out))
 
 
 def _is_finite(tensor: "Tensor") -> bool:

@@ -20,8 +20,6 @@ from .values import (
     gene_mean,
     grand_mean,
     joint_counts,
-    tie_blocks,
-    tie_noise,
     value_error_table,
     value_errors,
 )
@@ -40,8 +38,6 @@ __all__ = [
     "mean_ranks",
     "rank_correlation",
     "scaled_ranks",
-    "tie_blocks",
-    "tie_noise",
     "value_error_table",
     "value_errors",
 ]

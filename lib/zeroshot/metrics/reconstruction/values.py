@@ -1,13 +1,12 @@
 """Predicted expression bins (scGPT): errors, baselines and the floor that random ties put under them."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from ..registry import NotApplicable
-from .positions import cells_of, parts
+from .positions import parts
 
 # What the paper's code adds to a prediction before dividing by it.
 DIVISOR_SLACK = 1e-6
@@ -56,7 +55,7 @@ def value_errors(
     Known failure
     -------------
     Bins are near uniform on 1..50 in every cell of every data set, so a constant has a MSE of about
-    (50² - 1)/12 = 208, and ties are binned at random (`tie_noise_floor`). A model that is shown the bin it
+    (50² - 1)/12 = 208, and ties are binned at random (the tie-noise floor). A model that is shown the bin it
     must predict can copy it; only masked positions tell what it has learnt.
 
     Source
@@ -174,83 +173,6 @@ def gene_mean(
     return np.divide(sums, counts, out=(bins.sum() - own) / others, where=counts > 0)
 
 
-def tie_blocks(values: np.ndarray, offsets: np.ndarray, *, n_bins: int = 51) -> tuple[np.ndarray, np.ndarray]:
-    """Bins that each value can fall into when ties are binned at random.
-
-    Parameters
-    ----------
-    values
-        (tokens,) expression before binning, in the dtype that is binned; whatever is not above 0 gets bin 0.
-        All values of a cell are needed, also those that sampling drops later.
-    offsets
-        (cells + 1,).
-    n_bins
-        Bins, that of zero included: scGPT's 51 are 0 and 1..50.
-
-    Returns
-    -------
-    tuple
-        (tokens,) int64 lowest and highest bin. Each bin between them is equally likely, both included.
-
-    Source
-    ------
-    bowang-lab/scGPT at cebd6fae, `preprocess.binning`: edges at quantiles, bin uniform between the number of
-    edges below the value (excluded) and of those up to it (included).
-    """
-    values = np.asarray(values)
-    cells_of(offsets, len(values))
-    steps = np.linspace(0, 1, n_bins - 1)
-    lowest, highest = np.zeros((2, len(values)), dtype=np.int64)
-    for start, end in pairwise(offsets):
-        found = start + np.flatnonzero(values[start:end] > 0)
-        if len(found):
-            edges = np.quantile(values[found], steps)
-            highest[found] = np.searchsorted(edges, values[found], side="right")
-            below = np.searchsorted(edges, values[found], side="left")
-            # Where no edge equals the value there is nothing to draw.
-            lowest[found] = np.minimum(below + 1, highest[found])
-    return lowest, highest
-
-
-def tie_noise(values: np.ndarray, offsets: np.ndarray, *, n_bins: int = 51) -> np.ndarray:
-    r"""Variance of each bin that comes from nothing but the random binning of ties.
-
-    .. math::
-
-        \mathrm{E\,MSE} \ge \frac{1}{|S|}\sum_{i \in S} \frac{w_i^2 - 1}{12}
-
-    with :math:`w_i` the number of bins that value :math:`i` can fall into. Its mean over the scored positions
-    is the floor under the MSE. Per cell that is the sum over the tied values k of
-    :math:`p_k (w_k^2 - 1)/12`, :math:`p_k` their share of the values; :math:`w_k` is about 50 :math:`p_k`.
-
-    Parameters
-    ----------
-    values, offsets, n_bins
-        As for `tie_blocks`; a CSR matrix gives its ``data`` and ``indptr``.
-
-    Returns
-    -------
-    numpy.ndarray
-        (tokens,) float64. Range 0 (distinct values) to 208.25 (all values of a cell equal), lower is better:
-        more can be learnt. 0 where the value is not above 0.
-
-    Known failure
-    -------------
-    A floor for whoever does not see the drawn bins. A model that is shown them can copy the noise and end
-    below it, so hold it against masked positions only. With deterministic bins there is no such floor.
-
-    Source
-    ------
-    This book; variance of the discrete uniform distribution.
-
-    Differs
-    -------
-    The paper shows no floor.
-    """
-    lowest, highest = tie_blocks(values, offsets, n_bins=n_bins)
-    return ((highest - lowest + 1.0) ** 2 - 1) / 12
-
-
 def value_error_table(
     predictions: Mapping[str, np.ndarray],
     target: np.ndarray,
@@ -271,7 +193,9 @@ def value_error_table(
     masked
         Positions whose bin the model did not see; none by default.
     noise
-        `tie_noise` of the positions; adds the rows "tie-noise floor".
+        (tokens,) variance of each bin that comes from the random binning of ties alone, (w² - 1)/12 where a
+        value can fall into w bins; adds the rows "tie-noise floor". A predictor that does not see the bins
+        cannot have a lower MSE; a model that sees them can copy the noise, so compare at masked positions.
 
     Returns
     -------
@@ -286,7 +210,7 @@ def value_error_table(
 
     Source
     ------
-    As `value_errors` and `tie_noise`.
+    As `value_errors`; variance of the discrete uniform distribution.
     """
     scored = np.asarray(target) > 0 if scored is None else np.asarray(scored, dtype=bool)
     rows = []
