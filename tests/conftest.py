@@ -48,7 +48,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from zeroshot import paths
 
     copy = tmp_path / "zeroshot"
-    shutil.copytree(CHECKOUT / "lib" / "zeroshot", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in dependencies.PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(CHECKOUT / "lib" / name, tmp_path / name, ignore=ignored)
     monkeypatch.setattr(paths, "PACKAGE", copy)
     return copy
 

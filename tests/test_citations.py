@@ -5,7 +5,8 @@ import re
 import pytest
 from pybtex.database import parse_string
 
-from zeroshot import book, literature, paths
+import reading_list
+from zeroshot import book, paths
 from zeroshot.book import citations, pages
 from zeroshot.catalog import CatalogError
 
@@ -47,12 +48,12 @@ def test_every_reference_has_authors_and_a_year():
 def test_a_preprint_is_cited_apart_from_the_paper():
     text = citations.bibliography(["{cite:p}`cellama, cellama-preprint`"])
     paper, preprint = (parse_string(text, "bibtex").entries[key] for key in ("cellama", "cellama-preprint"))
-    of = literature.load()["cellama"]
+    of = reading_list.load()["cellama"]
     assert (paper.fields["journal"], paper.fields["year"]) == (of.venue, str(of.year))
     assert (preprint.fields["journal"], preprint.fields["year"]) == ("bioRxiv", str(of.preprint.year))
     assert preprint.fields["doi"] == of.preprint.doi != of.doi
     assert paper.persons["author"] == preprint.persons["author"]
-    assert not [name for name in literature.load() if name.endswith("-preprint")]
+    assert not [name for name in reading_list.load() if name.endswith("-preprint")]
 
 
 @pytest.mark.parametrize(

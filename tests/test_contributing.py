@@ -22,7 +22,8 @@ from scipy import sparse
 from test_metrics import batches, labels, mixed, separated  # noqa: F401 - fixtures
 from test_models import _small_and_quick, adata, base, released_folders  # noqa: F401 - fixtures
 
-from zeroshot import catalog, data, dependencies, literature, metrics, models, paths, published, study
+import reading_list
+from zeroshot import catalog, data, dependencies, metrics, models, paths, published, study
 from zeroshot.book import citations
 
 GUIDE = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
@@ -222,7 +223,7 @@ def paste_paper(home: Path) -> str:
 
 def test_a_paper_and_a_published_number(home):
     name = paste_paper(home)
-    assert name in literature.load() and name in citations.papers()
+    assert name in reading_list.load() and name in citations.papers()
     (entry,) = examples("A published number", "yaml")
     number = paste(home, "published", entry)
     (mine,) = [one for one in published.load() if one.name == number]

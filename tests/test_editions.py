@@ -6,12 +6,11 @@ from typing import get_args
 
 from bs4 import BeautifulSoup
 
-from zeroshot import literature
-from zeroshot.book import editions as editions_page
-from zeroshot.literature import editions
-from zeroshot.literature.records import Edition
+import reading_list
+from reading_list import editions, editions_page, entries
+from reading_list.records import Edition
 
-PAPERS = literature.load()
+PAPERS = reading_list.load()
 
 
 def test_every_edition_has_a_title():
@@ -33,7 +32,7 @@ def test_what_was_added_here_takes_nothing_away(monkeypatch):
     first, second = list(PAPERS.values())[:2]
     known = first.model_copy(update={"editions": ("2026-07",)})
     new = second.model_copy(update={"editions": ("ours",)})
-    monkeypatch.setattr(literature, "load", lambda: {known.name: known, new.name: new})
+    monkeypatch.setattr(entries, "load", lambda: {known.name: known, new.name: new})
     assert [(c.edition, len(c.added), len(c.gone)) for c in editions.changes()] == [
         ("2026-07", 1, 0),
         ("ours", 1, 0),
@@ -56,5 +55,5 @@ def test_the_page_has_every_change_once():
 def test_titles_are_escaped(monkeypatch):
     paper = next(iter(PAPERS.values())).model_copy(update={"title": "<b>x</b> & y", "editions": ("e2",)})
     old = paper.model_copy(update={"name": "old", "editions": ("e1",)})
-    monkeypatch.setattr(literature, "load", lambda: {old.name: old, paper.name: paper})
+    monkeypatch.setattr(entries, "load", lambda: {old.name: old, paper.name: paper})
     assert not BeautifulSoup(editions_page.page(), "html.parser").find("b")

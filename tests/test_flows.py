@@ -3,9 +3,9 @@
 import pandas as pd
 from bs4 import BeautifulSoup
 
+from reading_list import survey
 from zeroshot import catalog, field, figures, study
 from zeroshot.book import cards
-from zeroshot.literature import survey
 
 MODELS = pd.DataFrame(map(dict, survey.models().values()))
 PICTURE = BeautifulSoup(field.flow_picture(MODELS), "html.parser")

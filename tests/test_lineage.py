@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from zeroshot import catalog, field, literature, paths
+import reading_list
+from reading_list import lineage, survey
+from zeroshot import catalog, field, paths
 from zeroshot.catalog import CatalogError
-from zeroshot.literature import lineage, survey
 
 NODES = {node.name: node for node in lineage.nodes()}
 
@@ -24,7 +25,7 @@ def test_every_model_of_the_survey_is_in_the_tree_once():
 def test_every_stated_descent_of_a_model_is_in_the_tree():
     stated = {
         (paper.name, earlier)
-        for paper in literature.load().values()
+        for paper in reading_list.load().values()
         if paper.kind == "model"
         for earlier in filter(None, (paper.supersedes, *(d.paper for d in paper.builds_on)))
     }
@@ -69,4 +70,4 @@ def test_a_wrong_descent_is_refused(home, before, after, message):
     assert text.count(before) == 1
     file.write_text(text.replace(before, after))
     with pytest.raises(CatalogError, match=re.escape(message)):
-        literature.load()
+        reading_list.load()

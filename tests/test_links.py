@@ -18,9 +18,8 @@ import pytest
 import yaml
 from pybtex.database import parse_string
 
-from zeroshot import literature
-from zeroshot.literature import links
-from zeroshot.literature.records import Paper
+from reading_list import links, load
+from reading_list.records import Paper
 
 PAPER = {"year": 2025, "venue": "A journal", "section": "surveys", "editions": ["ours"], "checked": "never"}
 
@@ -100,7 +99,7 @@ def listed(home, server):
         }
         file = home / "data" / "literature" / "reading_list.yml"
         file.write_text(yaml.safe_dump(entries, sort_keys=False))
-        return list(literature.load().values())
+        return list(load().values())
 
     return write
 

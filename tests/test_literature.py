@@ -12,14 +12,14 @@ import yaml
 from pybtex.database import parse_string
 from pybtex.richtext import Text
 
-from zeroshot import literature
+import reading_list
+from reading_list import export
+from reading_list.records import Paper, identifiers
 from zeroshot.catalog import CatalogError
-from zeroshot.literature import export
-from zeroshot.literature.records import Paper, identifiers
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SURVEY = CHECKOUT.parent / "shared" / "survey"
-PAPERS = literature.load()
+PAPERS = reading_list.load()
 PAPER = {
     "title": "A paper",
     "year": 2025,
@@ -43,7 +43,7 @@ def listed(home):
         (home / "data" / "literature" / "reading_list.yml").write_text(
             yaml.safe_dump(entries, sort_keys=False)
         )
-        return literature.load()
+        return reading_list.load()
 
     return write
 
@@ -62,7 +62,7 @@ def test_every_paper_has_a_clean_link_and_no_two_share_one():
 
 
 def test_sections_are_those_of_the_public_list_in_its_order():
-    assert [section.title for section in literature.sections().values()] == [
+    assert [section.title for section in reading_list.sections().values()] == [
         "Single-Cell Foundation Models",
         "Genetic Perturbation: Models, Atlases and Benchmarks",
         "Virtual Cell, World Models and Digital Human",
@@ -73,9 +73,9 @@ def test_sections_are_those_of_the_public_list_in_its_order():
         "Foundation Models for Bulk Transcriptome",
         "Foundation Models for Pathology (related work)",
     ]
-    groups = [(s.name, sub) for s, sub, _ in literature.by_place(PAPERS.values())]
+    groups = [(s.name, sub) for s, sub, _ in reading_list.papers_by_place(PAPERS.values())]
     assert len(set(groups)) == len(groups) == 22  # every group has a paper
-    shown = Counter(p.name for _, _, papers in literature.by_place(PAPERS.values()) for p in papers)
+    shown = Counter(p.name for _, _, papers in reading_list.papers_by_place(PAPERS.values()) for p in papers)
     assert shown == {paper.name: len(paper.places) for paper in PAPERS.values()}
 
 
@@ -171,7 +171,7 @@ def test_the_example_of_the_contributing_guide_is_a_valid_entry(home):
     guide = (CHECKOUT / "CONTRIBUTING.md").read_text()
     example = re.search(r"## A paper\n.*?```yaml\n(.*?)```", guide, re.DOTALL)[1]
     (home / "data" / "literature" / "reading_list.yml").write_text(example)
-    (paper,) = literature.load().values()
+    (paper,) = reading_list.load().values()
     assert paper.editions == ("ours",) and paper.doi and paper.preprint.doi and paper.code
 
 
@@ -180,7 +180,7 @@ def test_the_example_of_the_contributing_guide_is_a_valid_entry(home):
 
 def test_search_wants_every_word_in_any_field():
     def found(*query):
-        return [paper.name for paper in literature.search(*query)]
+        return [paper.name for paper in reading_list.matching_papers(*query)]
 
     assert found("ZERO-shot limitations kedzierska") == ["zero-shot-limitations"]
     assert found("metric mirages") == ["drifting-islands"]  # the title of the preprint

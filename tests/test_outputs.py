@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
+from reading_list import survey
 from zeroshot import field, figures, stamp
 from zeroshot.book import outputs
-from zeroshot.literature import survey
 
 
 def ours():

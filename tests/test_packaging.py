@@ -92,11 +92,17 @@ def test_everything_imported_is_a_direct_dependency():
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add(node.module.partition(".")[0])
-    modules -= set(sys.stdlib_module_names) | {"zeroshot"}
+    modules -= set(sys.stdlib_module_names) | {"zeroshot", "reading_list"}
     modules -= {file.stem for file in (CHECKOUT / "tests").rglob("*.py")}
     assert {"numpy", "torch", "pytest"} <= modules
     unpinned = {m for m in modules if not {canonical(owner) for owner in owners.get(m, [m])} & pinned}
     assert not unpinned, f"imported but not pinned: {sorted(unpinned)}"
+
+
+def test_an_installation_has_both_packages():
+    (where,) = PYPROJECT["tool"]["setuptools"]["packages"]["find"]["where"]
+    packages = {file.parent.name for file in (CHECKOUT / where).glob("*/__init__.py")}
+    assert packages == {"zeroshot", "reading_list"}
 
 
 def test_version_agrees_between_files():

@@ -11,8 +11,10 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from test_markup import parse
 
-from zeroshot import book, catalog, literature, paths, stamp, store, study
-from zeroshot.book import pages, reading_list, run_grid, sphinx_extension
+import reading_list
+from reading_list import pages as reading_list_pages
+from zeroshot import book, catalog, paths, stamp, store, study
+from zeroshot.book import pages, run_grid, sphinx_extension
 
 HOSTILE = (
     "<script>alert(1)</script> {download}`x </etc/passwd>` [x](javascript:alert(1)) ![y](/etc/passwd) $z$ | "
@@ -92,7 +94,7 @@ def test_pages_of_models_runs_and_sections(hostile_cards):
     built = [run_page()]
     assert_shown(pages.models_page(built), least=10)
     assert_shown(run_grid.page(hostile_cards, built, score(HOSTILE)), least=4)
-    for name, page in reading_list.pages().items():
+    for name, page in reading_list_pages.pages().items():
         if "editions" not in name:
             assert_shown(page)
 
@@ -133,7 +135,7 @@ def test_titles_of_runs_in_notebooks_and_in_the_search(hostile_cards, tmp_path):
 
 
 def test_addresses_of_papers_are_of_the_web(home):
-    name = next(iter(literature.load()))
+    name = next(iter(reading_list.load()))
     file = paths.catalog("literature/reading_list")
     papers = yaml.safe_load(file.read_text())
     for address in (
@@ -144,4 +146,4 @@ def test_addresses_of_papers_are_of_the_web(home):
     ):
         file.write_text(yaml.safe_dump({name: papers[name] | {"other_urls": [address]}}))
         with pytest.raises(catalog.CatalogError, match=re.escape(name)):
-            literature.load()
+            reading_list.load()

@@ -3,14 +3,15 @@
 import yaml
 from bs4 import BeautifulSoup
 
-from zeroshot import literature, paths
-from zeroshot.book import reading_list
+import reading_list
+from reading_list import entries, pages
+from zeroshot import paths
 
 
 def test_the_table_holds_every_paper_once():
-    table = BeautifulSoup(reading_list.pages()["reading_list"], "html.parser").find("table")
+    table = BeautifulSoup(pages.pages()["reading_list"], "html.parser").find("table")
     rows = table.tbody.find_all("tr")
-    papers = literature.load()
+    papers = reading_list.load()
     assert [row["id"] for row in rows] == [f"paper-{name}" for name in papers]
     for row, paper in zip(rows, papers.values(), strict=True):
         named, linked = (row.th.find("a", class_=mark) for mark in ("entry", False))
@@ -20,11 +21,11 @@ def test_the_table_holds_every_paper_once():
 
 
 def test_a_section_page_holds_the_papers_shown_there():
-    pages = reading_list.pages()
-    for name in literature.sections():
-        listed = BeautifulSoup(pages[f"reading_list/{name}"], "html.parser").select("ul.papers li")
+    texts = pages.pages()
+    for name in reading_list.sections():
+        listed = BeautifulSoup(texts[f"reading_list/{name}"], "html.parser").select("ul.papers li")
         expected = [
-            paper for paper in literature.load().values() for section, _ in paper.places if section == name
+            paper for paper in reading_list.load().values() for section, _ in paper.places if section == name
         ]
         assert len(listed) == len(expected) > 0, name
 
@@ -38,25 +39,25 @@ def test_every_page_is_in_the_table_of_contents():
         if chapter.get("file") == "book/reading_list"
     ]
     assert [section["file"] for section in chapter["sections"]] == [
-        f"book/reading_list/{name}" for name in (*literature.sections(), "editions")
+        f"book/reading_list/{name}" for name in (*reading_list.sections(), "editions")
     ]
 
 
 def test_what_a_title_says_is_shown_and_not_read_as_marks(monkeypatch):
-    paper = next(iter(literature.load().values()))
+    paper = next(iter(reading_list.load().values()))
     hostile = paper.model_copy(
         update={"title": "<script>alert(1)</script> & `code` $x$", "short_name": '"><b>'}
     )
-    monkeypatch.setattr(literature, "load", lambda: {hostile.name: hostile})
-    for text in reading_list.pages().values():
+    monkeypatch.setattr(entries, "load", lambda: {hostile.name: hostile})
+    for text in pages.pages().values():
         page = BeautifulSoup(text, "html.parser")
         assert not page.find("b") and all(script.get("src") for script in page.find_all("script"))
-    row = BeautifulSoup(reading_list.pages()["reading_list"], "html.parser").tbody.tr
+    row = BeautifulSoup(pages.pages()["reading_list"], "html.parser").tbody.tr
     assert row.th.find("a", class_=False).text == hostile.title
     assert row.th.find("a", class_="entry").text == hostile.short_name
 
 
 def test_downloads_hold_every_paper():
-    files = reading_list.downloads()
-    assert set(files) == set(reading_list.DOWNLOADS)
-    assert all(name in text for text in files.values() for name in literature.load())
+    files = pages.downloads()
+    assert set(files) == set(pages.DOWNLOADS)
+    assert all(name in text for text in files.values() for name in reading_list.load())

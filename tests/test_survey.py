@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot import literature, study
+import reading_list
+from reading_list import survey
+from zeroshot import study
 from zeroshot.catalog import CatalogError
-from zeroshot.literature import survey
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SOURCE = CHECKOUT.parent / "shared" / "survey"
@@ -32,7 +33,7 @@ def ours(name: str) -> str:
 
 
 def test_every_paper_of_a_model_says_the_same_of_it():
-    papers = literature.load()
+    papers = reading_list.load()
     assert survey.PAPER in papers
     with_paper = [model for model in MODELS.values() if model.paper]
     assert len(with_paper) >= 20
@@ -170,7 +171,7 @@ def test_a_wrong_table_is_refused_with_its_place(home, file, before, after, mess
 
 
 def test_the_chapter_is_made_again_when_its_tables_change():
-    files = study.grid._READ_BY["zeroshot.literature.survey"]
+    files = study.grid._READ_BY["reading_list.survey"]
     assert {f"data/literature/{path.name}" for path in (CHECKOUT / "data/literature").glob("*.csv")} <= set(
         files
     )

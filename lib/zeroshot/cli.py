@@ -44,8 +44,8 @@ app = typer.Typer(
     add_completion=False,
     help="Zero-shot evaluation of single-cell foundation models: data, embeddings, scores, studies, book.",
 )
-reading_list = typer.Typer(help="List, search and export the papers of the reading list, or check its links.")
-app.add_typer(reading_list, name="reading-list")
+papers_app = typer.Typer(help="List, search and export the papers of the reading list, or check its links.")
+app.add_typer(papers_app, name="reading-list")
 errors = Console(stderr=True)
 SECONDS_TO_LEAVE = 3.0  # after a signal, for files to be removed
 ALL_CORES = os.cpu_count() or 1
@@ -351,7 +351,7 @@ def notebook(
     print(output)
 
 
-@reading_list.callback(invoke_without_command=True)
+@papers_app.callback(invoke_without_command=True)
 def list_papers(
     context: typer.Context,
     section: Annotated[
@@ -365,10 +365,9 @@ def list_papers(
     ] = None,
 ) -> None:
     """Print the papers that fit; the command `check` asks only for the links of these."""
-    from zeroshot import literature
-    from zeroshot.literature import export
+    from reading_list import export, matching_papers
 
-    papers = context.obj = literature.search(query, section)
+    papers = context.obj = matching_papers(query, section)
     if context.invoked_subcommand:
         return
     if format_:
@@ -379,10 +378,10 @@ def list_papers(
     print(f"{len(papers)} papers", file=sys.stderr)
 
 
-@reading_list.command("check")
+@papers_app.command("check")
 def check_links(context: typer.Context) -> None:
     """Ask every link, one after the other; an interrupted check goes on. Exit code 1: some are gone."""
-    from zeroshot.literature import links
+    from reading_list import links
 
     def tell(finding: links.Finding) -> None:
         print(f"{finding.outcome:<11} {finding.address}", file=sys.stderr)

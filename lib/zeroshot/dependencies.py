@@ -15,6 +15,9 @@ from pathlib import Path
 
 from zeroshot import paths
 
+# The packages of lib/, side by side.
+PACKAGES = ("zeroshot", "reading_list")
+
 # They move cards and files about and hold no arithmetic: a change in them, or in what only they
 # import, re-executes pages but does not make a stored embedding or score stale. Of weights the
 # files' hashes are in an embedding's key.
@@ -161,7 +164,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _is_module(name: str) -> bool:
-    return name.split(".")[0] == "zeroshot" and _file(name).is_file()
+    return name.split(".")[0] in PACKAGES and _file(name).is_file()
 
 
 def _package_of(module: str) -> str:
@@ -170,5 +173,5 @@ def _package_of(module: str) -> str:
 
 
 def _file(module: str) -> Path:
-    path = paths.PACKAGE.joinpath(*module.split(".")[1:])
+    path = paths.PACKAGE.parent.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -6,10 +6,11 @@ Links are relative to a page in ``notebooks/``; all text is escaped.
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from zeroshot import catalog, literature, markup
+import reading_list
+from reading_list import lineage, survey
+from zeroshot import catalog, markup
 from zeroshot.catalog import ModelCard
 from zeroshot.figures import flows
-from zeroshot.literature import lineage, survey
 
 _UNIT, _HALF_BAR = 20, 6  # thickness of a band, half the width of a node's bar
 _X = {"tokens": 250, "type": 420, "paradigm": 590}  # of the columns
@@ -141,7 +142,7 @@ def models_here() -> pd.DataFrame:
 
 
 def _here(model: survey.SurveyModel, row: dict[str, str]) -> dict[str, str]:
-    trained, listed = [card for card in survey.cards(model) if card.weights], literature.load()
+    trained, listed = [card for card in survey.cards(model) if card.weights], reading_list.load()
     cited = [model.paper, *(key for card in trained for key in card.cited)]
     papers = [paper_link(key, listed[key].short_name) for key in dict.fromkeys(cited) if key in listed]
     linked = {

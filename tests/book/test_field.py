@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from conftest import DESKTOP, parsed
 
-from zeroshot.literature import editions, survey
+from reading_list import editions, survey
 
 pytestmark = pytest.mark.book
 MODELS = list(survey.models().values())

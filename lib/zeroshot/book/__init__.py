@@ -10,15 +10,15 @@ from pathlib import Path
 
 import yaml
 
-from zeroshot import catalog, hashing, markup, paths, results, store, study
+from reading_list import editions_page
+from reading_list import pages as reading_list_pages
+from zeroshot import catalog, dependencies, hashing, markup, paths, results, store, study
 from zeroshot.book import (
     absent_pages,
     citations,
-    editions,
     figure_files,
     outputs,
     pages,
-    reading_list,
     rendering,
     repository,
     run_grid,
@@ -40,7 +40,8 @@ def plan(name: str, source: study.Source) -> None:
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
     sources += pages.measurements()
     sources += sorted((home / "data").glob("*.yml")) + sorted((home / "data" / "literature").iterdir())
-    sources += sorted(paths.PACKAGE.rglob("*.py"))  # the API pages and the glossary are made from docstrings
+    for package in dependencies.PACKAGES:  # the API pages and the glossary are made from docstrings
+        sources += sorted((paths.PACKAGE.parent / package).rglob("*.py"))
     hashes = {str(path): hashing.short_sha256(path) for path in sources}
     file = paths.build() / "site-plan.json"
     content = {
@@ -81,8 +82,8 @@ def stage(name: str) -> Path:
         "status": pages.status_page(card, source, built),
         "models": pages.models_page(built),
         "benchmarks": pages.benchmarks_page(),
-        **reading_list.pages(),
-        "reading_list/editions": editions.page(),
+        **reading_list_pages.pages(),
+        "reading_list/editions": editions_page.page(),
     }
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
@@ -127,7 +128,7 @@ def build(name: str) -> Path:
 def _stage_downloads(site: Path, card: catalog.StudyCard, built: list[study.Page]) -> None:
     """Copy the tables of the study, and write the line below each page that offers them."""
     folder = site / DOWNLOADS
-    for name, text in reading_list.downloads().items():
+    for name, text in reading_list_pages.downloads().items():
         store.write_text(folder / name, text)
     links = []
     for name, layout in results.TABLES.items():

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from zeroshot import catalog, literature, markup, study
+import reading_list
+from zeroshot import catalog, markup, study
 from zeroshot.book import citations
 from zeroshot.catalog import ModelCard
 
@@ -72,7 +73,7 @@ def _weights(card: ModelCard) -> str:
 
 def _papers(card: ModelCard) -> str:
     """Links into the reading list; what is not in it is on the page of references."""
-    cited, listed = card.cited, literature.load()
+    cited, listed = card.cited, reading_list.load()
     titles = {key: listed[key].short_name or listed[key].title for key in cited if key in listed}
     known = [markup.paper_link(key, title, "reading_list.html") for key, title in titles.items()]
     others = ['<a href="references.html">references</a>'] if set(cited) & citations.other_works() else []

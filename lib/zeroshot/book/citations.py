@@ -7,10 +7,10 @@ A paper is cited by the name of its entry. The preprint of one that appeared els
 import re
 from collections.abc import Iterable
 
-from zeroshot import catalog, literature, paths, published
+import reading_list
+from reading_list import Paper, export
+from zeroshot import catalog, paths, published
 from zeroshot.catalog import CatalogError
-from zeroshot.literature import export
-from zeroshot.literature.records import Paper
 
 # A role that is shown as code, with a mark before it, cites nothing.
 _ROLE = re.compile(r"(?<!`)\{cite(?::\w+)?\}`([^`]+)`")
@@ -19,7 +19,7 @@ _ENTRY = re.compile(r"^@\w+\{([^,\s]+),", re.MULTILINE)
 
 def papers() -> dict[str, Paper]:
     """Papers of the reading list by the keys they are cited with, preprints apart."""
-    listed = literature.load()
+    listed = reading_list.load()
     return listed | {
         f"{name}-preprint": export.preprint_of(paper) for name, paper in listed.items() if paper.preprint
     }

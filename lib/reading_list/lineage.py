@@ -7,10 +7,10 @@ that one. No descent is read from likeness: without an entry that states it, the
 
 from dataclasses import dataclass
 
-from zeroshot import catalog, literature
+from reading_list import entries, survey
+from reading_list.records import Paper
+from zeroshot import catalog
 from zeroshot.catalog import ModelCard
-from zeroshot.literature import survey
-from zeroshot.literature.records import Paper
 
 TRUNKS = {"PLM": "pretrained on cells", "LLM": "language models that read cells as text"}
 WITHOUT_TOKENS = "no tokens of its own"
@@ -49,7 +49,7 @@ def nodes() -> list[Node]:
 
     Trunks and branches come in the order in which the survey first names them.
     """
-    papers, surveyed = literature.load(), survey.models()
+    papers, surveyed = entries.load(), survey.models()
     names = {model.paper: model.name for model in surveyed.values() if model.paper}
     places = {
         model.name: (TRUNKS[model.model_type], model.tokens[0] if model.tokens else WITHOUT_TOKENS)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
+from reading_list.records import Paper
 from zeroshot import paths, store
-from zeroshot.literature.records import Paper
 
 PAUSE_SECONDS = 3.0  # between two requests to one host; arXiv asks robots for three
 TIMEOUT_SECONDS = 20.0

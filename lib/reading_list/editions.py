@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from zeroshot import literature
-from zeroshot.literature.records import Paper
+from reading_list import entries
+from reading_list.records import Paper
 
 # Editions in their order, as records.Edition names them. `ours` is no list of its own: what was added here.
 TITLES = {
@@ -33,7 +33,7 @@ class Change:
 
 def changes() -> list[Change]:
     """Every edition that has new papers, in their order."""
-    papers, found, before = list(literature.load().values()), [], ()
+    papers, found, before = list(entries.load().values()), [], ()
     for edition in TITLES:
         held = before if edition == "ours" else ()  # ours is the newest list and more
         listed = tuple(paper for paper in papers if edition in paper.editions or paper in held)
@@ -47,7 +47,7 @@ def changes() -> list[Change]:
 
 def told_differently() -> list[Paper]:
     """Papers of which some edition said something else than the list does, in the order of the list."""
-    return [paper for paper in literature.load().values() if about_editions(paper)]
+    return [paper for paper in entries.load().values() if about_editions(paper)]
 
 
 def about_editions(paper: Paper) -> list[str]:

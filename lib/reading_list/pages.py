@@ -3,9 +3,9 @@
 What entries say is written as HTML, escaped: a title may hold what Markdown would read as marks.
 """
 
-from zeroshot import literature, markup
-from zeroshot.literature import export
-from zeroshot.literature.records import Paper
+from reading_list import entries, export, search
+from reading_list.records import Paper
+from zeroshot import markup
 
 # What the pages offer to download: file name to format.
 DOWNLOADS = {
@@ -19,19 +19,19 @@ _NAMES = {"bibtex": "BibTeX", "ris": "RIS", "csv": "CSV", "json": "JSON"}
 
 def downloads() -> dict[str, str]:
     """The whole list in every format, by file name."""
-    papers = list(literature.load().values())
+    papers = list(entries.load().values())
     return {name: export.FORMATS[form](papers) for name, form in DOWNLOADS.items()}
 
 
 def pages() -> dict[str, str]:
     """All pages as Markdown, by their path below ``book/``, without suffix."""
     return {"reading_list": _table_page()} | {
-        f"reading_list/{name}": _section_page(name) for name in literature.sections()
+        f"reading_list/{name}": _section_page(name) for name in entries.sections()
     }
 
 
 def _table_page() -> str:
-    papers, sections = list(literature.load().values()), literature.sections()
+    papers, sections = list(entries.load().values()), entries.sections()
     years = [paper.year for paper in papers]
     with_authors = sum(bool(paper.authors) for paper in papers)
     opened = sum(paper.checked != "never" for paper in papers)
@@ -99,9 +99,9 @@ def _row(paper: Paper, section: str) -> str:
 
 
 def _section_page(name: str) -> str:
-    section, shown_here = literature.sections()[name], literature.search(section=name)
+    section, shown_here = entries.sections()[name], search.matching_papers(section=name)
     parts = []
-    for of_section, subsection, papers in literature.by_place(shown_here):
+    for of_section, subsection, papers in search.papers_by_place(shown_here):
         if of_section.name == name:
             items = "\n".join(f"<li>{_entry(paper)}</li>" for paper in papers)
             heading = [f"## {markup.verbatim(subsection)}"] if subsection else []

@@ -14,9 +14,10 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from zeroshot import catalog, literature, paths
+from reading_list import entries
+from reading_list.records import Text, Tokenisation, Year
+from zeroshot import catalog, paths
 from zeroshot.catalog import CatalogError, ModelCard
-from zeroshot.literature.records import Text, Tokenisation, Year
 
 PAPER = "foundation-language-model-survey"
 
@@ -99,7 +100,7 @@ def models() -> dict[str, SurveyModel]:
     zeroshot.catalog.CatalogError
         If the file is not valid, with file, line and field in the message.
     """
-    papers = literature.load()
+    papers = entries.load()
     families = {card.family: card for card in catalog.models().values() if card.family}
     found: dict[str, SurveyModel] = {}
     for where, row in _read("survey_models", SurveyModel):

@@ -1,8 +1,8 @@
 """The page on what changed between the editions of the reading list's sources."""
 
-from zeroshot import literature, markup
-from zeroshot.literature import editions
-from zeroshot.literature.records import Paper
+from reading_list import editions, entries
+from reading_list.records import Paper
+from zeroshot import markup
 
 
 def page() -> str:
@@ -47,7 +47,7 @@ def page() -> str:
 
 
 def _row(paper: Paper) -> str:
-    section = literature.sections()[paper.section].title
+    section = entries.sections()[paper.section].title
     cells = (section, paper.venue or "–", str(paper.year))
     return f"<tr>{_named(paper)}{''.join(f'<td>{markup.escape(cell)}</td>' for cell in cells)}</tr>"
 

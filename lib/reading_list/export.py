@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
-from zeroshot.literature.records import Paper, PreprintVenue
+from reading_list.records import Paper, PreprintVenue
 
 # Venues whose papers stand in proceedings; all others are journals, servers or sites.
 CONFERENCES = ("AAAI", "ACL", "ICLR", "ICML", "NeurIPS", "RECOMB", "WSDM")
