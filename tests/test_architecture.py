@@ -15,15 +15,15 @@ READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
     "paths", "reproducible", "outputs", "failures", "printing", "hashing", "processes", "lock", "catalog",
-    "dependencies", "store", "markup", "sampling", "genes", "data", "tokens", "tokenizers",
+    "dependencies", "store", "markup", "templates", "sampling", "genes", "data", "tokens", "tokenizers",
     "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity", "reconstruction",
     "figures", "pipeline", "cross_check", "stamp", "report", "table_files", "published", "results",
-    "own_data", "variants", "notebooks", "study", READING_LIST, "field", "book", "cli", "__main__",
+    "own_data", "variants", "notebooks", "study", READING_LIST, "book", "cli", "__main__",
 )  # fmt: skip
-# Beside the registries and the paths, what writes a file whole and what escapes text on a page.
-NEEDED_BY_READING_LIST = {"catalog", "paths", "store", "markup"}
+# Beside the registries and the paths, what writes a file whole and what puts text on a page.
+NEEDED_BY_READING_LIST = {"catalog", "paths", "store", "markup", "templates"}
 # The book stages its pages, and the command line has its commands.
-USERS_OF_READING_LIST = {"field", "book", "cli"}
+USERS_OF_READING_LIST = {"book", "cli"}
 SOURCES = sorted(LIBRARY.rglob("*.py"))
 HEAVY = (
     "torch", "scanpy", "scvi", "scib_metrics", "umap", "jax", "igraph", "sklearn", "anndata", "pandas",

@@ -7,7 +7,7 @@ from typing import get_args
 from bs4 import BeautifulSoup
 
 import reading_list
-from reading_list import editions, editions_page, entries
+from reading_list import editions, entries, pages
 from reading_list.records import Edition
 
 PAPERS = reading_list.load()
@@ -40,7 +40,7 @@ def test_what_was_added_here_takes_nothing_away(monkeypatch):
 
 
 def test_the_page_has_every_change_once():
-    page = BeautifulSoup(editions_page.page(), "html.parser")
+    page = BeautifulSoup(pages.pages()["reading_list/editions"], "html.parser")
     counts = [[cell.text for cell in row.find_all("td")] for row in page.select("table.counts tbody tr")]
     changes = editions.changes()
     assert counts[0] == [str(len(changes[0].listed)), "–", "–"]
@@ -49,11 +49,11 @@ def test_the_page_has_every_change_once():
         shown = [link["href"].partition("#paper-")[2] for link in page.select(f"table.{word} tbody th a")]
         assert shown == [paper.name for change in changes[1:] for paper in getattr(change, word)]
     corrected = page.select("table.corrected tbody tr")
-    assert len(corrected) == len(editions.told_differently()) > 0
+    assert len(corrected) == len(editions.papers_with_corrections()) > 0
 
 
 def test_titles_are_escaped(monkeypatch):
     paper = next(iter(PAPERS.values())).model_copy(update={"title": "<b>x</b> & y", "editions": ("e2",)})
     old = paper.model_copy(update={"name": "old", "editions": ("e1",)})
     monkeypatch.setattr(entries, "load", lambda: {old.name: old, paper.name: paper})
-    assert not BeautifulSoup(editions_page.page(), "html.parser").find("b")
+    assert not BeautifulSoup(pages.pages()["reading_list/editions"], "html.parser").find("b")

@@ -3,12 +3,12 @@
 import pandas as pd
 from bs4 import BeautifulSoup
 
-from reading_list import survey
-from zeroshot import catalog, field, figures, study
+from reading_list import survey, tables
+from zeroshot import catalog, figures, study
 from zeroshot.book import cards
 
 MODELS = pd.DataFrame(map(dict, survey.models().values()))
-PICTURE = BeautifulSoup(field.flow_picture(MODELS), "html.parser")
+PICTURE = BeautifulSoup(figures.explore_flows(MODELS)._repr_html_(), "html.parser")
 
 
 def held(part) -> list[int]:
@@ -52,7 +52,7 @@ def test_the_list_beneath_has_every_model_with_its_links():
 
 def test_text_is_escaped():
     hostile = MODELS.head(2).assign(tokens=[("<b>x",), ("y",)], paradigm=['"><i>', "&"])
-    page = BeautifulSoup(field.flow_picture(hostile), "html.parser")
+    page = BeautifulSoup(figures.explore_flows(hostile)._repr_html_(), "html.parser")
     assert not page.find(["b", "i"]) and page.select_one("g.node")["data-name"] == "<b>x"
 
 
@@ -60,7 +60,7 @@ def test_the_survey_s_families_lead_to_cards_that_exist():
     page = BeautifulSoup(cards.table(), "html.parser")
     anchors = {tag["id"] for tag in page.find_all(id=True)}
     assert set(catalog.models()) < anchors
-    here = field.models_here()
+    here = tables.models_in_book()
     assert list(here["model"].str.contains("family-")) == [True] * len(here)
     for cell in [*here["model"], *here["checkpoints"]]:
         links = [link["href"] for link in BeautifulSoup(cell, "html.parser").find_all("a")]

@@ -5,8 +5,8 @@ import re
 import pytest
 
 import reading_list
-from reading_list import lineage, survey
-from zeroshot import catalog, field, paths
+from reading_list import lineage, survey, tables
+from zeroshot import catalog, paths
 from zeroshot.catalog import CatalogError
 
 NODES = {node.name: node for node in lineage.nodes()}
@@ -33,7 +33,7 @@ def test_every_stated_descent_of_a_model_is_in_the_tree():
     # Models that descend from none of the survey are left out, and so are their descents.
     known = {(paper, earlier) for paper, earlier in stated if {paper, earlier} <= set(of.values())}
     assert known and {(n.paper, of[d.parent]) for n in NODES.values() for d in n.descents} == known
-    assert len(known) == len(field.descents())
+    assert len(known) == len(tables.descents())
 
 
 def test_models_stand_in_order_and_after_what_they_descend_from():

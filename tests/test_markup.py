@@ -10,7 +10,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.parsers import get_parser_class
 
-from zeroshot import markup
+from zeroshot import markup, templates
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -119,6 +119,8 @@ def test_prose_shows_names_between_backticks_as_code():
 def test_characters_that_no_page_can_hold_are_replaced():
     for text in ("a\x00b", "a\x1bb", "a\ud800b", "a\ufffeb"):
         assert markup.verbatim(text) == markup.escape(text) == "a\ufffdb"
+        link = templates.macros("notebooks/links.html").web_link("https://x.org", text)
+        assert "a\ufffdb</a>" in link
         markup.verbatim(text).encode()
 
 
@@ -138,7 +140,8 @@ def test_characters_that_no_page_can_hold_are_replaced():
     ],
 )
 def test_links_lead_to_the_web_only(url, leads):
-    found = BeautifulSoup(markup.link(url, "<b>text"), "html.parser")
+    links = templates.macros("notebooks/links.html")
+    found = BeautifulSoup(links.web_link(url, "<b>text"), "html.parser")
     assert found.text == "<b>text" and found.find("b") is None
     assert [link["href"] for link in found.find_all("a")] == ([url] if leads else [])
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from reading_list import survey
-from zeroshot import field, figures, stamp
+from reading_list import survey, tables
+from zeroshot import figures, stamp
 from zeroshot.book import outputs
 
 
@@ -25,8 +25,8 @@ def ours():
         "table": table._repr_html_(),
         "styled table": escaped.to_html(),
         "UMAPs": figures.explore_umaps({"t": {"PCA": np.eye(10, 2)}}, {"t": cells})._repr_html_(),
-        "flows": field.flow_picture(models),
-        "links": field.models_here().style.hide(axis="index").to_html(),
+        "flows": figures.explore_flows(models)._repr_html_(),
+        "links": tables.models_in_book().style.hide(axis="index").to_html(),
         "stamp": stamp.stamp("run", title=hostile[0]).to_html(),
     }
 

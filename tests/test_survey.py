@@ -171,7 +171,5 @@ def test_a_wrong_table_is_refused_with_its_place(home, file, before, after, mess
 
 
 def test_the_chapter_is_made_again_when_its_tables_change():
-    files = study.grid._READ_BY["reading_list.survey"]
-    assert {f"data/literature/{path.name}" for path in (CHECKOUT / "data/literature").glob("*.csv")} <= set(
-        files
-    )
+    tables = {f"data/literature/{path.name}" for path in (CHECKOUT / "data/literature").glob("*.csv")}
+    assert tables <= set(study.declaration("landscape").files)

@@ -26,30 +26,30 @@ class Change:
     gone: tuple[Paper, ...]
 
     @property
-    def kept(self) -> tuple[Paper, ...]:
-        """What stood in the one before it too."""
+    def remaining(self) -> tuple[Paper, ...]:
+        """What the edition before it had too."""
         return tuple(paper for paper in self.listed if paper not in self.added)
 
 
 def changes() -> list[Change]:
     """Every edition that has new papers, in their order."""
-    papers, found, before = list(entries.load().values()), [], ()
+    papers, result, before = list(entries.load().values()), [], ()
     for edition in TITLES:
-        held = before if edition == "ours" else ()  # ours is the newest list and more
-        listed = tuple(paper for paper in papers if edition in paper.editions or paper in held)
+        inherited = before if edition == "ours" else ()  # ours is the newest list and more
+        listed = tuple(paper for paper in papers if edition in paper.editions or paper in inherited)
         added = tuple(paper for paper in listed if paper not in before)
         if added:
             gone = tuple(paper for paper in before if paper not in listed)
-            found.append(Change(edition, listed, added, gone))
+            result.append(Change(edition, listed, added, gone))
             before = listed
-    return found
+    return result
 
 
-def told_differently() -> list[Paper]:
+def papers_with_corrections() -> list[Paper]:
     """Papers of which some edition said something else than the list does, in the order of the list."""
-    return [paper for paper in entries.load().values() if about_editions(paper)]
+    return [paper for paper in entries.load().values() if corrections_of(paper)]
 
 
-def about_editions(paper: Paper) -> list[str]:
+def corrections_of(paper: Paper) -> list[str]:
     """Corrections that say what an edition had otherwise."""
-    return [said for said in paper.corrections if re.search(r"\bedition", said, re.IGNORECASE)]
+    return [text for text in paper.corrections if re.search(r"\bedition", text, re.IGNORECASE)]

@@ -212,6 +212,13 @@ class Paper(Card, _Addressed):
         return tuple(title for title in (self.title, *self.other_titles, preprint, *places) if title)
 
     @property
+    def author_line(self) -> str:
+        """The authors in one line; "and others" where the entry does not name them all."""
+        if self.authors[-1:] == ("others",):
+            return f"{'; '.join(self.authors[:-1])} and others"
+        return "; ".join(self.authors)
+
+    @property
     def places(self) -> tuple[tuple[str, str | None], ...]:
         """(section, subsection) of every place where it is shown, its own first."""
         return (self.section, self.subsection), *((p.section, p.subsection) for p in self.also_in)

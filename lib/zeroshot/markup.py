@@ -1,4 +1,4 @@
-"""Text of others shown as it is on pages, and HTML that pages of the book share.
+"""Text of others, shown as it is on pages.
 
 Titles, descriptions, licences and labels come from registries and files that anybody may have written. On
 their way to a page they pass :func:`verbatim` (or :func:`prose`) where the page is Markdown, and
@@ -8,7 +8,6 @@ their way to a page they pass :func:`verbatim` (or :func:`prose`) where the page
 import html
 import json
 import re
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,16 +58,13 @@ def escape(text: object) -> str:
     return html.escape(UNPRINTABLE.sub("\ufffd", str(text)))
 
 
-def link(url: str, label: str, attributes: str = "") -> str:
-    """HTML link to a web page; the text alone where the address is another (``javascript:``, ``file:``)."""
-    text = escape(label)
+def is_web_address(url: str) -> bool:
+    """Whether an address leads to a web page, and not somewhere else (``javascript:``, ``file:``)."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return text
-    if parts.scheme not in ("http", "https") or not parts.netloc or UNPRINTABLE.search(url):
-        return text
-    return f'<a{attributes and f" {attributes}"} href="{escape(url)}">{text}</a>'
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and not UNPRINTABLE.search(url)
 
 
 def raw(body: str) -> str:
@@ -78,35 +74,9 @@ def raw(body: str) -> str:
     return f"{fence}{{raw}} html\n{body}\n{fence}"
 
 
-def table(heads: Iterable[str], bodies: str, attributes: str = 'class="table"', caption: str = "") -> str:
-    """A table that scrolls in its own box where it is wider than the page.
-
-    Parameters
-    ----------
-    heads
-        Of the columns, escaped.
-    bodies
-        One ``<tbody>`` or several.
-    attributes
-        Of the table, as they stand in its tag.
-    caption
-        As HTML with its tag, or nothing.
-    """
-    columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    return (
-        f'<div class="pst-scrollable-table-container" tabindex="0">\n<table {attributes}>{caption}'
-        f"<thead><tr>{columns}</tr></thead>\n{bodies}</table>\n</div>"
-    )
-
-
 def script_data(data: Any) -> str:
     """JSON for the text of a script element: a name of a user's cannot end the element."""
     text = json.dumps(data, separators=(",", ":"))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
-
-
-def paper_link(name: str, text: str, reading_list: str) -> str:
-    """Link to the row of a paper; ``reading_list`` is the way to that page from the page of the link."""
-    return f'<a href="{reading_list}#paper-{escape(name)}">{escape(text)}</a>'

@@ -1,6 +1,5 @@
 """The stamp at the foot of a page: where its numbers come from and the command that re-runs it."""
 
-import html
 import json
 import shlex
 import time
@@ -10,7 +9,7 @@ from typing import Any
 
 from anndata import AnnData
 
-from zeroshot import paths, store
+from zeroshot import paths, store, templates
 from zeroshot.hashing import sha256
 
 MIME = "application/vnd.zeroshot.stamp+json"
@@ -30,25 +29,8 @@ class Stamp:
 
     def to_html(self) -> str:
         """A folded table; every value escaped."""
-        shown = {
-            "Re-run this page": f"<code>{html.escape(self.record['command'])}</code>",
-            "Parameters": _pairs(self.record["parameters"]),
-            "Data (sha256)": html.escape(self.record["data"] or "no cells"),
-            "Scores of the study (sha256)": html.escape(self.record["scores"] or "none read"),
-            "Stored results": "<br>".join(map(_artifact, self.record["artifacts"])) or "none",
-            "Commit": html.escape(self.record["commit"]),
-            "Device": html.escape(self.record["device"]),
-            "Time": f"{self.record['seconds']:.1f} s for this page",
-            "Peak memory": f"{self.record['peak_memory_mb']:.0f} MB",
-            "Finished": html.escape(self.record["finished"]),
-            "Versions": _pairs({"python": self.record["python"]} | self.record["packages"]),
-        }
-        rows = "".join(
-            f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in shown.items()
-        )
-        return (
-            f'<details class="stamp"><summary>How this page was made</summary><table>{rows}</table></details>'
-        )
+        versions = {"python": self.record["python"]} | self.record["packages"]
+        return templates.render("notebooks/stamp.html", record=self.record, versions=versions)
 
 
 def stamp(
@@ -110,17 +92,6 @@ def read(executed: Path) -> dict[str, Any]:
             if MIME in output.get("data", {}):
                 return output["data"][MIME]
     raise ValueError(f"{executed} carries no stamp: execute it with `zeroshot notebook`")
-
-
-def _artifact(record: dict[str, Any]) -> str:
-    return (
-        f"{html.escape(record['stage'])} <code>{html.escape(record['key'])}</code>: computed in "
-        f"{record['seconds']:.1f} s with a peak of {record['peak_memory_mb']:.0f} MB"
-    )
-
-
-def _pairs(values: dict[str, Any]) -> str:
-    return html.escape(", ".join(f"{name} {value}" for name, value in values.items())) or "none"
 
 
 def _process_start() -> float:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import yaml
 
-from reading_list import editions_page
 from reading_list import pages as reading_list_pages
 from zeroshot import catalog, dependencies, hashing, markup, paths, results, store, study
 from zeroshot.book import (
@@ -83,7 +82,6 @@ def stage(name: str) -> Path:
         "models": pages.models_page(built),
         "benchmarks": pages.benchmarks_page(),
         **reading_list_pages.pages(),
-        "reading_list/editions": editions_page.page(),
     }
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
@@ -126,28 +124,23 @@ def build(name: str) -> Path:
 
 
 def _stage_downloads(site: Path, card: catalog.StudyCard, built: list[study.Page]) -> None:
-    """Copy the tables of the study, and write the line below each page that offers them."""
+    """Copy the tables of the study, and name them for the line below each page."""
     folder = site / DOWNLOADS
     for name, text in reading_list_pages.downloads().items():
         store.write_text(folder / name, text)
-    links = []
+    files = []
     for name, layout in results.TABLES.items():
         file = f"{card.name}-{name}.csv"
         store.write_text(folder / file, (paths.study(card.name) / f"{name}.csv").read_text())
-        links.append(_anchor(f"'downloads/{file}'", layout.title))
+        files.append({"file": file, "title": layout.title})
     for page in built:
         if page.notebook == catalog.RUN_PAGE:
             text = (paths.study(card.name) / page.path / "scores.csv").read_text()
             store.write_text(folder / f"{page.path}.csv", text)
-    # Jinja: `pathto` gives the way from each page.
-    notebook = _anchor("'_sources/' ~ sourcename", "executed notebook")
-    run = _anchor("'downloads/' ~ pagename ~ '.csv'", "scores (CSV)")
-    line = (
-        f"<p class=\"downloads\">{{% if page_source_suffix == '.ipynb' %}}Download of this page: {notebook}"
-        f"{{% if pagename.startswith('runs/') %}}, {run}{{% endif %}}. {{% endif %}}"
-        f"Download of the study {markup.escape(card.name)} (CSV): {', '.join(links)}.</p>"
-    )
-    store.write_text(site / "_templates" / "downloads.html", line + "\n")
+    config = yaml.safe_load((site / "_config.yml").read_text())
+    # For book/_templates/downloads.html.
+    config["sphinx"]["config"]["html_context"]["study_downloads"] = {"study": card.name, "tables": files}
+    store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
 
 
 def _stage_figure(site: Path) -> None:
@@ -176,10 +169,6 @@ def _link_to_repository(site: Path) -> None:
     config = yaml.safe_load((site / "_config.yml").read_text())
     repository.configure(config, found)
     store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
-
-
-def _anchor(path: str, text: str) -> str:
-    return f'<a href="{{{{ pathto({path}, True) }}}}" download>{markup.escape(text)}</a>'
 
 
 def _announce_committed(site: Path) -> None:

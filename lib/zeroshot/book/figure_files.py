@@ -6,7 +6,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zeroshot import markup, store
+from zeroshot import store, templates
 
 # What is taken out: MIME type to the suffix of the file, in the order of the links; and what a link says.
 FORMATS = {"image/svg+xml": "svg", "text/csv": "csv"}
@@ -55,11 +55,11 @@ def _links(data: dict[str, Any], page: str, number: int, folder: Path) -> str:
             store.write_text(folder / page / f"figure-{number}.{suffix}", "".join(data.pop(mime)))
     up = "../" * (len(PurePosixPath(page).parts) - 1)
     name = "-".join([*PurePosixPath(page).parts[1:], f"figure-{number}"])
-    links = [
-        f'<a href="{up}{place}" download="{markup.escape(name)}.{suffix}">{_TEXTS[suffix]}</a>'
+    files = [
+        {"address": f"{up}{place}", "name": f"{name}.{suffix}", "text": _TEXTS[suffix]}
         for suffix, place in places.items()
     ]
-    return f'<span class="figure-files">{" · ".join(links)}</span>'
+    return templates.render("pages/figure_files.html", files=files)
 
 
 def _figures_apart(cell: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import unquote, urlsplit
 
-from zeroshot import markup, store
+from zeroshot import store, templates
 
 STATUS = "book/status.html"
 PLACEHOLDER = '<div id="rendering"></div>'  # on the status page, replaced by what was measured
@@ -37,7 +37,7 @@ def weigh(book: Path) -> tuple[dict[str, Weight], int]:
     Fonts that a style sheet names are counted only where the page names them too. Pages that only lead to
     another one are left out.
     """
-    found = {
+    pages = {
         page: (text, _loaded(page, text, book))
         for page, text in (
             (file.relative_to(book).as_posix(), file.read_text("utf-8"))
@@ -46,13 +46,13 @@ def weigh(book: Path) -> tuple[dict[str, Weight], int]:
         )
         if 'http-equiv="refresh"' not in text[:500].lower()
     }
-    common = set.intersection(*(loaded for _, loaded in found.values()))
+    common = set.intersection(*(loaded for _, loaded in pages.values()))
     sizes = {
-        name: (book / name).stat().st_size for name in set().union(*(loaded for _, loaded in found.values()))
+        name: (book / name).stat().st_size for name in set().union(*(loaded for _, loaded in pages.values()))
     }
     weights = {
         page: Weight(len(text.encode()), sum(sizes[name] for name in loaded - common))
-        for page, (text, loaded) in found.items()
+        for page, (text, loaded) in pages.items()
     }
     return weights, sum(sizes[name] for name in common)
 
@@ -78,41 +78,33 @@ def tell(book: Path, seconds: float) -> None:
         raise ValueError(f"{STATUS} must hold {PLACEHOLDER} once, it does {text.count(PLACEHOLDER)} times")
     weights, common = weigh(book)
     files = [file.stat().st_size for file in book.rglob("*") if file.is_file()]
-    before, told = weights[STATUS], ""
+    before, report = weights[STATUS], ""
     for _ in range(2):  # the page weighs more by what it says of itself
-        weights[STATUS] = Weight(before.html - len(PLACEHOLDER) + len(told.encode()), before.own)
+        weights[STATUS] = Weight(before.html - len(PLACEHOLDER) + len(report.encode()), before.own)
         whole = sum(files) - before.html + weights[STATUS].html
-        told = _told(weights, common, len(files), whole, seconds)
-    page.write_text(text.replace(PLACEHOLDER, told), "utf-8")
+        report = _report(weights, common, len(files), whole, seconds)
+    page.write_text(text.replace(PLACEHOLDER, report), "utf-8")
 
 
-def _told(weights: Mapping[str, Weight], common: int, files: int, whole: int, seconds: float) -> str:
-    heavy = sum(weight.total > MOST_KB * 1000 for weight in weights.values())
-    rows = "".join(
-        f'<tr><td><a href="{markup.escape(posixpath.relpath(page, posixpath.dirname(STATUS)))}">'
-        f"{markup.escape(page)}</a></td>"
-        + "".join(f"<td>{_kb(size)}</td>" for size in (weight.html, weight.own, weight.total))
-        + "</tr>\n"
+def _report(weights: Mapping[str, Weight], common: int, files: int, whole: int, seconds: float) -> str:
+    """What stands on the status page; ``common`` and ``whole`` in bytes."""
+    pages = [
+        {"name": page, "address": posixpath.relpath(page, posixpath.dirname(STATUS)), "weight": weight}
         for page, weight in sorted(weights.items(), key=lambda item: -item[1].total)
+    ]
+    return templates.render(
+        "pages/rendering.html",
+        pages=pages,
+        common=common,
+        n_files=files,
+        whole=whole,
+        seconds=seconds,
+        median=median(weight.total for weight in weights.values()),
+        n_heavy=sum(weight.total > MOST_KB * 1000 for weight in weights.values()),
+        device=store.device_name(),
+        most_seconds=MOST_SECONDS,
+        most_kb=MOST_KB,
     )
-    heads = ("page", "HTML (kB)", "own (kB)", "together (kB)")
-    table = markup.table(heads, f"<tbody>\n{rows}</tbody>")
-    return (
-        f"<p>Jupyter Book took {seconds:.0f} s to render this book from executed notebooks, on "
-        f"{markup.escape(store.device_name())}. The aim of at most {MOST_SECONDS} s was "
-        f"{'met' if seconds <= MOST_SECONDS else 'missed'}. The book has {files:,} files, "
-        f"{whole / 1e6:.1f} MB together, notebooks and tables to download included.</p>\n"
-        f"<p>Every page loads the same {_kb(common)} kB of styles, scripts and fonts, which a browser does "
-        f"once. On top of that the median page weighs "
-        f"{_kb(median(weight.total for weight in weights.values()))} kB. The aim is at most {MOST_KB:,} kB; "
-        f"{heavy} of {len(weights)} pages weigh more. <em>Own</em> are figures, and scripts that not every "
-        "page loads.</p>\n"
-        f'<details class="stamp"><summary>Weight of each page</summary>{table}</details>'
-    )
-
-
-def _kb(size: float) -> str:
-    return f"{size / 1000:,.0f}"
 
 
 def _loaded(page: str, text: str, book: Path) -> set[str]:
@@ -137,9 +129,9 @@ class _Loads(HTMLParser):
         self.addresses: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         loads = tag in _LOADED and (
-            tag != "link" or (given.get("rel") or "") in ("stylesheet", "preload", "icon")
+            tag != "link" or (attributes.get("rel") or "") in ("stylesheet", "preload", "icon")
         )
-        if loads and given.get(_LOADED[tag]):
-            self.addresses.append(given[_LOADED[tag]])
+        if loads and attributes.get(_LOADED[tag]):
+            self.addresses.append(attributes[_LOADED[tag]])

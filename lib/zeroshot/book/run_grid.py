@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from zeroshot import catalog, markup, study
+from zeroshot import catalog, markup, study, templates
 from zeroshot.figures.style import ink_on
 from zeroshot.metrics import METRICS, Metric
 
@@ -51,20 +51,22 @@ def page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame)
         if linked
         else "The [status page](status.md) says why the runs have no pages here"
     )
-    data = markup.script_data({"palette": palette(), "metrics": metrics})
-    body = "\n".join(
-        [
-            _form(),
-            _table(card, linked, scores, metrics[SHOWN_FIRST]),
-            _legend(metrics[SHOWN_FIRST]),
-            f'<script type="application/json" id="run-scores">{data}</script>',
-            '<script src="../_static/run_grid.js"></script>',
-        ]
+    table = templates.render(
+        "pages/run_grid.html",
+        groups={
+            title: [metric for metric in METRICS.values() if metric.group == group]
+            for group, title in _GROUPS.items()
+        },
+        selected=SHOWN_FIRST,
+        datasets=[catalog.dataset(name).title for name in card.datasets],
+        rows=_rows(card, linked, scores, metrics[SHOWN_FIRST]),
+        first=metrics[SHOWN_FIRST],
+        data={"palette": palette(), "metrics": metrics},
     )
     return (
         f"# All runs\n\n{each}. The colour runs from the worst to the best value that a score can have; the "
         "[glossary](glossary.md) says what each asks.\n\n"
-        f"{markup.raw(body)}\n\n{_explained(scores)}\n"
+        f"{markup.raw(table)}\n\n{_explained(scores)}\n"
     )
 
 
@@ -119,72 +121,32 @@ def palette() -> list[tuple[str, str]]:
     return [(to_hex(colour), ink_on(colour)) for colour in colours]
 
 
-def _form() -> str:
-    """The choice of the metric, hidden where no script can follow it."""
-    options = []
-    for group, title in _GROUPS.items():
-        of_group = [metric for metric in METRICS.values() if metric.group == group]
-        options += [f'<optgroup label="{title}">', *map(_option, of_group), "</optgroup>"]
-    return (
-        '<form class="filters" id="run-metric" hidden><label>Score shown '
-        f'<select name="metric" autocomplete="off">{"".join(options)}</select></label></form>'
-    )
-
-
-def _option(metric: Metric) -> str:
-    chosen = " selected" if metric.name == SHOWN_FIRST else ""
-    return f'<option value="{metric.name}"{chosen}>{markup.escape(metric.titled)}</option>'
-
-
-def _caption(metric: dict[str, Any]) -> str:
-    return f"{markup.escape(metric['label'])}, from {metric['worst']} (worst) to {metric['best']} (best)"
-
-
-def _table(
+def _rows(
     card: catalog.StudyCard, linked: Collection[str], scores: pd.DataFrame, first: dict[str, Any]
-) -> str:
-    titles = [markup.escape(catalog.dataset(name).title) for name in card.datasets]
-    lines = ["<tbody>"]
+) -> list[dict[str, Any]]:
+    """The grid, a row per method: what each cell says of the first metric, and where it leads."""
     seen = dict(zip(_runs(scores), scores["seen_in_pretraining"], strict=True))
-    colours, cells = palette(), iter(first["cells"])
+    colours, cells, rows = palette(), iter(first["cells"]), []
     for reference in card.models:
         model, recipe = catalog.split_reference(reference)
-        method = markup.escape(model.method(recipe))
-        control = ' <span class="minor">control</span>' if model.kind == "control" else ""
-        lines.append(f'<tr data-search="{method}"><th scope="row">{method}{control}</th>')
-        for dataset, title in zip(card.datasets, titles, strict=True):
+        row = {"method": model.method(recipe), "is_control": model.kind == "control", "cells": []}
+        for dataset in card.datasets:
             text, colour = next(cells)
             mark, meaning = _MARKS.get(seen.get((dataset, model.name, recipe)), ("", ""))
-            sup = f'<sup title="{meaning}">{mark}</sup>' if mark else ""
-            said = f'<span class="score">{text}</span>{sup}'
             path = study.run_path(dataset, reference)
-            name = f"{method} on {title}" + (f" ({meaning})" if meaning else "")
-            if path in linked:
-                address = (
-                    f'href="../{markup.escape(path)}.html" aria-label="{name}: {text}" data-run="{name}"'
-                )
-                said = f'<a class="run" {address}>{said}</a>'
-            else:
-                said = f'<span class="run">{said}</span>'
-            style = 'class="unscored"'
-            if colour is not None:
-                style = f'style="background:{colours[colour][0]};color:{colours[colour][1]}"'
-            lines.append(f"<td {style}>{said}</td>")
-        lines.append("</tr>")
-    body = "\n".join([*lines, "</tbody>"])
-    caption = f'<caption aria-live="polite">{_caption(first)}</caption>'
-    return markup.table(["method", *titles], body, 'class="table" id="runs"', caption)
-
-
-def _legend(first: dict[str, Any]) -> str:
-    steps = ",".join(colour for colour, _ in palette())
-    reasons = f"Not scored: {markup.escape('; '.join(first['reasons']))}." if first["reasons"] else ""
-    return (
-        '<p class="run-legend" aria-hidden="true">worst <span class="worst">'
-        f"{first['worst']}</span> "
-        f'<span class="scale" style="background:linear-gradient(90deg,{steps})"></span> '
-        f'<span class="best">{first["best"]}</span> best</p>\n<p class="run-reasons">{reasons}</p>'
-    )
+            name = f"{row['method']} on {catalog.dataset(dataset).title}"
+            row["cells"].append(
+                {
+                    "text": text,
+                    "colour": None if colour is None else colours[colour],
+                    "mark": mark,
+                    "meaning": meaning,
+                    "name": f"{name} ({meaning})" if meaning else name,
+                    "path": path if path in linked else None,
+                }
+            )
+        rows.append(row)
+    return rows
 
 
 def _explained(scores: pd.DataFrame) -> str:

@@ -3,14 +3,14 @@
 Colours are the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so
 that it reads the same on a light and a dark page. Names of data are shown as they are written, long ones
 shortened, and a figure says how many it leaves out. Shown in a notebook, a figure brings its vector form
-and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :func:`explore_umaps` is what
-stands beside a figure for readers who want to point at cells.
+and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :func:`explore_umaps` and
+:func:`explore_flows` are for readers who want to point at cells and models.
 """
 
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .explore import UmapExplorer, explore_umaps
 from .files import show_with_files, to_csv, to_svg
-from .flows import lay_out_flows
+from .flows import FlowExplorer, explore_flows, lay_out_flows
 from .literature import (
     draw_editions,
     draw_lineage,
@@ -32,6 +32,7 @@ from .scores import (
 from .variants import draw_curves, draw_effects, draw_similarity
 
 __all__ = [
+    "FlowExplorer",
     "UmapExplorer",
     "draw_bins",
     "draw_composition",
@@ -57,6 +58,7 @@ __all__ = [
     "draw_umap",
     "draw_umaps",
     "draw_workflow",
+    "explore_flows",
     "explore_umaps",
     "lay_out_flows",
     "to_csv",

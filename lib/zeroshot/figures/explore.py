@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 
-from zeroshot import markup, sampling
+from zeroshot import markup, sampling, templates
 
 from .style import OTHERS_COLOUR, Groups
 from .text import shown
@@ -51,10 +51,7 @@ class UmapExplorer:
         return f"UmapExplorer({shown})"
 
     def _repr_html_(self) -> str:
-        return (
-            f'<div class="umap-explorer"><p>{FALLBACK}</p>'
-            f'<script type="application/json">{markup.script_data(self.record)}</script></div>'
-        )
+        return templates.render("notebooks/umap_explorer.html", sentence=FALLBACK, record=self.record)
 
 
 def explore_umaps(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zeroshot import catalog, dependencies, hashing, models, notebooks, paths, pipeline, store
+from zeroshot import catalog, dependencies, hashing, models, notebooks, paths, pipeline, store, templates
 
 from .declarations import Declaration, declaration
 
@@ -237,6 +237,7 @@ def _inputs_of_notebook(name: str) -> dict[str, Any]:
     return {
         "notebook": hashing.short_sha256(file),
         "code": dependencies.source_hashes(dependencies.modules_of_notebook(file)),
+        "templates": [hashing.short_sha256(template) for template in templates.of_notebooks()],
         "packages": store.versions(),
     }
 
