@@ -73,7 +73,7 @@ def test_table_of_contents_without_absent_pages(tmp_path):
             {"caption": "C", "chapters": [{"file": "x", "sections": [{"glob": "there/*"}]}]},
         ],
     }
-    assert absent_pages.listed(toc, ABSENT, tmp_path)["parts"] == [
+    assert absent_pages.contents_without(toc, ABSENT, tmp_path)["parts"] == [
         {"caption": "A", "chapters": [{"file": "notebooks/02"}]},
         {"caption": "B", "chapters": [{"file": "book/runs"}]},
         {"caption": "C", "chapters": [{"file": "x", "sections": [{"glob": "there/*"}]}]},

@@ -211,7 +211,7 @@ def test_an_interrupted_check_goes_on_where_it_stopped(listed, server, home):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        links.check(papers, pause=0, tell=interrupt)
+        links.check(papers, pause=0, report=interrupt)
     folder = home / "build" / "reading-list"
     assert not (folder / "links.csv").exists()
     with (folder / "unfinished.jsonl").open("a") as file:
@@ -245,7 +245,7 @@ def test_a_killed_process_loses_nothing_it_was_told(listed, server, home):
 
 def test_old_answers_of_an_interrupted_check_are_asked_for_again(listed, server, tmp_path):
     (paper,) = listed("page")
-    old = datetime.now(UTC) - links.RESUMED_WITHIN - timedelta(hours=1)
+    old = datetime.now(UTC) - links.VALID_FOR - timedelta(hours=1)
     record = {"address": paper.url, "outcome": "gone", "status": 404, "checked": old.isoformat()}
     (tmp_path / "unfinished.jsonl").write_text(json.dumps(record) + "\n")
     assert [f.outcome for f in links.check([paper], folder=tmp_path, pause=0)] == ["ok"]

@@ -56,7 +56,9 @@ def test_addresses_of_a_host_are_links_without_credentials(clone, address):
     found = repository.find()
     assert (found.url, found.ref, found.branch, found.folder) == (URL, commit, "main", "")
     assert (
-        "pa55word" not in repository.told() and commit in repository.told() and "Colab" in repository.told()
+        "pa55word" not in repository.description()
+        and commit in repository.description()
+        and "Colab" in repository.description()
     )
 
 
@@ -75,7 +77,7 @@ def test_other_remotes_make_no_links(clone, address):
     clone(address)
     with pytest.raises(repository.NoRepositoryError, match="no repository on github"):
         repository.find()
-    told = repository.told()
+    told = repository.description()
     assert told.startswith("Pages have no buttons") and "pa55word" not in told and "/srv" not in told
 
 

@@ -59,7 +59,7 @@ def test_the_tree_has_the_same_facts_as_the_tables():
 def test_what_this_book_has_of_a_model():
     assert {card.name for card in survey.cards(MODELS["CELLama"])} == {"cellama"}
     assert survey.cards(MODELS["UCE"]) == []
-    rows = {row["model"]: row for row in survey.in_this_book()}
+    rows = {row["model"]: row for row in survey.families_in_book()}
     assert set(rows) == {"Geneformer", "scGPT", "CELLama"}
     trained, twin = "trained weights in studies", "untrained twin in studies"
     assert rows["CELLama"][trained] == "default; real; paper" and rows["CELLama"][twin] == ""

@@ -34,9 +34,9 @@ def to_bibtex(papers: Iterable[Paper]) -> str:
 def preprint_of(paper: Paper) -> Paper:
     """The preprint of a paper as a record of its own, named ``<name>-preprint``."""
     preprint = paper.preprint
-    told = {field: getattr(preprint, field) for field in ("venue", "year", "url", "doi", "arxiv")}
-    named = {"name": f"{paper.name}-preprint", "title": preprint.title or paper.title}
-    return paper.model_copy(update=told | named | {"preprint": None})
+    fields = {field: getattr(preprint, field) for field in ("venue", "year", "url", "doi", "arxiv")}
+    fields |= {"name": f"{paper.name}-preprint", "title": preprint.title or paper.title, "preprint": None}
+    return paper.model_copy(update=fields)
 
 
 def _bibtex_entry(paper: Paper) -> str:
@@ -104,7 +104,7 @@ def _ris_record(paper: Paper) -> str:
 
 
 def to_csv(papers: Iterable[Paper]) -> str:
-    """Table with the columns :data:`COLUMNS`; an empty cell is what is not known."""
+    """Table with the columns :data:`COLUMNS`; an empty cell is an unknown value."""
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
@@ -119,7 +119,7 @@ def to_csv(papers: Iterable[Paper]) -> str:
 
 
 def to_json(papers: Iterable[Paper]) -> str:
-    """JSON list of all fields of the entries with ``id`` and ``link``; what is not known is left out."""
+    """JSON list of all fields of the entries with ``id`` and ``link``; unknown values are left out."""
     return json.dumps([_plain(paper) for paper in papers], indent=1, ensure_ascii=False) + "\n"
 
 

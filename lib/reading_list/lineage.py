@@ -49,26 +49,26 @@ def nodes() -> list[Node]:
 
     Trunks and branches come in the order in which the survey first names them.
     """
-    papers, surveyed = entries.load(), survey.models()
-    names = {model.paper: model.name for model in surveyed.values() if model.paper}
+    papers, models = entries.load(), survey.models()
+    names = {model.paper: model.name for model in models.values() if model.paper}
     places = {
         model.name: (TRUNKS[model.model_type], model.tokens[0] if model.tokens else WITHOUT_TOKENS)
-        for model in surveyed.values()
+        for model in models.values()
     }
-    found = [_surveyed(model, places[model.name], papers, names) for model in surveyed.values()]
+    result = [_node_of_survey(model, places[model.name], papers, names) for model in models.values()]
     waiting = [p for p in papers.values() if p.kind == "model" and p.name not in names and _parents(p)]
     while ready := [paper for paper in waiting if set(_parents(paper)) & set(names)]:
         for paper in ready:
             name = paper.short_name or paper.name
             parent = next(parent for parent in _parents(paper) if parent in names)
             names[paper.name], places[name] = name, places[names[parent]]
-            found.append(_node(name, places[name], paper.first_year, paper, None, names))
+            result.append(_node(name, places[name], paper.first_year, paper, None, names))
         waiting = [paper for paper in waiting if paper not in ready]
     order = list(dict.fromkeys(places.values()))
-    return sorted(found, key=lambda node: (order.index((node.trunk, node.branch)), node.year))
+    return sorted(result, key=lambda node: (order.index((node.trunk, node.branch)), node.year))
 
 
-def _surveyed(
+def _node_of_survey(
     model: survey.SurveyModel, place: tuple[str, str], papers: dict[str, Paper], names: dict[str, str]
 ) -> Node:
     paper = papers.get(model.paper or "")
@@ -84,8 +84,8 @@ def _node(
     base_model: str | None,
     names: dict[str, str],
 ) -> Node:
-    stated = _parents(paper) if paper else {}
-    descents = tuple(Descent(names[of], *told) for of, told in stated.items() if of in names)
+    parents = _parents(paper) if paper else {}
+    descents = tuple(Descent(names[parent], *facts) for parent, facts in parents.items() if parent in names)
     cards = tuple(
         card for card in catalog.models().values() if card.weights and paper and paper.name in card.cited
     )

@@ -1,7 +1,7 @@
-"""Do the addresses of the reading list still lead somewhere? Asked by hand, never by a build.
+"""Whether the addresses of the reading list still lead to a page. Checked by hand, never by a build.
 
-Each address is asked once, politely: one request at a time, with a pause between two to the same
-host. What has been answered is kept, so that a check which was interrupted goes on where it stopped.
+Each address is requested once: one request at a time, with a pause between two to the same host. Answers are
+stored as they come, so that an interrupted check resumes.
 """
 
 import csv
@@ -22,7 +22,7 @@ from zeroshot import paths, store
 
 PAUSE_SECONDS = 3.0  # between two requests to one host; arXiv asks robots for three
 TIMEOUT_SECONDS = 20.0
-RESUMED_WITHIN = timedelta(days=7)  # older answers of an interrupted check are asked for again
+VALID_FOR = timedelta(days=7)  # older answers of an interrupted check are requested again
 MOST_REDIRECTS = 10
 AGENT = "Mozilla/5.0 (compatible; zeroshot-reading-list; link check)"  # some refuse what no browser sends
 GONE, PERMANENT = (404, 410), (301, 308)
@@ -58,12 +58,12 @@ def check(
     folder: Path | None = None,
     pause: float = PAUSE_SECONDS,
     timeout: float = TIMEOUT_SECONDS,
-    tell: Callable[[Finding], None] = lambda finding: None,
+    report: Callable[[Finding], None] = lambda finding: None,
 ) -> list[Finding]:
-    """Ask every address of the papers and write ``links.csv``.
+    """Check every address of the papers and write ``links.csv``; resumes after an interruption.
 
-    Answers are kept in ``unfinished.jsonl`` until all are there. Called again after an interruption,
-    the check asks only for the rest, and for what was unreachable.
+    Answers are stored in ``unfinished.jsonl`` until all are there. Called again after an interruption, the
+    check requests only the rest, and what was unreachable.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def check(
         Seconds between two requests to one host.
     timeout
         Seconds to wait for an answer.
-    tell
+    report
         Called with each finding as it comes.
 
     Returns
@@ -97,22 +97,23 @@ def check(
         for address in paper.addresses:
             owners[address].append(paper.name)
     unfinished = folder / "unfinished.jsonl"
-    findings = {finding.address: finding for finding in _answered(unfinished) if finding.address in owners}
-    with unfinished.open("a") as kept:
-        for finding in _ask([a for a in owners if a not in findings], pause, timeout):
+    earlier = [finding for finding in _earlier_findings(unfinished) if finding.address in owners]
+    findings = {finding.address: finding for finding in earlier}
+    with unfinished.open("a") as file:
+        for finding in _request_all([a for a in owners if a not in findings], pause, timeout):
             findings[finding.address] = finding
-            kept.write(json.dumps(asdict(finding)) + "\n")
-            kept.flush()
-            tell(finding)
+            file.write(json.dumps(asdict(finding)) + "\n")
+            file.flush()
+            report(finding)
     ordered = [findings[address] for address in owners]
-    store.write_text(folder / "links.csv", _report(ordered, owners))
+    store.write_text(folder / "links.csv", _as_csv(ordered, owners))
     unfinished.unlink()
     return ordered
 
 
-def _answered(unfinished: Path) -> Iterator[Finding]:
+def _earlier_findings(unfinished: Path) -> Iterator[Finding]:
     """Findings of an interrupted check that still hold."""
-    oldest = datetime.now(UTC) - RESUMED_WITHIN
+    oldest = datetime.now(UTC) - VALID_FOR
     for line in unfinished.read_text().splitlines() if unfinished.is_file() else ():
         try:
             finding = Finding(**json.loads(line))
@@ -123,7 +124,7 @@ def _answered(unfinished: Path) -> Iterator[Finding]:
             yield finding
 
 
-def _report(findings: list[Finding], owners: dict[str, list[str]]) -> str:
+def _as_csv(findings: list[Finding], owners: dict[str, list[str]]) -> str:
     """Worst first, so that what needs a person stands on top."""
     text = io.StringIO()
     rows = [asdict(finding) | {"papers": "; ".join(owners[finding.address])} for finding in findings]
@@ -135,14 +136,14 @@ def _report(findings: list[Finding], owners: dict[str, list[str]]) -> str:
     return text.getvalue()
 
 
-def _ask(addresses: Iterable[str], pause: float, timeout: float) -> Iterator[Finding]:
-    """Ask one address after the other, always of the host that has rested longest."""
+def _request_all(addresses: Iterable[str], pause: float, timeout: float) -> Iterator[Finding]:
+    """Request one address after the other, always from the host whose pause ends first."""
     import requests
 
     waiting: dict[str, list[str]] = defaultdict(list)
     for address in addresses:
         waiting[urlsplit(address).netloc].append(address)
-    free = dict.fromkeys(waiting, 0.0)  # when a host may be asked again, seconds of the clock
+    free = dict.fromkeys(waiting, 0.0)  # when a host's pause ends, seconds of the clock
     with requests.Session() as session:
         session.headers["User-Agent"] = AGENT
         session.max_redirects = MOST_REDIRECTS

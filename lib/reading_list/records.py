@@ -90,11 +90,11 @@ def identifiers(url: str) -> tuple[str | None, str | None]:
     >>> identifiers("https://arxiv.org/abs/2306.04371")
     (None, '2306.04371')
     """
-    if found := _ARXIV.fullmatch(url):
-        return None, found[1]
+    if match := _ARXIV.fullmatch(url):
+        return None, match[1]
     for pattern, doi in _DOIS:
-        if found := re.fullmatch(pattern, url):
-            return unquote(found.expand(doi)), None
+        if match := re.fullmatch(pattern, url):
+            return unquote(match.expand(doi)), None
     return None, None
 
 
@@ -108,11 +108,11 @@ class _Addressed(BaseModel):
     def _read_identifiers(cls, fields: Any) -> Any:
         if not isinstance(fields, dict) or not isinstance(fields.get("url"), str):
             return fields
-        held = dict(zip(("doi", "arxiv"), identifiers(fields["url"]), strict=True))
-        for name, value in held.items():
+        in_address = dict(zip(("doi", "arxiv"), identifiers(fields["url"]), strict=True))
+        for name, value in in_address.items():
             if value and fields.get(name, value) != value:
                 raise ValueError(f"`{name}` is {fields[name]}, but `url` says {value}")
-        return fields | {name: value for name, value in held.items() if value}
+        return fields | {name: value for name, value in in_address.items() if value}
 
 
 class Preprint(_Addressed):

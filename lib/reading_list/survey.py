@@ -1,4 +1,4 @@
-"""What a survey says of 22 models: how they read cells, how they were trained, what they were evaluated on.
+"""22 models as a survey describes them: how they read cells, their training, the tasks of their evaluation.
 
 Three tables under ``data/literature``: ``survey_models.csv``, ``survey_tasks.csv`` and ``taxonomy.csv``.
 They are checked when they are read: closed lists of words, and every model, paper and card they name exists.
@@ -102,37 +102,37 @@ def models() -> dict[str, SurveyModel]:
     """
     papers = entries.load()
     families = {card.family: card for card in catalog.models().values() if card.family}
-    found: dict[str, SurveyModel] = {}
+    result: dict[str, SurveyModel] = {}
     for where, row in _read("survey_models", SurveyModel):
-        _require_new(where, found, row.name)
+        _require_new(where, result, row.name)
         if row.paper:
             _find(where, papers, row.paper, "paper")
         if row.card:
             _find(where, families, row.card, "family of models")
-        found[row.name] = row
-    return found
+        result[row.name] = row
+    return result
 
 
 def tasks() -> list[Mark]:
     """Marks of the survey's tables 3 and 4, and pairs that only its text names; errors as :func:`models`."""
-    known, found, levels = models(), {}, {}
+    registered, marks, levels = models(), {}, {}
     for where, row in _read("survey_tasks", Mark):
-        _find(where, known, row.model, "model of the survey")
-        _require_new(where, found, (row.model, row.task))
+        _find(where, registered, row.model, "model of the survey")
+        _require_new(where, marks, (row.model, row.task))
         if levels.setdefault(row.task, (row.level, row.table)) != (row.level, row.table):
             raise CatalogError(f"{where}: {row.task} has another level or table in a row above")
-        found[row.model, row.task] = row
-    return list(found.values())
+        marks[row.model, row.task] = row
+    return list(marks.values())
 
 
 def taxonomy() -> list[Leaf]:
     """Leaves of the survey's tree, in its order; errors as :func:`models`."""
-    known, found = models(), {}
+    registered, leaves = models(), {}
     for where, row in _read("taxonomy", Leaf):
-        _find(where, known, row.model, "model of the survey")
-        _require_new(where, found, tuple(dict(row).values()))
-        found[tuple(dict(row).values())] = row
-    return list(found.values())
+        _find(where, registered, row.model, "model of the survey")
+        _require_new(where, leaves, tuple(dict(row).values()))
+        leaves[tuple(dict(row).values())] = row
+    return list(leaves.values())
 
 
 def cards(model: SurveyModel) -> list[ModelCard]:
@@ -140,26 +140,27 @@ def cards(model: SurveyModel) -> list[ModelCard]:
     return [card for card in catalog.models().values() if model.card and card.family == model.card]
 
 
-def in_this_book() -> list[dict[str, str]]:
-    """What this project has of the survey's models, a row per family: checkpoints, recipes, licence, studies.
+def families_in_book() -> list[dict[str, str]]:
+    """The survey's models that this project has, a row per family: checkpoints, recipes, licence, studies.
 
-    A study is named where its grid has trained weights of the family, and apart where it has an untrained
-    twin; a study names more than every machine can run.
+    Studies with trained weights of the family and studies with an untrained twin are separate columns. Not
+    every machine can run all that a study names.
     """
-    return [_in_this_book(model) for model in models().values() if model.card]
+    return [_family_in_book(model) for model in models().values() if model.card]
 
 
-def _in_this_book(model: SurveyModel) -> dict[str, str]:
+def _family_in_book(model: SurveyModel) -> dict[str, str]:
     trained = [card for card in cards(model) if card.weights]
     twins = [card for card in cards(model) if card.twin_of]
-    told = {
+    facts = {
         "checkpoints": [card.title for card in trained],
         "recipes": [recipe for card in trained for recipe in card.recipes],
         "licence of weights": [card.weights_licence for card in trained],
         "trained weights in studies": _studies_with(trained),
         "untrained twin in studies": _studies_with(twins),
     }
-    return {"model": model.name} | {column: "; ".join(dict.fromkeys(words)) for column, words in told.items()}
+    cells = {column: "; ".join(dict.fromkeys(words)) for column, words in facts.items()}
+    return {"model": model.name} | cells
 
 
 def _studies_with(of_family: list[ModelCard]) -> list[str]:
@@ -188,13 +189,13 @@ def _read(name: str, kind: type[AnyRow]) -> list[tuple[str, AnyRow]]:
     return rows
 
 
-def _find(where: str, known: dict, name: str, kind: str) -> None:
+def _find(where: str, registered: dict, name: str, kind: str) -> None:
     try:
-        catalog.find(known, name, kind)
+        catalog.find(registered, name, kind)
     except CatalogError as error:
         raise CatalogError(f"{where}: {error}") from None
 
 
-def _require_new(where: str, found: dict, key: object) -> None:
-    if key in found:
+def _require_new(where: str, rows: dict, key: object) -> None:
+    if key in rows:
         raise CatalogError(f"{where}: {key} is there twice")

@@ -14,7 +14,7 @@ TAKES = {"supersedes": "its place: a newer version", "weights": "its weights", "
 
 def models_in_book() -> pd.DataFrame:
     """What this book has of the survey's models, a row per family, linked to cards and papers."""
-    return pd.DataFrame([_links(survey.models()[row["model"]], row) for row in survey.in_this_book()])
+    return pd.DataFrame([_links(survey.models()[row["model"]], row) for row in survey.families_in_book()])
 
 
 def _links(model: survey.SurveyModel, row: dict[str, str]) -> dict[str, str]:

@@ -358,13 +358,13 @@ def list_papers(
         str | None, typer.Option(help="Name of a section, see data/literature/sections.yml.")
     ] = None,
     query: Annotated[
-        str, typer.Option(help="Words that title, venue, year, authors or tags must all hold.")
+        str, typer.Option(help="Words, each of which must occur in title, venue, year, authors or tags.")
     ] = "",
     format_: Annotated[
         str | None, typer.Option("--format", help="bibtex, ris, csv or json; a table if absent.")
     ] = None,
 ) -> None:
-    """Print the papers that fit; the command `check` asks only for the links of these."""
+    """Print the matching papers; the command `check` checks only the links of these."""
     from reading_list import export, matching_papers
 
     papers = context.obj = matching_papers(query, section)
@@ -380,13 +380,13 @@ def list_papers(
 
 @papers_app.command("check")
 def check_links(context: typer.Context) -> None:
-    """Ask every link, one after the other; an interrupted check goes on. Exit code 1: some are gone."""
+    """Check every link; resumes after an interruption. Exit code 1: some pages are gone."""
     from reading_list import links
 
-    def tell(finding: links.Finding) -> None:
+    def report(finding: links.Finding) -> None:
         print(f"{finding.outcome:<11} {finding.address}", file=sys.stderr)
 
-    findings = links.check(context.obj, tell=tell)
+    findings = links.check(context.obj, report=report)
     for outcome, meaning in links.OUTCOMES.items():
         print(f"{sum(f.outcome == outcome for f in findings):>4} {outcome:<11} {meaning}")
     print(paths.build() / "reading-list" / "links.csv")

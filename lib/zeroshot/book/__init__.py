@@ -46,7 +46,7 @@ def plan(name: str, source: study.Source) -> None:
     content = {
         "study": name,
         "source": source,
-        "repository": repository.told(),  # where the buttons lead
+        "repository": repository.description(),  # where the buttons lead
         "sources": hashes,
         "packages": store.versions(),
     }
@@ -163,11 +163,11 @@ def _name_study(site: Path, card: catalog.StudyCard) -> None:
 def _link_to_repository(site: Path) -> None:
     """Buttons to the repository and to services that open its notebooks, where its address is known."""
     try:
-        found = repository.find()
+        sources = repository.find()
     except repository.NoRepositoryError:  # the status page says why
         return
     config = yaml.safe_load((site / "_config.yml").read_text())
-    repository.configure(config, found)
+    repository.configure(config, sources)
     store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
 
 

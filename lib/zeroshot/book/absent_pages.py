@@ -37,7 +37,7 @@ def chapters_of_contents() -> list[str]:
 def leave_out(site: Path, absent: Collection[str]) -> None:
     """Make a site whole without some of its pages, given by their paths without suffix."""
     toc = yaml.safe_load((site / "_toc.yml").read_text())
-    store.write_text(site / "_toc.yml", yaml.safe_dump(listed(toc, absent, site), sort_keys=False))
+    store.write_text(site / "_toc.yml", yaml.safe_dump(contents_without(toc, absent, site), sort_keys=False))
     for file in sorted((site / "book").rglob("*.md")):
         text = without_figures(file.read_text(), file.parent)
         store.write_text(file, without(text, file.relative_to(site).as_posix(), absent))
@@ -50,7 +50,7 @@ def leave_out(site: Path, absent: Collection[str]) -> None:
         file.write_text(json.dumps(content, ensure_ascii=False))
 
 
-def listed(entry: Any, absent: Collection[str], site: Path) -> Any:
+def contents_without(entry: Any, absent: Collection[str], site: Path) -> Any:
     """A part of the table of contents without absent pages, patterns that match none, and empty lists."""
     if isinstance(entry, list):
         rest = [
@@ -59,9 +59,9 @@ def listed(entry: Any, absent: Collection[str], site: Path) -> Any:
             if part.get("file") not in absent
             and not ("glob" in part and not any(site.glob(part["glob"] + ".*")))
         ]
-        return [listed(part, absent, site) for part in rest]
+        return [contents_without(part, absent, site) for part in rest]
     if isinstance(entry, dict):
-        inner = {key: listed(value, absent, site) for key, value in entry.items()}
+        inner = {key: contents_without(value, absent, site) for key, value in entry.items()}
         return {key: value for key, value in inner.items() if value != []}
     return entry
 
@@ -91,8 +91,8 @@ def without_figures(text: str, folder: Path) -> str:
 
 def _block(block: str, is_absent: Any, absent: Collection[str]) -> str:
     """One paragraph, list or table without what an absent page held; empty if nothing is left."""
-    needed = _WITH.search(block)
-    if needed and not absent.isdisjoint(needed["pages"].split()):
+    condition = _WITH.search(block)
+    if condition and not absent.isdisjoint(condition["pages"].split()):
         return ""
 
     def glues(part: str) -> bool:
@@ -107,7 +107,7 @@ def _block(block: str, is_absent: Any, absent: Collection[str]) -> str:
         return "\n".join(rows) if len([row for row in rows if row]) > 2 else ""  # names and rule alone
     if not any(map(_ITEM.match, lines)):
         return "" if glues(block) else block
-    kept: list[str] = []
+    rest: list[str] = []
     dropping = False
     for line in lines:
         if _ITEM.match(line):
@@ -116,8 +116,8 @@ def _block(block: str, is_absent: Any, absent: Collection[str]) -> str:
         elif not line.startswith(" "):
             dropping = False
         if not dropping:
-            kept.append(line)
-    return "\n".join(kept)
+            rest.append(line)
+    return "\n".join(rest)
 
 
 def _item(lines: list[str], first: str) -> str:

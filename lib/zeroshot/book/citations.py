@@ -14,20 +14,18 @@ from zeroshot.catalog import CatalogError
 
 # A role that is shown as code, with a mark before it, cites nothing.
 _ROLE = re.compile(r"(?<!`)\{cite(?::\w+)?\}`([^`]+)`")
-_ENTRY = re.compile(r"^@\w+\{([^,\s]+),", re.MULTILINE)
 
 
 def papers() -> dict[str, Paper]:
     """Papers of the reading list by the keys they are cited with, preprints apart."""
-    listed = reading_list.load()
-    return listed | {
-        f"{name}-preprint": export.preprint_of(paper) for name, paper in listed.items() if paper.preprint
-    }
+    entries = reading_list.load()
+    preprints = [export.preprint_of(paper) for paper in entries.values() if paper.preprint]
+    return entries | {preprint.name: preprint for preprint in preprints}
 
 
 def other_works() -> set[str]:
     """Keys of ``book/references.bib``: what is cited and is no paper of the reading list."""
-    return set(_ENTRY.findall(_references()))
+    return set(catalog.citations.keys_of_works(_references()))
 
 
 def in_text(text: str) -> set[str]:
@@ -38,8 +36,8 @@ def in_text(text: str) -> set[str]:
 def in_registries() -> set[str]:
     """Keys that data sets, models and published numbers name as their sources."""
     cards = [*catalog.datasets().values(), *catalog.models().values()]
-    named = {key for card in cards for key in card.cited}
-    return named | {number.source for number in published.load()}
+    keys = {key for card in cards for key in card.cited}
+    return keys | {number.source for number in published.load()}
 
 
 def bibliography(texts: Iterable[str]) -> str:
@@ -55,12 +53,12 @@ def bibliography(texts: Iterable[str]) -> str:
     zeroshot.catalog.CatalogError
         If a cited key is in neither place, or a cited paper has no authors: it would be cited by its title.
     """
-    cited = in_registries().union(*map(in_text, texts))
-    listed, others = papers(), other_works()
-    for key in sorted(cited - others):
-        if not catalog.find(listed | dict.fromkeys(others), key, "cited work").authors:
+    works, others = papers(), other_works()
+    keys = sorted(in_registries().union(*map(in_text, texts)) - others)
+    for key in keys:
+        if not catalog.find(works | dict.fromkeys(others), key, "cited work").authors:
             raise CatalogError(f"{key} is cited and has no `authors` in data/literature/reading_list.yml")
-    return _references() + "\n" + export.to_bibtex(listed[key] for key in sorted(cited - others))
+    return _references() + "\n" + export.to_bibtex(works[key] for key in keys)
 
 
 def _references() -> str:

@@ -32,11 +32,11 @@ def stage(notebook: Path, page: str, folder: Path) -> None:
     content["cells"] = [part for cell in content["cells"] for part in _figures_apart(cell)]
     number = 0
     for cell in content["cells"]:
-        shown = [output["data"] for output in cell.get("outputs", ()) if "data" in output]
+        outputs = [output["data"] for output in cell.get("outputs", ()) if "data" in output]
         options = cell["metadata"].get("mystnb", {}).get("figure", {})
-        if not any("image/png" in data for data in shown):
+        if not any("image/png" in data for data in outputs):
             cell["metadata"].get("mystnb", {}).pop("figure", None)  # a caption of nothing
-        for data in filter(_is_figure, shown):
+        for data in filter(_is_figure, outputs):
             number += 1
             line = _links(data, page, number, folder)
             caption = "\n\n".join(filter(None, [options.get("caption"), line]))

@@ -69,7 +69,7 @@ def status_page(card: catalog.StudyCard, source: study.Source, pages: list[study
             *notice,
             f"Executed on {markup.verbatim(' and '.join(devices))}. *Page* is the time of the whole page "
             f"when it was last executed. {about}Each page ends with its full stamp.",
-            repository.told(),
+            repository.description(),
             _table(rows),
             *rest,
             "## Rendering and weight",
@@ -230,15 +230,15 @@ def benchmarks_page() -> str:
         "implementations, as ratios within one run: absolute times say more about a machine than about code.",
     ]
     for file in measurements():
-        kept = json.loads(file.read_text())
+        data = json.loads(file.read_text())
         sections += [
-            f"## {markup.verbatim(kept['title'])}",
-            markup.prose(kept["about"]),
-            _table([_texts(row) for row in kept["table"]]),
-            f"{kept['repeats']} repeats; {markup.verbatim(kept['device'])}; "
-            f"torch {markup.verbatim(kept['packages']['torch'])}; commit {markup.verbatim(kept['commit'])}; "
-            f"{markup.verbatim(kept['finished'][:10])}.",
-            *([f"**What bounds it.** {markup.prose(_prose(kept['bounds']))}"] if kept["bounds"] else []),
+            f"## {markup.verbatim(data['title'])}",
+            markup.prose(data["about"]),
+            _table([_texts(row) for row in data["table"]]),
+            f"{data['repeats']} repeats; {markup.verbatim(data['device'])}; "
+            f"torch {markup.verbatim(data['packages']['torch'])}; commit {markup.verbatim(data['commit'])}; "
+            f"{markup.verbatim(data['finished'][:10])}.",
+            *([f"**What bounds it.** {markup.prose(_prose(data['bounds']))}"] if data["bounds"] else []),
         ]
     return "\n\n".join(sections) + "\n"
 

@@ -68,13 +68,13 @@ def find() -> Repository:
     host = _ADDRESS.fullmatch(address)
     if host is None:
         raise NoRepositoryError("the git remote origin is no repository on github.com or gitlab.com")
-    known = branch if branch and branch in branches.splitlines() else None
-    ref = commit if published else known
+    pushed_branch = branch if branch and branch in branches.splitlines() else None
+    ref = commit if published else pushed_branch
     if ref is None:
         raise NoRepositoryError(
             "the git remote origin has neither this commit nor this branch: push it first"
         )
-    return Repository(f"https://{host['host']}/{host['owner']}/{host['name']}", ref, known, folder)
+    return Repository(f"https://{host['host']}/{host['owner']}/{host['name']}", ref, pushed_branch, folder)
 
 
 def configure(config: dict[str, Any], repository: Repository) -> None:
@@ -92,7 +92,7 @@ def configure(config: dict[str, Any], repository: Repository) -> None:
         config["sphinx"]["config"]["html_context"]["edit_branch"] = repository.branch
 
 
-def told() -> str:
+def description() -> str:
     """For the status page, as Markdown: where the buttons lead, or why there are none."""
     try:
         repository = find()

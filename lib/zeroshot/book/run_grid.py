@@ -45,7 +45,7 @@ def page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame)
     linked = {page.path for page in pages if page.notebook == "run"}
     methods = [catalog.split_reference(reference) for reference in card.models]
     grid = [(dataset, model.name, recipe) for model, recipe in methods for dataset in card.datasets]
-    metrics = {name: shown(grid, scores, metric) for name, metric in METRICS.items()}
+    metrics = {name: record_of(grid, scores, metric) for name, metric in METRICS.items()}
     each = (
         "One page per method and data set: a score is a link to it"
         if linked
@@ -70,7 +70,7 @@ def page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame)
     )
 
 
-def shown(grid: list[Run], scores: pd.DataFrame, metric: Metric) -> dict[str, Any]:
+def record_of(grid: list[Run], scores: pd.DataFrame, metric: Metric) -> dict[str, Any]:
     """What the grid shows of one metric.
 
     Returns

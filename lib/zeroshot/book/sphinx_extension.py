@@ -51,8 +51,8 @@ def leave_out_of_sidebar(app: Sphinx, environment: BuildEnvironment) -> None:
     """
     for tree in environment.tocs.values():
         for toctree in list(tree.findall(addnodes.toctree)):
-            listed = toctree["includefiles"]
-            if listed and all(name.startswith(_RUNS) for name in listed):
+            pages = toctree["includefiles"]
+            if pages and all(name.startswith(_RUNS) for name in pages):
                 _remove(toctree)
 
 

@@ -1,7 +1,8 @@
 """Keys that an entry may cite: papers of the reading list, and works of ``book/references.bib``.
 
-Names alone are looked for in the text of these files, which costs nothing at the start of a command. What a
-citation needs besides, the bibliography checks (``zeroshot.book.citations``).
+Names alone are looked for in the text of these files: that is quick at the start of a command, and the
+registries do not depend on the reading list, which depends on them. What else a citation needs is checked by
+the bibliography (``zeroshot.book.citations``).
 """
 
 import re
@@ -23,8 +24,13 @@ def keys() -> frozenset[str] | None:
     return _keys(*files, *(file.stat().st_mtime_ns for file in files))
 
 
+def keys_of_works(bibtex: str) -> list[str]:
+    """Keys of the entries of a BibTeX file, in its order."""
+    return _WORK.findall(bibtex)
+
+
 @lru_cache(maxsize=4)
 def _keys(papers: Path, works: Path, *_modified: int) -> frozenset[str]:
     names = _PAPER.findall(papers.read_text(encoding="utf-8", errors="replace"))
-    others = _WORK.findall(works.read_text(encoding="utf-8", errors="replace"))
+    others = keys_of_works(works.read_text(encoding="utf-8", errors="replace"))
     return frozenset([*names, *(f"{name}-preprint" for name in names), *others])
