@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from zeroshot import catalog, figures
 from zeroshot.figures.style import ink_on
-from zeroshot.figures.text import shown, shown_apart
+from zeroshot.figures.text import distinct_texts, short_text
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -356,10 +356,12 @@ def test_long_texts_are_shortened_and_stay_apart():
     names = legend(figure.axes[0])
     assert len(set(names)) == 2 and all(len(name) <= 44 and "…" in name for name in names)
     assert first in figures.to_csv(figure) and second in figures.to_csv(figure)
-    assert shown_apart(["x" * 50 + "1" + "x" * 50, "x" * 50 + "2" + "x" * 50, "y"])[2] == "y"
-    assert len(set(shown_apart(["x" * 50 + "1" + "x" * 50, "x" * 50 + "2" + "x" * 50, "y"]))) == 3
-    assert shown("细" * 40, 40) == "细" * 13 + "…" + "细" * 6, "letters that are twice as wide count as two"
-    assert shown("a\x00b\ud800") == "a\ufffdb\ufffd" and shown("a\nb\nc\nd") == "a ↵ b ↵ c ↵ d"
+    assert distinct_texts(["x" * 50 + "1" + "x" * 50, "x" * 50 + "2" + "x" * 50, "y"])[2] == "y"
+    assert len(set(distinct_texts(["x" * 50 + "1" + "x" * 50, "x" * 50 + "2" + "x" * 50, "y"]))) == 3
+    assert short_text("细" * 40, 40) == "细" * 13 + "…" + "细" * 6, (
+        "letters that are twice as wide count as two"
+    )
+    assert short_text("a\x00b\ud800") == "a\ufffdb\ufffd" and short_text("a\nb\nc\nd") == "a ↵ b ↵ c ↵ d"
 
 
 # -- sizes

@@ -12,12 +12,12 @@ from .text import (
     LONGEST_TITLE,
     TALLEST,
     add_legend,
+    distinct_texts,
     fit,
     inches,
     label_log_axis,
     nothing_to_draw,
-    shown,
-    shown_apart,
+    short_text,
     subplots,
 )
 
@@ -61,7 +61,7 @@ def draw_umap(coordinates: np.ndarray, obs: pd.DataFrame, title: str) -> Figure:
             bbox_to_anchor=(1, 1), fontsize=7 if two_columns else 8, ncols=2 if two_columns else 1,
             longest=22 if two_columns else 40, columnspacing=0.8, handletextpad=0.2,
         )  # fmt: skip
-    figure.suptitle(shown(title, LONGEST_TITLE))
+    figure.suptitle(short_text(title, LONGEST_TITLE))
     cells = obs[["cell_type", "batch"]].assign(umap_1=coordinates[:, 0], umap_2=coordinates[:, 1])
     return drawn(figure, cells.reset_index(names="cell"))
 
@@ -95,7 +95,7 @@ def draw_umaps(coordinates: dict[str, np.ndarray], obs: pd.DataFrame, title: str
         for axis, (method, points) in zip(axes[:, place], coordinates.items(), strict=False):
             size = max(2, min(12, 8000 / max(len(points), 1)))
             axis.scatter(*points[order].T, c=colours, s=size, linewidth=0)
-            axis.set(xticks=[], yticks=[], ylabel=shown(method, 26) if place == 0 else "")
+            axis.set(xticks=[], yticks=[], ylabel=short_text(method, 26) if place == 0 else "")
         axes[0, place].set_title(f"by {name}")
         add_legend(
             axes[-1, place], groups.entries(), not_shown=groups.not_shown(several), loc="upper center",
@@ -103,7 +103,9 @@ def draw_umaps(coordinates: dict[str, np.ndarray], obs: pd.DataFrame, title: str
             columnspacing=0.8, handletextpad=0.1,
         )  # fmt: skip
     more = len(coordinates) - n_methods
-    figure.suptitle(shown(title, LONGEST_TITLE) + (f"\n{more} more methods are not shown" if more else ""))
+    figure.suptitle(
+        short_text(title, LONGEST_TITLE) + (f"\n{more} more methods are not shown" if more else "")
+    )
     places = {
         f"{method} UMAP {axis + 1}": points[:, axis]
         for method, points in coordinates.items()
@@ -132,7 +134,7 @@ def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
     largest = pairs["cell_type"].isin(types.index[:n_types]) & pairs["batch"].isin(columns.index)
     table = pairs[largest].pivot(index="cell_type", columns="batch", values="cells")
     table = table.reindex(index=types.index[:n_types], columns=columns.index).fillna(0).astype(int)
-    beside, below = inches(shown_apart(table.index), 11), inches(shown_apart(table.columns), 11)
+    beside, below = inches(distinct_texts(table.index), 11), inches(distinct_texts(table.columns), 11)
     size = (width * n_batches + max(3.4, beside + 1.5), height * n_types + max(1.5, 0.55 * below + 1))
     figure, axis = subplots(figsize=size)
     small = {} if width > 0.8 else {"annot_kws": {"fontsize": 7}}
@@ -143,7 +145,7 @@ def draw_composition(obs: pd.DataFrame, title: str) -> Figure:
         if n < len(every)
     ]
     note = f"\n{' and '.join(parts)}: those with most cells" if parts else ""
-    axis.set(title=shown(title, LONGEST_TITLE) + note, xlabel="batch", ylabel="")
+    axis.set(title=short_text(title, LONGEST_TITLE) + note, xlabel="batch", ylabel="")
     axis.tick_params(axis="x", rotation=30)
     return drawn(figure, pairs)
 
@@ -178,7 +180,7 @@ def draw_depth(tables: dict[str, pd.DataFrame]) -> Figure:
                 warn_singular=False, legend=False, ax=axis,
             )  # fmt: skip
             label_log_axis(axis.xaxis)
-        axis.set(title=shown(name, 60), xlabel="counts per cell", ylabel="density", yticks=[])
+        axis.set(title=short_text(name, 60), xlabel="counts per cell", ylabel="density", yticks=[])
         patches = [
             (plt.Rectangle((0, 0), 1, 1, facecolor=(*groups.colours[place], 0.25),
                            edgecolor=groups.colours[place]), groups.labels[place])

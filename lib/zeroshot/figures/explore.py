@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from zeroshot import markup, sampling, templates
 
 from .style import OTHERS_COLOUR, Groups
-from .text import shown
+from .text import short_text
 
 # Bytes of a page's data: with the script and its style sheet a page stays below a megabyte.
 BUDGET = 900_000
@@ -44,11 +44,11 @@ class UmapExplorer:
         self.record = record
 
     def __repr__(self) -> str:
-        shown = ", ".join(
+        sets = ", ".join(
             f"{part['title']}: {len(part['methods'])} methods, {part['shown']:,} of {part['cells']:,} cells"
             for part in self.record["sets"]
         )
-        return f"UmapExplorer({shown})"
+        return f"UmapExplorer({sets})"
 
     def _repr_html_(self) -> str:
         return templates.render("notebooks/umap_explorer.html", sentence=FALLBACK, record=self.record)
@@ -111,9 +111,9 @@ def explore_umaps(
         raise ValueError(f"no cell fits into {budget:,} bytes beside the names of types and batches")
     for title, part, m in zip(coordinates, parts, most, strict=True):
         types = cells[title]["cell_type"]
-        kept = sampling.draw_in_proportion(types, min(n_cells, m), seed, least=CELLS_PER_TYPE)
-        kept = np.random.default_rng(seed).permutation(kept)  # so that none is covered by its place
-        _fill(part, kept, coordinates[title], cells[title], most_labels)
+        rows = sampling.draw_in_proportion(types, min(n_cells, m), seed, least=CELLS_PER_TYPE)
+        rows = np.random.default_rng(seed).permutation(rows)  # so that none is covered by its place
+        _fill(part, rows, coordinates[title], cells[title], most_labels)
     return UmapExplorer(record)
 
 
@@ -133,13 +133,13 @@ def _fixed(
         groups.append(
             {
                 "name": name,
-                "labels": [shown(label, LONGEST) for label, _, _ in entries],
+                "labels": [short_text(label, LONGEST) for label, _, _ in entries],
                 "cells": [int(cells) for _, cells, _ in entries],
                 "colours": [to_hex(colour) for _, _, colour in entries],
             }
         )
-    named = {"title": shown(title, LONGEST), "methods": [shown(name, LONGEST) for name in methods]}
-    part = named | {"cells": len(obs), "groups": groups}
+    names = {"title": short_text(title, LONGEST), "methods": [short_text(name, LONGEST) for name in methods]}
+    part = names | {"cells": len(obs), "groups": groups}
     logs = _depths(obs)
     if logs is not None:
         part["depth"] = {"low": float(logs.min()), "high": float(logs.max())}
@@ -170,18 +170,18 @@ def _depths(obs: pd.DataFrame) -> np.ndarray | None:
 
 def _fill(
     part: dict[str, Any],
-    kept: np.ndarray,
+    rows: np.ndarray,
     methods: Mapping[str, np.ndarray],
     obs: pd.DataFrame,
     most_labels: int,
 ) -> None:
     """Put some cells into the record of a data set."""
-    part["shown"] = len(kept)
-    part["coordinates"] = [_words(_quantised(points[kept])) for points in methods.values()]
+    part["shown"] = len(rows)
+    part["coordinates"] = [_words(_quantised(points[rows])) for points in methods.values()]
     for group, column in zip(part["groups"], ("cell_type", "batch"), strict=True):
-        group["codes"] = _words(_codes(obs[column], most_labels)[kept])
+        group["codes"] = _words(_codes(obs[column], most_labels)[rows])
     if "depth" in part:
-        part["depth"]["codes"] = _words(_quantised(_depths(obs))[kept])
+        part["depth"]["codes"] = _words(_quantised(_depths(obs))[rows])
 
 
 def _quantised(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from .files import drawn
 from .style import draws, group_colours
-from .text import add_legend, label_log_axis, nothing_to_draw, shown, shown_apart, subplots
+from .text import add_legend, distinct_texts, label_log_axis, nothing_to_draw, short_text, subplots
 
 INK, LINE = "#222222", "#8c8c8c"
 # What the survey's text says of a mark in its table: how it is drawn, and what the legend says.
@@ -85,7 +85,7 @@ def draw_editions(editions: pd.DataFrame) -> Figure:
             (total, row), (4, 0), textcoords="offset points", va="center", fontsize=9, color=INK,
         )  # fmt: skip
     axis.set(xlabel="papers", xlim=(None, 1.5 * (editions["kept"] + editions["added"]).max()))
-    axis.set_yticks(rows, shown_apart(editions["title"]), fontsize=9)
+    axis.set_yticks(rows, distinct_texts(editions["title"]), fontsize=9)
     axis.invert_yaxis()
     axis.yaxis.grid(False)
     entries = [(bar, part) for part, bar in bars.items()]
@@ -153,14 +153,14 @@ def draw_taxonomy(taxonomy: pd.DataFrame) -> Figure:
             branches[first] = {}
             texts.append((at[0], line, first, {"fontweight": "bold", "fontsize": 10.5}))
             line += 1.5
-        part, named = textwrap.wrap(third, 25), textwrap.wrap(models, 56)
+        part, names = textwrap.wrap(third, 25), textwrap.wrap(models, 56)
         if second not in branches[first]:
             branches[first][second] = line
             line += 0.35
             texts.append((at[0], line, "\n".join(textwrap.wrap(second, 18)), {"fontweight": "bold"}))
-        texts += [(at[1] + 0.02, line, "\n".join(part), {}), (at[2], line, "\n".join(named), {"color": INK})]
+        texts += [(at[1] + 0.02, line, "\n".join(part), {}), (at[2], line, "\n".join(names), {"color": INK})]
         elbows.append((branches[first][second], line + 0.4))
-        line += 0.85 * max(len(part), len(named)) + 0.5
+        line += 0.85 * max(len(part), len(names)) + 0.5
     figure, axis = subplots(figsize=(7.2, 0.165 * line + 0.2))
     for x, y, text, style in texts:
         axis.text(x, y, text, va="top", linespacing=1.15, **{"fontsize": 8.5} | style)
@@ -190,7 +190,7 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
     figure, axis = subplots(figsize=(7.2, 0.27 * len(models) + 1.9))
     hanging, points, line = set(descents["model"]), {}, 0.0
     for trunk, of_trunk in models.groupby("trunk", sort=False):
-        axis.text(root, line, shown(trunk), fontweight="bold", fontsize=10, va="center", color=INK)
+        axis.text(root, line, short_text(trunk), fontweight="bold", fontsize=10, va="center", color=INK)
         top, joints, line = line + 0.4, [], line + 1.2
         for branch, of_branch in of_trunk.groupby("branch", sort=False):
             rows = line + np.arange(len(of_branch))
@@ -201,7 +201,7 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
             axis.plot(
                 [spine] * 2, [rows[0], max(on_spine, default=rows[0])], color=LINE, linewidth=1.2, zorder=1
             )
-            axis.text(root + 0.12, rows[0] - 0.08, shown(branch), va="bottom", fontsize=8.5, color=INK)
+            axis.text(root + 0.12, rows[0] - 0.08, short_text(branch), va="bottom", fontsize=8.5, color=INK)
             line = rows[-1] + 1.35
         axis.plot([root] * 2, [top, max(joints)], color=LINE, linewidth=1.2, zorder=1)
         line += 0.5
@@ -212,7 +212,7 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
         style = {"marker": "s", "color": "#de8f05"} if model["here"] else {"marker": "o", "color": "#0173b2"}
         axis.plot(x, y, markersize=7, markerfacecolor=style["color"] if model["here"] else "white", **style)
         base = model["base_model"]
-        label = shown(f"{model['name']} (on {base})" if isinstance(base, str) else model["name"], 60)
+        label = short_text(f"{model['name']} (on {base})" if isinstance(base, str) else model["name"], 60)
         weight = "bold" if model["here"] else "normal"
         axis.text(x + 0.1, y, label, va="center", fontsize=9, color=INK, fontweight=weight)
     for descent in descents.to_dict("records"):
@@ -230,8 +230,8 @@ def draw_lineage(models: pd.DataFrame, descents: pd.DataFrame) -> Figure:
     entries = [(plt.Line2D([], [], linestyle=dash, color="#0173b2"), text) for dash, text in lines.items()]
     entries.insert(0, (here, "in this book"))
     add_legend(figure, entries, longest=60, loc="outside lower center", ncols=3, fontsize=8.5)
-    stated = models.merge(descents, how="left", left_on="name", right_on="model").drop(columns="model")
-    return drawn(figure, stated)
+    table = models.merge(descents, how="left", left_on="name", right_on="model").drop(columns="model")
+    return drawn(figure, table)
 
 
 @draws
@@ -260,8 +260,8 @@ def draw_task_matrix(marks: pd.DataFrame, models: list[str]) -> Figure:
         )  # fmt: skip
         entries.append((points, kind))
     axis.set(xlim=(-0.6, len(tasks) - 0.4), ylim=(len(models) - 0.4, -0.6))
-    axis.set_xticks(range(len(tasks)), shown_apart(tasks), rotation=40, ha="left", rotation_mode="anchor")
-    axis.set_yticks(range(len(models)), shown_apart(models))
+    axis.set_xticks(range(len(tasks)), distinct_texts(tasks), rotation=40, ha="left", rotation_mode="anchor")
+    axis.set_yticks(range(len(models)), distinct_texts(models))
     axis.tick_params(top=False, labeltop=True, labelbottom=False, labelsize=9)
     add_legend(figure, entries, loc="outside lower center", ncols=2, fontsize=9)
     return drawn(figure, marks)
@@ -284,7 +284,7 @@ def draw_pretraining_sizes(models: pd.DataFrame) -> Figure:
         heights = _spread(np.log10(of_year["size_millions"].to_numpy()), 0.085)
         for place, (model, height) in enumerate(zip(of_year.to_dict("records"), heights, strict=True)):
             x, size, unit = year + 0.05 * (place % 2), model["size_millions"], model["size_unit"]
-            label = f"{shown(model['name'])} {size:g}"
+            label = f"{short_text(model['name'])} {size:g}"
             axis.plot([x, year + 0.18], [size, 10**height], color=LINE, linewidth=0.7, zorder=1)
             axis.plot(x, size, markers[unit], color=colours[unit], markersize=7)
             axis.text(year + 0.2, 10**height, label, va="center", fontsize=8.5, color=INK)
@@ -305,9 +305,9 @@ def _draw_stacks(counts: pd.DataFrame, kind: str) -> Figure:
     height = 4.4 if kind == "bar" else 0.3 * len(counts) + 1.9
     figure, axis = subplots(figsize=(7.2, height))
     colours = group_colours(counts.shape[1])
-    names = shown_apart(counts.columns)
-    named = counts.set_axis(range(counts.shape[1]), axis="columns").set_axis(shown_apart(counts.index))
-    named.plot(kind=kind, stacked=True, ax=axis, color=colours, width=0.8, legend=False, linewidth=0.4)
+    names = distinct_texts(counts.columns)
+    bars = counts.set_axis(range(counts.shape[1]), axis="columns").set_axis(distinct_texts(counts.index))
+    bars.plot(kind=kind, stacked=True, ax=axis, color=colours, width=0.8, legend=False, linewidth=0.4)
     for place, total in enumerate(counts.sum(axis="columns")):
         if total == 0:
             continue
@@ -327,8 +327,8 @@ def _label_counts(axis: Axes, kind: str) -> None:
         axis.set(xlabel="", ylabel="papers")
         years = [label.get_text() for label in axis.get_xticklabels()]
         step = -(-len(years) // 10)  # counted from the newest, so that ten at most have room
-        shown = range(len(years) - 1, -1, -step)
-        axis.set_xticks(shown, [years[place] for place in shown], rotation=0)
+        ticks = range(len(years) - 1, -1, -step)
+        axis.set_xticks(ticks, [years[place] for place in ticks], rotation=0)
         axis.xaxis.grid(False)
     else:
         axis.set(xlabel="papers", ylabel="")
@@ -339,11 +339,11 @@ def _label_counts(axis: Axes, kind: str) -> None:
 
 def _spread(heights: np.ndarray, least: float) -> np.ndarray:
     """Sorted heights pushed apart to a least distance, around where they were."""
-    placed = heights.astype(float).copy()
+    result = heights.astype(float).copy()
     for _ in range(200):
-        for place in range(1, len(placed)):
-            lack = least - (placed[place] - placed[place - 1])
+        for place in range(1, len(result)):
+            lack = least - (result[place] - result[place - 1])
             if lack > 1e-9:
-                placed[place - 1] -= lack / 2
-                placed[place] += lack / 2
-    return placed
+                result[place - 1] -= lack / 2
+                result[place] += lack / 2
+    return result

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from .files import drawn
 from .style import draws, group_colours
-from .text import TALLEST, WIDEST, add_legend, fit, label_log_axis, nothing_to_draw, shown, subplots
+from .text import TALLEST, WIDEST, add_legend, fit, label_log_axis, nothing_to_draw, short_text, subplots
 
 MOST_IN_LEGEND = 20  # predictors
 
@@ -38,7 +38,7 @@ def draw_reconstruction_errors(errors: pd.DataFrame, label: str) -> Figure:
             style="predictor", hue_order=predictors, style_order=predictors, markers=True, errorbar=None,
             palette=group_colours(len(predictors)), legend=False, ax=axis,
         )  # fmt: skip
-        axis.set(title=shown(panel, 60), xlabel="share of values masked", ylabel=shown(label))
+        axis.set(title=short_text(panel, 60), xlabel="share of values masked", ylabel=short_text(label))
         axis.set_ylim(bottom=0)
         # Seaborn leaves out the line of a predictor without values: each is looked up by its colour.
         styles = {to_hex(line.get_color()): line for line in axis.lines}
@@ -77,7 +77,7 @@ def draw_rank_correlations(correlations: pd.DataFrame) -> Figure:
                 legend=False, ax=axis,
             )  # fmt: skip
         axis.set(
-            title=shown(panel, 60),
+            title=short_text(panel, 60),
             xlabel="share of genes masked",
             ylabel="correlation of ranks",
             ylim=(-1.02, 1.02),
@@ -111,7 +111,7 @@ def draw_joint(tables: dict[str, np.ndarray], *, x: str, y: str, extent: tuple[f
             shares.T, origin="lower", cmap="cividis", extent=(*extent, *extent), aspect="equal"
         )
         axis.plot(extent, extent, color="white", linewidth=0.8, linestyle="--")
-        axis.set(title=shown(title), xlabel=shown(x), ylabel=shown(y))
+        axis.set(title=short_text(title), xlabel=short_text(x), ylabel=short_text(y))
         axis.grid(False)
         figure.colorbar(image, ax=axis, shrink=0.8, label="share of the column")
         edges = np.linspace(*extent, len(counts) + 1)
@@ -143,7 +143,9 @@ def draw_bins(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, title
     bins = pd.DataFrame({"value": distinct, "lowest": lowest[first], "highest": highest[first]})
     colour = group_colours(1)[0]  # matplotlib's own would be that of the reader's style
     axis.vlines(distinct, bins["lowest"] - 0.4, bins["highest"] + 0.4, color=colour, linewidth=3)
-    axis.set(xscale="log", xlabel="count of the gene", ylabel="bin", ylim=(0, None), title=shown(title, 60))
+    axis.set(
+        xscale="log", xlabel="count of the gene", ylabel="bin", ylim=(0, None), title=short_text(title, 60)
+    )
     label_log_axis(axis.xaxis)
     return drawn(figure, bins)
 

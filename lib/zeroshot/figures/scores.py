@@ -16,13 +16,13 @@ from .text import (
     TALLEST,
     WIDEST,
     add_legend,
+    distinct_texts,
     fit,
     inches,
     label_log_axis,
     make_room,
     nothing_to_draw,
-    shown,
-    shown_apart,
+    short_text,
     subplots,
 )
 
@@ -116,7 +116,7 @@ def draw_differences(differences: pd.DataFrame, label: str) -> Figure:
     for hollow, of_method in ((False, colours), (True, dict.fromkeys(order, TIE_COLOUR))):
         points = differences[(ties == hollow) & differences["method"].isin(order)]
         _draw_points(axis, points, "difference", ties[points.index], order, datasets, of_method)
-    axis.set(xlabel=shown(label, 80))
+    axis.set(xlabel=short_text(label, 80))
     tie = plt.Line2D([], [], marker="o", linestyle="", color=TIE_COLOUR, markerfacecolor="white")
     _draw_legend(figure, differences, order, datasets, [(tie, "tie")], _not_shown(every, order))
     return drawn(figure, differences)
@@ -144,7 +144,7 @@ def draw_places(scores: pd.DataFrame, winners: dict[str, pd.DataFrame], labels: 
     n_methods, row = fit(len(every), 0.36, 0.2, panel - 0.6)
     n_datasets, width = fit(len(datasets), 0.85, 0.6, WIDEST - 3.4)
     order = every[:n_methods]
-    beside, below = (inches(shown_apart(texts), 11) for texts in (order, datasets[:n_datasets]))
+    beside, below = (inches(distinct_texts(texts), 11) for texts in (order, datasets[:n_datasets]))
     figure, axes = subplots(
         n_panels,
         1,
@@ -239,7 +239,7 @@ def draw_published(compared: pd.DataFrame) -> Figure:
         far = rows["in_tolerances"].iloc[places]
         (points,) = axis.plot(far, places, marker=markers[status], color=colour, linestyle="", label=status)
         entries.append((points, status))
-    axis.set_yticks(range(n_rows), shown_apart(rows["id"]))
+    axis.set_yticks(range(n_rows), distinct_texts(rows["id"]))
     far = rows["in_tolerances"].abs()
     farthest = max(2.0, 1.3 * far[np.isfinite(far)].max())
     axis.set(
@@ -266,7 +266,7 @@ def _draw_points(
         method = point["method"]
         place_point(axis, point, column, order.index(method), datasets, colours[method], hollow=empty)
     axis.set(ylabel="", ylim=(len(order) - 0.5, -0.5))
-    axis.set_yticks(range(len(order)), shown_apart(order))
+    axis.set_yticks(range(len(order)), distinct_texts(order))
     axis.xaxis.set_major_locator(plt.MaxNLocator(4))
 
 
@@ -311,7 +311,7 @@ def _not_shown(
 
 def with_direction(metric: str, label: str) -> str:
     """Label of a metric's axis with its direction, where it does not say so itself."""
-    label = shown(label, 60)
+    label = short_text(label, 60)
     known = METRICS.get(metric)
     return f"{label} ({known.direction})" if known and "is better" not in label else label
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from zeroshot import catalog
 
-from .text import MOST_ENTRIES, fonts, no_warning_of_glyphs, shown_apart
+from .text import MOST_ENTRIES, distinct_texts, fonts, no_warning_of_glyphs
 
 DATASET_MARKERS = "oXsDPv^<>*pdhH8"
 TIE_COLOUR = "#949494"
@@ -69,7 +69,7 @@ def heat_map(table: pd.DataFrame, axis: plt.Axes, **options: Any) -> None:
 
     Rows and columns are named as the table names them, each of them.
     """
-    names = {"xticklabels": shown_apart(table.columns), "yticklabels": shown_apart(table.index)}
+    names = {"xticklabels": distinct_texts(table.columns), "yticklabels": distinct_texts(table.index)}
     sns.heatmap(table, cmap="cividis", cbar=False, linewidths=0.5, ax=axis, **names, **options)
     axis.tick_params(axis="y", rotation=0)  # seaborn turns the names of few rows
     fields = axis.collections[0]

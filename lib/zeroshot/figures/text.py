@@ -69,8 +69,8 @@ def fit(number: int, wanted: float, least: float, room: float) -> tuple[int, flo
 
     Each is as large as wanted where all fit, and smaller, but not below the least, where they do not.
     """
-    shown = max(min(number, int(room / least)), 1)
-    return shown, min(wanted, room / shown)
+    n_fitting = max(min(number, int(room / least)), 1)
+    return n_fitting, min(wanted, room / n_fitting)
 
 
 @functools.cache
@@ -80,7 +80,7 @@ def fonts() -> list[str]:
     return ["sans-serif", *(name for name in WIDE_FONTS if name in installed)]
 
 
-def shown(text: object, longest: int = LONGEST) -> str:
+def short_text(text: object, longest: int = LONGEST) -> str:
     """A text as a figure shows it: shortened in its middle where it is long, and otherwise as it is.
 
     A letter of a script that is twice as wide counts as two. Characters that no figure can hold are U+FFFD.
@@ -94,10 +94,10 @@ def shown(text: object, longest: int = LONGEST) -> str:
     return _first(text, longest - 1 - _width(end)) + "…" + end
 
 
-def shown_apart(texts: Iterable[object], longest: int = LONGEST) -> list[str]:
-    """As :func:`shown`; texts that are the same once they are shortened are numbered."""
+def distinct_texts(texts: Iterable[object], longest: int = LONGEST) -> list[str]:
+    """As :func:`short_text`; texts that are the same once they are shortened are numbered."""
     texts = list(texts)
-    short, of = [shown(text, longest) for text in texts], {}
+    short, of = [short_text(text, longest) for text in texts], {}
     for text, label in zip(texts, short, strict=True):
         of.setdefault(label, {}).setdefault(str(text), len(of[label]) + 1)
     return [
@@ -162,7 +162,7 @@ def add_legend(
     left_out = len(entries) - most
     notes = [*([f"{left_out:,} more" if left_out > 0 else ""]), *not_shown]
     notes = [note for note in notes if note]
-    texts = shown_apart((text for _, text in entries[:most]), longest) + notes
+    texts = distinct_texts((text for _, text in entries[:most]), longest) + notes
     handles = [handle for handle, _ in entries[:most]] + [nothing] * len(notes)
     # Matplotlib never sees a text of ours as a label.
     legend = target.legend(handles, ["x"] * len(texts), frameon=False, **options)

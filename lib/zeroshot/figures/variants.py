@@ -12,7 +12,7 @@ from zeroshot import catalog
 from .files import drawn
 from .scores import with_direction
 from .style import TIE_COLOUR, dataset_entries, draws, group_colours, heat_map, place_point
-from .text import TALLEST, add_legend, fit, make_room, nothing_to_draw, shown, shown_apart, subplots
+from .text import TALLEST, add_legend, distinct_texts, fit, make_room, nothing_to_draw, short_text, subplots
 
 VERDICT_COLOURS = {"better": "#0173b2", "worse": "#de8f05", "tie": TIE_COLOUR}
 LINE_MARKERS = "osD^vPX*<>"
@@ -56,11 +56,12 @@ def draw_effects(effects: pd.DataFrame, metrics: dict[str, str]) -> Figure:
         for height, (model, method) in enumerate(rows):
             if not method:
                 axis.text(
-                    0.01, height, shown(catalog.model(model).title), transform=axis.get_yaxis_transform(),
-                    va="center", fontsize=9, fontweight="bold", backgroundcolor="white",
+                    0.01, height, short_text(catalog.model(model).title),
+                    transform=axis.get_yaxis_transform(), va="center", fontsize=9, fontweight="bold",
+                    backgroundcolor="white",
                 )  # fmt: skip
         axis.set(title=with_direction(metric, label), ylim=(len(rows) - 0.5, -0.5))
-        axis.set_yticks(range(len(rows)), [shown(method) for _, method in rows])
+        axis.set_yticks(range(len(rows)), [short_text(method) for _, method in rows])
         axis.margins(x=0.08)
         axis.xaxis.set_major_locator(plt.MaxNLocator(5))
     entries = dataset_entries(datasets)
@@ -108,7 +109,7 @@ def draw_similarity(similarity: pd.DataFrame) -> Figure:
         heat_map(table, axis, annot=True, fmt=".2f", vmin=0, vmax=1, annot_kws={"fontsize": 9})
         more = len(_variants_of(similarity[similarity["model"] == model])) - len(order)
         note = f"\n{more} more variants are not shown" if more else ""
-        axis.set(title=shown(catalog.model(model).title) + note)
+        axis.set(title=short_text(catalog.model(model).title) + note)
         axis.grid(False)
         axis.tick_params(axis="x", rotation=35)
         plt.setp(axis.get_xticklabels(), ha="right", rotation_mode="anchor")
@@ -159,10 +160,10 @@ def draw_curves(curves: pd.DataFrame, x: str, y: str, chance: Mapping[str, float
         if chance is not None and dataset in chance:
             level = axis.axhline(chance[dataset], color="#666666", linestyle=":", linewidth=1.5)
             entries.append((level, "random numbers"))
-        axis.set(title=shown(dataset, 60), ylabel=shown(y))
-        axis.set_xticks(range(len(steps)), shown_apart(steps))
+        axis.set(title=short_text(dataset, 60), ylabel=short_text(y))
+        axis.set_xticks(range(len(steps)), distinct_texts(steps))
         axis.xaxis.grid(False)
-    axes[-1, 0].set(xlabel=shown(x, 80))
+    axes[-1, 0].set(xlabel=short_text(x, 80))
     left_out = {"lines": len(every) - len(lines), "data sets": len(datasets) - n_panels}
     notes = [f"{number} more {what} are not shown" for what, number in left_out.items() if number]
     legend = add_legend(figure, entries, not_shown=notes, loc="outside lower center", ncols=2, fontsize=9)
