@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,12 @@ def test_the_check_itself_sees_every_form_of_import(source, where, parts):
 def test_no_drawer_for_everything():
     drawers = {"utils", "util", "helpers", "helper", "common", "misc", "shared", "tools"}
     assert not [f for f in LIBRARY.rglob("*") if f.stem.lower().strip("_") in drawers]
+
+
+def test_html_is_written_by_templates():
+    tag = re.compile(r"</[a-z]|<[a-z]+ [a-z-]+=")
+    lines = [line for file in SOURCES for line in file.read_text().splitlines() if tag.search(line)]
+    assert [line for line in lines if not line.startswith("PLACEHOLDER = ")] == []
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(LIBRARY)))
