@@ -30,9 +30,9 @@ def test_changes_add_up():
 
 def test_what_was_added_here_takes_nothing_away(monkeypatch):
     first, second = list(PAPERS.values())[:2]
-    known = first.model_copy(update={"editions": ("2026-07",)})
+    earlier = first.model_copy(update={"editions": ("2026-07",)})
     new = second.model_copy(update={"editions": ("ours",)})
-    monkeypatch.setattr(entries, "load", lambda: {known.name: known, new.name: new})
+    monkeypatch.setattr(entries, "load", lambda: {earlier.name: earlier, new.name: new})
     assert [(c.edition, len(c.added), len(c.gone)) for c in editions.changes()] == [
         ("2026-07", 1, 0),
         ("ours", 1, 0),
@@ -46,8 +46,8 @@ def test_the_page_has_every_change_once():
     assert counts[0] == [str(len(changes[0].listed)), "–", "–"]
     assert counts[1:] == [[str(len(n)) for n in (c.listed, c.added, c.gone)] for c in changes[1:]]
     for word in ("added", "gone"):
-        shown = [link["href"].partition("#paper-")[2] for link in page.select(f"table.{word} tbody th a")]
-        assert shown == [paper.name for change in changes[1:] for paper in getattr(change, word)]
+        names = [link["href"].partition("#paper-")[2] for link in page.select(f"table.{word} tbody th a")]
+        assert names == [paper.name for change in changes[1:] for paper in getattr(change, word)]
     corrected = page.select("table.corrected tbody tr")
     assert len(corrected) == len(editions.papers_with_corrections()) > 0
 

@@ -11,31 +11,31 @@ MODELS = pd.DataFrame(map(dict, survey.models().values()))
 PICTURE = BeautifulSoup(figures.explore_flows(MODELS)._repr_html_(), "html.parser")
 
 
-def held(part) -> list[int]:
+def indices(part) -> list[int]:
     return [int(number) for number in part["data-models"].split()]
 
 
 def test_the_svg_has_the_places_of_the_figure():
-    placed = figures.lay_out_flows(MODELS)
+    layout = figures.lay_out_flows(MODELS)
     bars = [node.rect.find_next_sibling("rect") for node in PICTURE.select("g.node")]
-    assert [float(bar["height"]) for bar in bars] == [20 * len(node.models) for node in placed.nodes]
+    assert [float(bar["height"]) for bar in bars] == [20 * len(node.models) for node in layout.nodes]
     tops = [float(bar["y"]) for bar in bars]
     assert [round((top - tops[0]) / 20, 2) for top in tops] == [
-        round(node.top - placed.nodes[0].top, 2) for node in placed.nodes
+        round(node.top - layout.nodes[0].top, 2) for node in layout.nodes
     ]
     assert [len(flow.find_all("path")) for flow in PICTURE.select("g.flow")] == [2] * len(MODELS)
 
 
 def test_a_node_holds_the_models_that_say_its_word():
     for node in PICTURE.select("g.node"):
-        word, rows = node["data-name"], MODELS.iloc[held(node)]
-        said = [
+        word, rows = node["data-name"], MODELS.iloc[indices(node)]
+        has_word = [
             word in (", ".join(row.tokens) or "none", row.model_type, row.paradigm)
             for row in rows.itertuples()
         ]
-        assert all(said) and node.title.text == f"{word} ({len(rows)})"
-    assert [held(flow) for flow in PICTURE.select("g.flow")] == [[place] for place in range(len(MODELS))]
-    each = sorted(place for node in PICTURE.select("g.node") for place in held(node))
+        assert all(has_word) and node.title.text == f"{word} ({len(rows)})"
+    assert [indices(flow) for flow in PICTURE.select("g.flow")] == [[place] for place in range(len(MODELS))]
+    each = sorted(place for node in PICTURE.select("g.node") for place in indices(node))
     assert each == sorted([*range(len(MODELS))] * 3)
 
 

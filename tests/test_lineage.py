@@ -31,9 +31,9 @@ def test_every_stated_descent_of_a_model_is_in_the_tree():
     }
     of = {name: node.paper for name, node in NODES.items()}
     # Models that descend from none of the survey are left out, and so are their descents.
-    known = {(paper, earlier) for paper, earlier in stated if {paper, earlier} <= set(of.values())}
-    assert known and {(n.paper, of[d.parent]) for n in NODES.values() for d in n.descents} == known
-    assert len(known) == len(tables.descents())
+    in_tree = {(paper, earlier) for paper, earlier in stated if {paper, earlier} <= set(of.values())}
+    assert in_tree and {(n.paper, of[d.parent]) for n in NODES.values() for d in n.descents} == in_tree
+    assert len(in_tree) == len(tables.descents())
 
 
 def test_models_stand_in_order_and_after_what_they_descend_from():

@@ -237,8 +237,8 @@ def test_a_killed_process_loses_nothing_it_was_told(listed, server, home):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = (home / "build" / "reading-list" / "unfinished.jsonl").read_text().splitlines()
-    assert [json.loads(line)["address"] for line in kept] == [papers[0].url, papers[1].url]
+    answers = (home / "build" / "reading-list" / "unfinished.jsonl").read_text().splitlines()
+    assert [json.loads(line)["address"] for line in answers] == [papers[0].url, papers[1].url]
     links.check(papers, pause=0, timeout=0.3)
     assert Counter(path for _, path, _ in server.requests)["/page/0"] == 1
 

@@ -57,8 +57,8 @@ def test_every_paper_has_a_clean_link_and_no_two_share_one():
     assert len(set(addresses)) == len(addresses)
     assert not [a for a in addresses if re.search(r"utm_|#|noteId|_returnURL|via%3D|\.pdf\+html", a)]
     for kind in ("doi", "arxiv"):
-        known = [getattr(p, kind) for p in PAPERS.values() if getattr(p, kind)]
-        assert len(set(known)) == len(known) > 40
+        identifiers_of_kind = [getattr(p, kind) for p in PAPERS.values() if getattr(p, kind)]
+        assert len(set(identifiers_of_kind)) == len(identifiers_of_kind) > 40
 
 
 def test_sections_are_those_of_the_public_list_in_its_order():
@@ -75,8 +75,8 @@ def test_sections_are_those_of_the_public_list_in_its_order():
     ]
     groups = [(s.name, sub) for s, sub, _ in reading_list.papers_by_place(PAPERS.values())]
     assert len(set(groups)) == len(groups) == 22  # every group has a paper
-    shown = Counter(p.name for _, _, papers in reading_list.papers_by_place(PAPERS.values()) for p in papers)
-    assert shown == {paper.name: len(paper.places) for paper in PAPERS.values()}
+    counts = Counter(p.name for _, _, papers in reading_list.papers_by_place(PAPERS.values()) for p in papers)
+    assert counts == {paper.name: len(paper.places) for paper in PAPERS.values()}
 
 
 @pytest.mark.parametrize(
@@ -179,17 +179,17 @@ def test_the_example_of_the_contributing_guide_is_a_valid_entry(home):
 
 
 def test_search_wants_every_word_in_any_field():
-    def found(*query):
+    def match(*query):
         return [paper.name for paper in reading_list.matching_papers(*query)]
 
-    assert found("ZERO-shot limitations kedzierska") == ["zero-shot-limitations"]
-    assert found("metric mirages") == ["drifting-islands"]  # the title of the preprint
-    assert found("rank value 2023 nature") == ["geneformer"]
-    assert found("conch", "pathology") == ["conch"] and found("conch", "bulk") == []
-    assert found("nicheformer", "datasets") == ["nicheformer"]  # its corpus is shown there
-    assert found() == list(PAPERS)
+    assert match("ZERO-shot limitations kedzierska") == ["zero-shot-limitations"]
+    assert match("metric mirages") == ["drifting-islands"]  # the title of the preprint
+    assert match("rank value 2023 nature") == ["geneformer"]
+    assert match("conch", "pathology") == ["conch"] and match("conch", "bulk") == []
+    assert match("nicheformer", "datasets") == ["nicheformer"]  # its corpus is shown there
+    assert match() == list(PAPERS)
     with pytest.raises(CatalogError, match="Did you mean surveys"):
-        found("", "survey")
+        match("", "survey")
 
 
 # -- the sources -----------------------------------------------------------------------------------
@@ -238,15 +238,15 @@ def work(url: str) -> str:
     arxiv = re.search(r"arxiv\.org/\w+/(\d{4}\.\d{5})", url)
     biorxiv = re.search(r"(20\d\d\.\d\d\.\d\d\.\d{6,8})", url)
     review = re.search(r"openreview\.net/\w+\?id=([\w-]+)", url)
-    found = arxiv or biorxiv or review
+    match = arxiv or biorxiv or review
     bare = url.split("#")[0].split("?")[0]
     return (
-        found[1] if found else bare.replace("advance-article/doi/10.1093/nsr/", "article/12/10/").rstrip("/")
+        match[1] if match else bare.replace("advance-article/doi/10.1093/nsr/", "article/12/10/").rstrip("/")
     )
 
 
 def test_every_link_of_the_sources_is_kept(sources):
-    kept = {work(address) for paper in PAPERS.values() for address in paper.addresses}
+    works = {work(address) for paper in PAPERS.values() for address in paper.addresses}
     printed = {
         url
         for row in [*sources["reading_list"], *sources["reading_list_newer"]]
@@ -258,7 +258,7 @@ def test_every_link_of_the_sources_is_kept(sources):
         if url
     }
     assert len(printed) > 297
-    assert {url for url in printed if work(url) not in kept} == set()
+    assert {url for url in printed if work(url) not in works} == set()
 
 
 def test_year_and_venue_are_those_of_the_newest_source(sources):

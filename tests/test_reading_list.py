@@ -14,9 +14,9 @@ def test_the_table_holds_every_paper_once():
     papers = reading_list.load()
     assert [row["id"] for row in rows] == [f"paper-{name}" for name in papers]
     for row, paper in zip(rows, papers.values(), strict=True):
-        named, linked = (row.th.find("a", class_=mark) for mark in ("entry", False))
-        assert named["href"] == f"#paper-{paper.name}"
-        assert linked.text == paper.title and linked["href"] == paper.link
+        entry, title = (row.th.find("a", class_=mark) for mark in ("entry", False))
+        assert entry["href"] == f"#paper-{paper.name}"
+        assert title.text == paper.title and title["href"] == paper.link
         assert "@" in row.find("button")["data-cite"] and paper.name in row.find("button")["data-cite"]
 
 

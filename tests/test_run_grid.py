@@ -64,16 +64,16 @@ def test_text_can_be_read_on_every_colour():
 
 
 def test_each_cell_says_its_score_and_leads_to_its_run():
-    found = cells(page())
-    assert [cell.select_one(".score").text for cell in found] == [
+    fields = cells(page())
+    assert [cell.select_one(".score").text for cell in fields] == [
         "0.50", "1.00", "–", "0.25", "not scored", "not scored",
     ]  # fmt: skip
-    links = [cell.a and cell.a["href"] for cell in found]
+    links = [cell.a and cell.a["href"] for cell in fields]
     assert links == ["../runs/pbmc68k-reduced/hvg.html", "../runs/simulated-atlas/hvg.html", None,
                      "../runs/simulated-atlas/harmony--long.html", None, None]  # fmt: skip
-    assert found[3].a["aria-label"].startswith("Harmony (long) on ") and "0.25" in found[3].a["aria-label"]
-    assert [cell.sup and cell.sup.text for cell in found] == ["†", None, None, "?", None, None]
-    assert [cell.get("class") for cell in found] == [None, None, ["unscored"], None, ["unscored"],
+    assert fields[3].a["aria-label"].startswith("Harmony (long) on ") and "0.25" in fields[3].a["aria-label"]
+    assert [cell.sup and cell.sup.text for cell in fields] == ["†", None, None, "?", None, None]
+    assert [cell.get("class") for cell in fields] == [None, None, ["unscored"], None, ["unscored"],
                                                      ["unscored"]]  # fmt: skip
 
 

@@ -101,11 +101,11 @@ def test_as_many_marks_as_table_3():
 @needs_source
 def test_as_many_tasks_as_table_4():
     fields = ("drug_related", "spatial_related", "other")
-    told = {
+    n_tasks = {
         ours(row["model"]): sum(len(row[field].split(", ")) for field in fields if row[field])
         for row in source("table4_other_tasks")
     }
-    assert told == Counter(mark.model for mark in TASKS if mark.table == "4")
+    assert n_tasks == Counter(mark.model for mark in TASKS if mark.table == "4")
 
 
 @needs_source
@@ -121,9 +121,9 @@ def test_every_compared_mark_has_its_verdict():
         "contradicted": {"contradicted"},
         "text only": {"text", "C.2"},
     }
-    found = [mark for mark in TASKS if mark.verdict != "not compared"]
-    assert len(found) == len(compared)
-    for mark in found:
+    marks = [mark for mark in TASKS if mark.verdict != "not compared"]
+    assert len(marks) == len(compared)
+    for mark in marks:
         assert any((mark.model, mark.in_table, word) in verdicts for word in words[mark.verdict]), mark
 
 
