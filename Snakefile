@@ -1,4 +1,4 @@
-# The jobs of a study, in one pass: cells -> runs -> tables -> pages and chapters -> book. Started by
+# The jobs of a study, in one pass: cells -> runs, ablations -> tables -> pages, chapters -> book. Started by
 # `zeroshot run STUDY` and `zeroshot book STUDY`, on cores here or on a cluster through a profile.
 #
 # Which jobs there are stands in plan.json, and what each depends on in a plan file of its own (notebook,
@@ -19,10 +19,14 @@ PLAN = json.loads(Path(f"{BUILD}/plan.json").read_text())
 RUNS = list(PLAN["runs"])
 SLOW = {re.escape(run.split("/")[-1]) for run in RUNS if PLAN["runs"][run]["slow"]}
 DATASETS_RUN = sorted({run.split("/")[1] for run in RUNS})
+UNITS = PLAN["ablations"]
 CHAPTERS = PLAN["chapters"]
 TABLES = ["scores", "subsamples", "reconstruction", "runs"]
 RUN_TABLES = [f"{BUILD}/{{run}}/{table}.csv" for table in TABLES]
 STUDY_TABLES = [f"{BUILD}/{table}.csv" for table in TABLES]
+ABLATION_TABLES = ["scores", "subsamples", "similarity", "conventions", "artifacts", "failures"]
+UNIT_TABLES = [f"{BUILD}/ablations/{{unit}}/{table}.csv" for table in ABLATION_TABLES]
+ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in ABLATION_TABLES]
 
 
 wildcard_constraints:
@@ -39,6 +43,7 @@ def read_by_chapter(wildcards):
     """The tables that a chapter declares, and all cells and runs if it reads stored arrays."""
     chapter = CHAPTERS[wildcards.chapter]
     tables = [f"{BUILD}/{table}.csv" for table in chapter["reads"]]
+    tables += ABLATIONS if chapter["ablations"] else []
     cells = expand(f"{BUILD}/cells/{{dataset}}.json", dataset=PLAN["datasets"]) if chapter["cells"] else []
     umaps = expand(f"{BUILD}/umaps/{{dataset}}.json", dataset=DATASETS_RUN) if chapter["cells"] else []
     return [*tables, *map(ancient, [*cells, *umaps])]
@@ -99,6 +104,44 @@ if SLOW:
         priority: 1
 
     ruleorder: slow_run > run
+
+
+# All ablations of a model on a data set in one process, so that imports are paid for once.
+rule ablation:
+    input:
+        f"{BUILD}/plans/ablations/{{dataset}}/{{model}}.json",
+        ancient(f"{BUILD}/cells/{{dataset}}.json"),
+    output:
+        expand(UNIT_TABLES, unit=f"{{dataset}}/{{model}}", allow_missing=True),
+    params:
+        reference=lambda wildcards: UNITS[f"{wildcards.dataset}/{wildcards.model}"],
+        directory=lambda wildcards: f"{BUILD}/ablations/{wildcards.dataset}/{wildcards.model}",
+    threads: 1
+    priority: 1
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+    message:
+        "ablations of {wildcards.model} on {wildcards.dataset}"
+    shell:
+        JOB
+        + f" zeroshot.ablations {STUDY} {{wildcards.dataset:q}} {{params.reference:q}}"
+        + f" {{params.directory:q}} {POLICY} {{threads}}"
+
+
+rule ablations:
+    input:
+        f"{BUILD}/plans/ablations.json",
+        expand(UNIT_TABLES, unit=UNITS),
+    output:
+        ABLATIONS,
+    params:
+        units=[f"{BUILD}/ablations/{unit}" for unit in UNITS],
+    localrule: True
+    message:
+        "tables of the ablations"
+    shell:
+        JOB + f" zeroshot.ablations.concatenation {BUILD}/ablations {{params.units:q}}"
 
 
 rule umaps:

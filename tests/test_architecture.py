@@ -17,9 +17,9 @@ READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the 
 ORDER = (
     "paths", "reproducible", "outputs", "failures", "printing", "hashing", "processes", "lock", "catalog",
     "dependencies", "store", "markup", "templates", "sampling", "genes", "data", "tokens", "tokenizers",
-    "encoder", "weights", "models", "integrity", "embedding", "metrics", "similarity", "reconstruction",
+    "encoder", "weights", "models", "integrity", "embedding", "metrics", "reconstruction",
     "figures", "pipeline", "cross_check", "stamp", "report", "table_files", "published", "results",
-    "own_data", "variants", "notebooks", "study", READING_LIST, "book", "cli", "__main__",
+    "own_data", "notebooks", "ablations", "study", READING_LIST, "book", "cli", "__main__",
 )  # fmt: skip
 # Beside the registries and the paths, what writes a file whole and what puts text on a page.
 NEEDED_BY_READING_LIST = {"catalog", "paths", "store", "markup", "templates"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from zeroshot import paths, results
+from zeroshot import ablations, paths, results
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Chapters that read scores and, of a study without models for them, no cells.
@@ -45,6 +45,7 @@ def project(tmp_path_factory):
                 for name, table in tables.items()
             }
             results.write(paths.study(study), rows)
+            ablations.write(ablations.Tables.of(), ablations.folder(study))
         yield root
 
 

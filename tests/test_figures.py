@@ -699,7 +699,7 @@ def test_published_numbers_are_drawn_in_tolerances():
     assert axis.get_xlim()[0] < -200
 
 
-# -- variants
+# -- ablations
 
 
 def test_effects_have_a_panel_per_metric_and_a_row_per_variant_under_its_model():
@@ -725,7 +725,7 @@ def test_effects_are_drawn_in_the_row_of_their_variant_ties_hollow():
         for line in axis.lines
         if line.get_linestyle() == "None"
     }
-    better, worse, tie = (figures.variants.VERDICT_COLOURS[name] for name in ("better", "worse", "tie"))
+    better, worse, tie = (figures.ablations.VERDICT_COLOURS[name] for name in ("better", "worse", "tie"))
     assert drawn == {
         (0.2, 1): (better, better), (-0.1, 1): (worse, worse),
         (0.01, 2): (tie, "white"), (0.02, 4): (tie, "white"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zeroshot.similarity import cka, neighbor_overlap
+from zeroshot.metrics import cka, neighbor_overlap
 
 MEASURES = (cka, neighbor_overlap)
 

@@ -593,3 +593,20 @@ def test_notebooks_declare_what_they_read() -> None:
         assert tables == set(declared.reads), file.name
         reads_cells = bool(re.search(r"\b(data\.load|pipeline\.\w+)\(", code))
         assert reads_cells == declared.cells, file.name
+        assert ("ablations.load(" in code) == declared.ablations, file.name
+
+
+def test_ablations_are_planned_where_a_chapter_reads_them(home: Path) -> None:
+    entry = {"title": "Small", "description": "A few.", "datasets": ["pbmc68k-reduced"]}
+    entry |= {"models": ["pca", "random"], "chapters": ["sensitivity"]}
+    (home / "data" / "studies.yml").write_text(json.dumps({"small": entry}))
+    card = catalog.study("small")
+    unit, floor = study.ablation_units(card)
+    assert (unit.model, floor.model) == ("pca", "random") and unit.dataset == card.datasets[0]
+    study.plan("small")
+    plan = json.loads(study.plan_file("small", f"ablations/{unit.path}").read_text())
+    assert plan["parameters"]["ablation_cells"] == card.ablation_cells and "models" in plan["inputs"]
+    study.plan("small", "committed")
+    jobs = json.loads((home / "build" / "studies" / "small" / "plan.json").read_text())
+    assert jobs["ablations"] == {} and "sensitivity" not in jobs["chapters"]
+    assert study.ablation_units(card.model_copy(update={"chapters": ("01_data",)})) == []

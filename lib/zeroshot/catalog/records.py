@@ -223,18 +223,19 @@ class StudyCard(Card):
     twin_seeds: int | None = Field(default=None, ge=1)  # the same for untrained twins; None for as many
     subset: int | None = Field(default=None, gt=1)
     reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
-    variant_cells: int = Field(default=200, ge=20)  # of each data set, where variants of a model are compared
-    variant_tokens: int | None = Field(default=None, ge=16)  # most of a cell there; None for the model's own
+    ablation_cells: int = Field(default=200, ge=20)  # of each data set, at most
+    ablation_tokens: int | None = Field(default=None, ge=16)  # most of a cell there; None for the model's own
+    ablation_metrics: tuple[str, ...] = ("avg_bio",)  # of sensitivity; conventions are scored by all
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
-    @field_validator("datasets", "models")
+    @field_validator("datasets", "models", "ablation_metrics")
     @classmethod
     def _not_empty(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names:
             raise ValueError("the list is empty: a study needs at least one")
         return names
 
-    @field_validator("datasets", "models", "chapters")
+    @field_validator("datasets", "models", "chapters", "ablation_metrics")
     @classmethod
     def _no_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         repeated = sorted({name for name in names if names.count(name) > 1})

@@ -7,6 +7,7 @@ and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :
 :func:`explore_flows` are for readers who want to point at cells and models.
 """
 
+from .ablations import draw_curves, draw_effects, draw_similarity
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .explore import UmapExplorer, explore_umaps
 from .files import show_with_files, to_csv, to_svg
@@ -29,7 +30,6 @@ from .scores import (
     draw_scores_by_method,
     draw_scores_on_umap,
 )
-from .variants import draw_curves, draw_effects, draw_similarity
 
 __all__ = [
     "FlowExplorer",

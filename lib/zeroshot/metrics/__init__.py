@@ -38,6 +38,7 @@ from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
 from .silhouette import label_widths, silhouette_widths
+from .similarity import cka, neighbor_overlap
 from .uncertainty import (
     half_width,
     intervals,
@@ -63,6 +64,7 @@ __all__ = [
     "avg_bio_label_free",
     "batch_integration_score",
     "bras",
+    "cka",
     "clisi",
     "cluster_sweep",
     "graph_connectivity",
@@ -81,6 +83,7 @@ __all__ = [
     "metric",
     "nearest_neighbors",
     "neighbor_graph",
+    "neighbor_overlap",
     "nmi",
     "nmi_label_free",
     "nmi_leiden",

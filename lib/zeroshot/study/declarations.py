@@ -1,7 +1,7 @@
 """What a notebook declares in its metadata: what it reads, and what of a study it cannot do without.
 
-``"zeroshot": {"reads": ["scores"], "files": ["data/published.yml"], "cells": true}``, and ``needs``; each
-optional.
+``"zeroshot": {"reads": ["scores"], "files": ["data/published.yml"], "cells": true}``, ``ablations`` and
+``needs``; each optional.
 """
 
 import json
@@ -61,6 +61,8 @@ class Declaration:
         Files of the project whose content it shows, relative to the root.
     cells
         Whether it reads cells or stored arrays, so that the tables of a study are not enough for it.
+    ablations
+        Whether it reads the tables of :mod:`zeroshot.ablations`, which are computed for it.
     needs
         What a study must have, names in :data:`NEEDS`; asked before anything is computed.
     """
@@ -68,6 +70,7 @@ class Declaration:
     reads: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     cells: bool = False
+    ablations: bool = False
     needs: tuple[str, ...] = ()
 
 
@@ -96,7 +99,8 @@ def declaration(notebook: str) -> Declaration:
             f"{file} declares files that do not exist: {', '.join(missing)} (metadata, zeroshot)"
         )
     lists = {field: tuple(declared.get(field, ())) for field in ("reads", "files", "needs")}
-    return Declaration(**lists, cells=bool(declared.get("cells", False)))
+    flags = {field: bool(declared.get(field, False)) for field in ("cells", "ablations")}
+    return Declaration(**lists, **flags)
 
 
 def require(study: catalog.StudyCard, pairs: Sequence[tuple[str, str]]) -> None:

@@ -12,11 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zeroshot import catalog, dependencies, hashing, models, notebooks, paths, pipeline, store, templates
+from zeroshot import (
+    ablations,
+    catalog,
+    dependencies,
+    hashing,
+    models,
+    notebooks,
+    paths,
+    pipeline,
+    store,
+    templates,
+)
 
 from .declarations import Declaration, declaration
 
 Source = Literal["computed", "committed"]
+# Fields of a study that its ablations depend on.
+_ABLATION_SETTINGS = ("seed", "subset", "precision", "ablation_cells", "ablation_tokens", "ablation_metrics")
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,13 @@ def umaps(card: catalog.StudyCard) -> list[Job]:
     ]
 
 
+def ablation_units(card: catalog.StudyCard) -> list[ablations.Unit]:
+    """The units of the ablations that the chapters of a study read; none where no chapter does."""
+    if not any(chapter.declared.ablations for chapter in chapters(card)):
+        return []
+    return ablations.units(available_pairs(card))
+
+
 def run_pages(card: catalog.StudyCard) -> list[Page]:
     """The page of each run."""
     inputs = _inputs_of_notebook(catalog.RUN_PAGE)
@@ -140,7 +160,7 @@ def pages(card: catalog.StudyCard, source: Source) -> list[Page]:
     From committed scores they are the chapters that need nothing else.
     """
     if source == "committed":
-        return [page for page in chapters(card) if not page.declared.cells]
+        return [page for page in chapters(card) if not (page.declared.cells or page.declared.ablations)]
     return run_pages(card) + chapters(card)
 
 
@@ -159,10 +179,14 @@ def plan(study: str, source: Source = "computed") -> None:
     """Write the plan file of every job of a build, and ``plan.json``; unchanged files keep their time."""
     card = catalog.study(study)
     planned = pages(card, source)
-    computed, projected = (runs(card), umaps(card)) if source == "computed" else ([], [])
-    jobs: list[tuple[str, Job]] = [("", job) for job in (*cells(card), *computed, *projected)]
+    computed, projected, units = [], [], []
+    if source == "computed":
+        computed, projected, units = runs(card), umaps(card), ablation_units(card)
+    varied = [_ablation(card, unit) for unit in units]
+    jobs: list[tuple[str, Job]] = [("", job) for job in (*cells(card), *computed, *projected, *varied)]
     jobs += [("pages/", page) for page in planned]
     jobs.append(("", Job("tables", {}, {"source": source, "runs": [run.path for run in computed]})))
+    jobs.append(("", Job("ablations", {}, {"units": [unit.path for unit in units]})))
     for folder, job in jobs:
         content = {"parameters": job.parameters, "inputs": job.inputs}
         if isinstance(job, Page):
@@ -173,8 +197,13 @@ def plan(study: str, source: Source = "computed") -> None:
         "source": source,
         "datasets": list(card.datasets),
         "runs": {run.path: {"slow": run.path in slow} for run in computed},
+        "ablations": {unit.path: unit.reference for unit in units},
         "chapters": {
-            page.notebook: {"reads": page.declared.reads, "cells": page.declared.cells}
+            page.notebook: {
+                "reads": page.declared.reads,
+                "cells": page.declared.cells,
+                "ablations": page.declared.ablations,
+            }
             for page in planned
             if page.notebook != catalog.RUN_PAGE
         },
@@ -212,6 +241,22 @@ def _run(study: catalog.StudyCard, dataset: str, reference: str) -> Job:
         "packages": store.versions(),
     }
     return Job(run_path(dataset, reference), parameters, inputs)
+
+
+def _ablation(study: catalog.StudyCard, unit: ablations.Unit) -> Job:
+    card = catalog.model(unit.model)
+    cards = [card, *([catalog.model(card.twin_of)] if card.twin_of else [])]  # a twin is used as it is
+    code = dependencies.closure({"zeroshot.ablations.units"} | pipeline.modules_of_model(card))
+    inputs = {
+        "data set": _hash_of(catalog.dataset(unit.dataset)),
+        "models": [_hash_of(one) for one in cards],
+        "weights": _hashes_of_weights(card, unit.recipe),
+        "code": dependencies.source_hashes(code),
+        "packages": store.versions(),
+    }
+    settings = study.model_dump(include=set(_ABLATION_SETTINGS), mode="json")
+    parameters = {"dataset": unit.dataset, "model": unit.model, "recipe": unit.recipe, **settings}
+    return Job(f"ablations/{unit.path}", parameters, inputs)
 
 
 def _is_slow(run: Job) -> bool:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zeroshot.metrics import nearest_neighbors
+from .neighbors import nearest_neighbors
 
 # As the graphs of the clusterings; here the cell itself is not counted.
 NEIGHBORS = 15
@@ -80,7 +80,7 @@ def neighbor_overlap(first: np.ndarray, second: np.ndarray, k: int = NEIGHBORS) 
 
     Source
     ------
-    Exact neighbours as :func:`zeroshot.metrics.nearest_neighbors` finds them.
+    Exact neighbours as :func:`nearest_neighbors` finds them.
     """
     _require_same_cells(first, second)
     if len(first) < 2:
