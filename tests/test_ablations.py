@@ -30,6 +30,7 @@ def project(tmp_path_factory):
     (root / "data").mkdir()
     for name in ("datasets", "models", "studies"):
         shutil.copy(CHECKOUT / "data" / f"{name}.yml", root / "data")
+    (root / "notebooks").symlink_to(CHECKOUT / "notebooks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROSHOT_HOME", str(root))
         raw = simulate_atlas(n_cells=240, n_genes=230, n_batches=2, seed=0)
@@ -99,7 +100,8 @@ def test_tokens_are_limited_where_more_are_allowed():
 
 
 def test_conventions_are_described_by_what_they_change():
-    table = ablations.describe(TWIN, ablations.conventions(TWIN)).set_index("convention")
+    described = ablations.describe(TWIN, ablations.conventions(TWIN)).assign(dataset="toy")
+    table = ablations.convention_table(described).set_index("convention")
     assert table.loc["own-vocabulary", ["same parameters", "changes"]].tolist() == ["upstream, paper", "–"]
     assert table.loc["helical", "changes"] == "layer 6 of 6"
     assert table.loc["scunify", "changes"] == "exclude_ends True"

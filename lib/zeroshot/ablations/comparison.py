@@ -100,7 +100,8 @@ def compare(
         row = run | {"method": name}
         artifacts.append(row | {"embedding": embedded.key, "scores": scored.key})
         facts = {"n_cells": len(matrix), "same_as": "" if earlier == name else earlier}
-        parts["scores"].append(scored.load("scores").assign(**row, **facts))
+        scores = scored.load("scores").fillna({"note": ""})
+        parts["scores"].append(scores.assign(**row, **facts))
         if "subsamples" in scored:  # what failed the integrity gate has no scores, and is like nothing
             matrices[name] = matrix
             parts["subsamples"].append(scored.load("subsamples").assign(**row))
