@@ -1,6 +1,6 @@
 """The data contract: what every model and metric may rely on.
 
-The contract (DESIGN.md section 4): ``X`` holds raw counts as CSR float32 with sorted indices and no
+The contract: ``X`` holds raw counts as CSR float32 with sorted indices and no
 stored zeros; ``obs`` has categorical ``cell_type`` and ``batch`` and float64 ``library_size``; cell and
 gene names are unique.
 """

@@ -55,8 +55,9 @@ def value_errors(
     Known failure
     -------------
     Bins are near uniform on 1..50 in every cell of every data set, so a constant has a MSE of about
-    (50² - 1)/12 = 208, and ties are binned at random (the tie-noise floor). A model that is shown the bin it
-    must predict can copy it; only masked positions tell what it has learnt.
+    (50² - 1)/12 = 208, and ties are binned at random, which puts a floor under the error of masked
+    positions (the rows "tie-noise floor" of `value_error_table`). A model that is shown the bin that it must
+    predict can copy it; only masked positions show what it has learnt.
 
     Source
     ------
