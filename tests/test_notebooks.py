@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import papermill
 import pytest
 from anndata import AnnData
 
@@ -371,7 +372,7 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     monkeypatch.setenv("TMPDIR", str(long))
     notebook = make(
-        "seed = 0\nname = 'x'",
+        "seed = 0  # é\nname = 'x'",
         "import sys, tempfile, warnings\nfrom pathlib import Path\nfrom zeroshot import paths\n"
         "print(seed + 1, name)\nwarnings.warn('look out')\nfrom tqdm.auto import tqdm",
         "[sys.executable, tempfile.gettempdir(), str(Path.cwd()), str(paths.home() / 'data')]",
@@ -388,8 +389,8 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
     assert {path.name for path in output.parent.iterdir()} == {"tiny.ipynb", users.name}, (
         "no leftovers, the old failure is gone"
     )
-    injected = [cell for cell in cells(output) if "injected-parameters" in cell["metadata"].get("tags", [])]
-    assert [cell["text"].splitlines()[-1] for cell in injected] == ["seed = 41"]
+    assert [cell["text"] for cell in parameters_cells(output)] == ["seed = 41  # é\nname = 'x'"]
+    assert not any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells(output))
     printed = [out for cell in cells(output, "code") for out in cell["outputs"] if "text" in out]
     assert ["".join(out["text"]) for out in printed if out["name"] == "stdout"] == ["42 x\n"]
     (warned,) = ["".join(out["text"]) for out in printed if out["name"] == "stderr"]
@@ -402,6 +403,28 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
     record = stamp.read(output)
     assert record["notebook"] == "tiny" and record["parameters"] == {"seed": 41} and record["seconds"] > 0
     assert record["command"] == "zeroshot notebook tiny -p seed=41 --output tiny-again.ipynb"
+
+
+def test_an_executed_notebook_is_executed_again_as_its_template(make, home, tmp_path):
+    """Also by papermill itself; a cell that computes with its parameters keeps both cells."""
+    literals = make(
+        'seed: int | None = None  # integer\nmodels = [\n    "a",\n]  # names\nkey = "é"  # text',
+        "print(seed, models, key)",
+    )
+    once, twice, by_papermill = (tmp_path / f"{name}.ipynb" for name in ("once", "twice", "papermill"))
+    notebooks.execute(literals, once, {"seed": 1, "models": ["b", 'c"'], "key": "ü"})
+    notebooks.execute(once, twice, {"seed": 2})
+    papermill.execute_notebook(str(once), str(by_papermill), {"seed": 3}, progress_bar=False)
+    (cell,) = parameters_cells(once)
+    assert cell["text"] == (
+        'seed: int | None = 1  # integer\nmodels = ["b", "c\\""]  # names\nkey = "\\xfc"  # text'
+    )
+    printed = [cells(path, "code")[-1]["outputs"][0]["text"] for path in (once, twice, by_papermill)]
+    assert ["".join(text) for text in printed] == [f"{seed} ['b', 'c\"'] ü\n" for seed in (1, 2, 3)]
+
+    computed = make("seed = 0\nother = seed + 1", "print(seed, other)")
+    notebooks.execute(computed, once, {"seed": 1})
+    assert len(cells(once, "code")) == 3 and cells(once, "code")[-1]["outputs"][0]["text"] == ["1 1\n"]
 
 
 def test_sockets_have_a_short_private_folder_or_tmpdir_is_named(tmp_path, monkeypatch):

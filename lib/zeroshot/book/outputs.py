@@ -1,4 +1,4 @@
-"""Outputs of staged notebooks: nothing that a browser would execute, no traces of the builder's machine.
+"""Outputs of staged notebooks: nothing that a browser would execute, nothing that was printed on stderr.
 
 Chapters escape what they show. This holds whatever a chapter, a table of pandas or a label of a user's has
 let through: our own outputs use few tags, and any other is shown as the text it is.
@@ -33,13 +33,10 @@ DATA = ["type", "application/json"]  # of the only script: a browser does not ex
 def clean(notebook: Path) -> None:
     """Rewrite a staged notebook; readers can download it as well as read its page.
 
-    What programs printed on stderr and papermill's notes hold paths of this machine; the run's log keeps
-    what was printed.
+    What programs printed on stderr is left out; the run's log keeps it.
     """
     content = json.loads(notebook.read_text())
-    content["metadata"].pop("papermill", None)
     for cell in content["cells"]:
-        cell["metadata"].pop("papermill", None)
         if "outputs" in cell:
             cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
         for output in cell.get("outputs", ()):

@@ -1,4 +1,4 @@
-"""Executed notebooks without the paths of the machine that executed them."""
+"""Executed notebooks as they are given to others: one parameters cell, no paths of the machine."""
 
 import json
 import os
@@ -12,10 +12,14 @@ from typing import Any
 
 from zeroshot import paths
 
+from .parameters import with_values
+
 
 def clean(executed: Path, given: Iterable[Any] = ()) -> None:
     """Rewrite an executed notebook as one that can be given to others.
 
+    The parameters cell holds the values that ran, and the cell that papermill added for them is gone: a
+    reader sees no default that was not used, and the notebook can be executed again as any other.
     papermill's bookkeeping is dropped, which holds paths. In outputs, paths below the project are relative
     to it, and those below other folders of this machine begin with a word for the folder.
 
@@ -28,6 +32,7 @@ def clean(executed: Path, given: Iterable[Any] = ()) -> None:
     """
     content = json.loads(executed.read_text())
     content["metadata"].pop("papermill", None)
+    content["cells"] = _with_one_parameters_cell(content["cells"])
     relative = relative_paths(value for value in given if isinstance(value, str))
     for cell in content["cells"]:
         cell["metadata"].pop("papermill", None)
@@ -36,6 +41,22 @@ def clean(executed: Path, given: Iterable[Any] = ()) -> None:
                 if field in output:
                     output[field] = _in_texts(output[field], relative)
     executed.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _with_one_parameters_cell(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    tagged = {tag: cell for cell in cells for tag in cell["metadata"].get("tags", ())}
+    if not {"parameters", "injected-parameters"} <= set(tagged):
+        return cells
+    own, injected = tagged["parameters"], tagged["injected-parameters"]
+    try:
+        source = with_values("".join(own["source"]), "".join(injected["source"]))
+    except ValueError:  # of another's notebook, whose cell computes: both are needed to say what ran
+        return cells
+    merged = own | {
+        "source": source.splitlines(keepends=True),
+        "execution_count": injected["execution_count"],
+    }
+    return [merged if cell is own else cell for cell in cells if cell is not injected]
 
 
 def relative_paths(given: Iterable[str] = ()) -> Callable[[str], str]:

@@ -137,6 +137,38 @@ def check_parameters(notebook: Path, values: Mapping[str, Any]) -> dict[str, Any
     return {name: _checked(notebook, parameters[name], value) for name, value in values.items()}
 
 
+def with_values(source: str, injected: str) -> str:
+    """The source of a parameters cell, with its comments and with other values.
+
+    Parameters
+    ----------
+    source
+        Of the cell tagged ``parameters``.
+    injected
+        Of the cell that papermill puts below it: ``name = value`` in each line.
+
+    Raises
+    ------
+    ValueError
+        If the cell does more than give a literal to one name in each statement: with other values, what
+        is made of them there would be another thing than what ran.
+    """
+    values = {ast.unparse(node.targets[0]): node.value for node in ast.parse(injected).body}
+    lines = source.encode().splitlines(keepends=True)  # positions in the tree are counted in bytes
+    for node in reversed(ast.parse(source).body):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if len(targets) != 1 or not isinstance(targets[0], ast.Name) or getattr(node, "value", None) is None:
+            raise ValueError(f"not one name with a value: {ast.unparse(node)}")
+        ast.literal_eval(node.value)
+        if targets[0].id in values:
+            value, first, last = node.value, node.value.lineno - 1, node.value.end_lineno - 1
+            text = ast.get_source_segment(injected, values[targets[0].id]).encode()
+            lines[first : last + 1] = [
+                lines[first][: value.col_offset] + text + lines[last][value.end_col_offset :]
+            ]
+    return b"".join(lines).decode()
+
+
 def _cells(notebook: Path) -> list[dict[str, Any]]:
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
