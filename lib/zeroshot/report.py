@@ -38,10 +38,11 @@ def report(*statements: str | tuple[str, str], glued: bool = True, **numbers: An
     formats: dict[str, str] = {}
     lines = []
     for statement in statements:
-        said, instead = (statement, statement) if isinstance(statement, str) else statement
-        fields = dict(_fields(said))
+        sentence, instead = (statement, statement) if isinstance(statement, str) else statement
+        fields = dict(_fields(sentence))
         formats = fields | formats
-        lines.append(_filled(said if all(plain[name] is not None for name in fields) else instead, plain))
+        complete = all(plain[name] is not None for name in fields)
+        lines.append(_filled(sentence if complete else instead, plain))
     for name, value in plain.items() if glued else ():
         spec = formats.get(name, "")
         glue(name, _missing(spec) if value is None else value, display=False)

@@ -77,15 +77,15 @@ class _Harmless(HTMLParser):
         source = self.get_starttag_text() or ""
         if tag == "script":
             self.in_data = [part for pair in attrs for part in pair] == DATA
-        known = self.in_data if tag == "script" else tag in TAGS
-        harmless = known and all(_is_harmless(name, value or "") for name, value in attrs)
+        allowed = self.in_data if tag == "script" else tag in TAGS
+        harmless = allowed and all(_is_harmless(name, value or "") for name, value in attrs)
         self.parts.append(source if harmless else html.escape(source))
 
     handle_startendtag = handle_starttag
 
     def handle_endtag(self, tag: str) -> None:
-        known = self.in_data if tag == "script" else tag in TAGS
-        self.parts.append(f"</{tag}>" if known else html.escape(f"</{tag}>"))
+        allowed = self.in_data if tag == "script" else tag in TAGS
+        self.parts.append(f"</{tag}>" if allowed else html.escape(f"</{tag}>"))
         self.in_data = self.in_data and tag != "script"
 
     def handle_data(self, data: str) -> None:

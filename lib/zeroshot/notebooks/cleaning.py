@@ -15,7 +15,7 @@ from zeroshot import paths
 from .parameters import with_values
 
 
-def clean(executed: Path, given: Iterable[Any] = ()) -> None:
+def clean(executed: Path, values: Iterable[Any] = ()) -> None:
     """Rewrite an executed notebook as one that can be given to others.
 
     The parameters cell holds the values that ran, and the cell that papermill added for them is gone: a
@@ -27,13 +27,13 @@ def clean(executed: Path, given: Iterable[Any] = ()) -> None:
     ----------
     executed
         The notebook; it is overwritten.
-    given
-        Values of its parameters: paths that the user gave are what the page is about, and stay.
+    values
+        Of its parameters: paths among them are what the page is about, and stay.
     """
     content = json.loads(executed.read_text())
     content["metadata"].pop("papermill", None)
     content["cells"] = _with_one_parameters_cell(content["cells"])
-    relative = relative_paths(value for value in given if isinstance(value, str))
+    relative = relative_paths(value for value in values if isinstance(value, str))
     for cell in content["cells"]:
         cell["metadata"].pop("papermill", None)
         for output in cell.get("outputs", ()):
@@ -59,32 +59,33 @@ def _with_one_parameters_cell(cells: list[dict[str, Any]]) -> list[dict[str, Any
     return [merged if cell is own else cell for cell in cells if cell is not injected]
 
 
-def relative_paths(given: Iterable[str] = ()) -> Callable[[str], str]:
-    """A function that takes the paths of this machine out of a text, except those that were given."""
+def relative_paths(exceptions: Iterable[str] = ()) -> Callable[[str], str]:
+    """A function that takes the paths of this machine out of a text, with exceptions."""
     names = _folders()
     # The longest first: the environment may be below the project, the project below the home folder.
     folders = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    kept = "|".join(re.escape(text) for text in sorted(given, key=len, reverse=True) if os.sep in text)
+    texts = sorted((text for text in exceptions if os.sep in text), key=len, reverse=True)
+    untouched = "|".join(map(re.escape, texts))
     kernel = re.escape(tempfile.gettempdir()) + r"/ipykernel_\d+/\d+\.py"
     pattern = re.compile(
-        rf"(?P<given>{kept or '(?!)'})|(?P<cell>{kernel})"
+        rf"(?P<untouched>{untouched or '(?!)'})|(?P<cell>{kernel})"
         rf"|(?<![\w./~-])(?P<folder>{folders})(?![\w.-])(?P<slash>/?)"
     )
 
-    def replaced(match: re.Match) -> str:
-        if match["given"] is not None:
-            return match["given"]
+    def replacement(match: re.Match) -> str:
+        if match["untouched"] is not None:
+            return match["untouched"]
         if match["cell"] is not None:
             return "a cell of this notebook"
         name = names[match["folder"]]
         return f"{name}{match['slash']}" if name else ("" if match["slash"] else ".")
 
-    return lambda text: pattern.sub(replaced, text)
+    return lambda text: pattern.sub(replacement, text)
 
 
 def _folders() -> dict[str, str]:
     """Folders of this machine, each with what stands for it in a page."""
-    named = {
+    by_name = {
         "~": [Path.home()],
         "PYTHON": [sys.base_prefix, sys.prefix],
         "site-packages": [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")],
@@ -94,7 +95,7 @@ def _folders() -> dict[str, str]:
         "": [paths.PACKAGE.parents[1], Path.cwd(), paths.home()],
     }
     folders = {}
-    for name, places in named.items():
+    for name, places in by_name.items():
         for place in places:
             for path in () if place is None else (Path(place), Path(place).resolve()):
                 if len(path.parts) > 1:  # the root is above everything

@@ -71,7 +71,7 @@ def declared(notebook: Path) -> dict[str, Parameter]:
             f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one, "
             "so that papermill knows where the given values go"
         )
-    found = {}
+    parameters = {}
     for node in ast.parse("".join(tagged[0]["source"])).body:
         if isinstance(node, ast.Assign):
             targets, annotation = node.targets, None
@@ -81,8 +81,8 @@ def declared(notebook: Path) -> dict[str, Parameter]:
             continue
         for target in targets:
             if isinstance(target, ast.Name):
-                found[target.id] = _parameter(target.id, node.value, annotation)
-    return found
+                parameters[target.id] = _parameter(target.id, node.value, annotation)
+    return parameters
 
 
 def declared_parameters(notebook: Path) -> set[str]:
