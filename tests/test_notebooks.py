@@ -33,7 +33,6 @@ NO_ARGUMENT = (
     "run",
     "sensitivity",
     "conventions",
-    "02_cell_types",
     "03_batches",
     "04_pretraining",
     "05_reconstruction",
