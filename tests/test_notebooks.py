@@ -33,7 +33,6 @@ NO_ARGUMENT = (
     "run",
     "sensitivity",
     "conventions",
-    "03_batches",
     "04_pretraining",
     "05_reconstruction",
     "06_umap",
