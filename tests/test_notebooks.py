@@ -33,7 +33,6 @@ NO_ARGUMENT = (
     "run",
     "sensitivity",
     "conventions",
-    "06_umap",
     "07_summary",
     "published",
     "metric_cross_check",
