@@ -33,7 +33,6 @@ NO_ARGUMENT = (
     "run",
     "sensitivity",
     "conventions",
-    "07_summary",
     "published",
     "metric_cross_check",
     "landscape",
