@@ -29,7 +29,7 @@ from zeroshot.notebooks.parameters import check_parameters
 
 SOURCES = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 # The template of run pages; and two chapters whose order changes with the rules that compute them.
-NO_ARGUMENT = ("run", "sensitivity", "conventions", "your_data")
+NO_ARGUMENT = ("run", "sensitivity", "conventions")
 every_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 

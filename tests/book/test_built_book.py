@@ -299,10 +299,11 @@ def reading_list_file(suffix):
 
 
 def test_chapters_state_their_conclusions(book):
-    """As lists, in the page and in the notebook that it offers, with no mark that only the book fills in."""
+    """First, as lists, on the page and in its notebook, with no mark that only the book fills in."""
     for page in sorted((book / "notebooks").glob("*.html")):
-        section = parsed(page).find(id="what-we-learnt")
-        assert section is not None and section.select(".cell_output li"), page.name
+        section = parsed(page).select_one("article section section")
+        assert section is not None and section["id"] == "key-takeaways", page.name
+        assert section.select(".cell_output li"), page.name
         source = (book / "_sources" / "notebooks" / page.with_suffix(".ipynb").name).read_text()
         assert "{glue:" not in source and "text/markdown" in source, page.name
 
