@@ -16,8 +16,8 @@ def test_values_are_shown_as_text():
 
 
 def test_a_value_that_is_not_given_is_an_error():
-    with pytest.raises(UndefinedError, match="record"):
-        templates.render("notebooks/umap_explorer.html", sentence="x")
+    with pytest.raises(UndefinedError, match="sentence"):
+        templates.render("notebooks/umap_explorer.html", record={})
 
 
 def test_what_notebooks_render_needs_nothing_of_the_pages():
