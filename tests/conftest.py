@@ -48,7 +48,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from zeroshot import dependencies, paths
 
     copy = tmp_path / "zeroshot"
-    for name in dependencies.PACKAGES:
+    for name in dependencies.LIBRARIES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(CHECKOUT / "lib" / name, tmp_path / name, ignore=ignored)
     monkeypatch.setattr(paths, "PACKAGE", copy)

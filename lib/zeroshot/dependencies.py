@@ -16,7 +16,7 @@ from pathlib import Path
 from zeroshot import paths
 
 # The packages of lib/, side by side.
-PACKAGES = ("zeroshot", "reading_list")
+LIBRARIES = ("zeroshot", "reading_list")
 
 # They move cards and files about and hold no arithmetic: a change in them, or in what only they
 # import, re-executes pages but does not make a stored embedding or score stale. Of weights the
@@ -164,7 +164,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _is_module(name: str) -> bool:
-    return name.split(".")[0] in PACKAGES and _file(name).is_file()
+    return name.split(".")[0] in LIBRARIES and _file(name).is_file()
 
 
 def _package_of(module: str) -> str:

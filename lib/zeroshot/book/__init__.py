@@ -39,7 +39,7 @@ def plan(name: str, source: study.Source) -> None:
     sources = [home / file for file in PROSE] + [p for p in sorted((home / "book").rglob("*")) if p.is_file()]
     sources += pages.measurements()
     sources += sorted((home / "data").glob("*.yml")) + sorted((home / "data" / "literature").iterdir())
-    for package in dependencies.PACKAGES:  # the API pages and the glossary are made from docstrings
+    for package in dependencies.LIBRARIES:  # the API pages and the glossary are made from docstrings
         sources += sorted((paths.PACKAGE.parent / package).rglob("*.py"))
     hashes = {str(path): hashing.short_sha256(path) for path in sources}
     file = paths.build() / "site-plan.json"
