@@ -19,10 +19,12 @@ def ours():
     escaped = (
         table.style.format(escape="html").format_index(escape="html").format_index(escape="html", axis=1)
     )
+    levels = pd.MultiIndex.from_product([["<i>x", "y"], [0, 1]])
     cells = pd.DataFrame({"cell_type": hostile, "batch": "x", "library_size": 5.0})
     models = pd.DataFrame([dict(model) for model in survey.models().values()])
     return {
         "table": table._repr_html_(),
+        "table with two levels": pd.DataFrame(np.eye(4), levels, levels)._repr_html_(),
         "styled table": escaped.to_html(),
         "UMAPs": figures.explore_umaps({"t": {"PCA": np.eye(10, 2)}}, {"t": cells})._repr_html_(),
         "flows": figures.explore_flows(models)._repr_html_(),

@@ -23,8 +23,8 @@ ATTRIBUTES = frozenset(
     re.findall(
         r"[\w-]+",
         """aria-label aria-hidden border class colspan d data-key data-model data-models data-name
-        dominant-baseline fill height href id role rowspan scope scoped style tabindex text-anchor title type
-        viewbox width x y""",
+        dominant-baseline fill halign height href id role rowspan scope scoped style tabindex text-anchor title type
+        valign viewbox width x y""",
     )
 )
 DATA = ["type", "application/json"]  # of the only script: a browser does not execute it
