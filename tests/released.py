@@ -1,4 +1,4 @@
-"""Folders in the layout in which models are released, with small random weights."""
+"""Folders in the layout in which models are released: those of the reference, and small random weights."""
 
 import json
 import pickle
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+# Small cases of the reference implementations, with what those compute for them.
+PARITY = Path(__file__).resolve().parent / "parity"
 
 GENEFORMER_CONFIG = {
     "model_type": "bert", "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from released import ensembl_ids, write_geneformer
+from released import PARITY, ensembl_ids, write_geneformer
 from safetensors.torch import load_file, save_file
 from scipy import sparse
 
@@ -26,7 +26,7 @@ from zeroshot.tokens import Tokens
 from zeroshot.weights import WeightsError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-PARITY = SHARED / "parity" / "geneformer"
+REFERENCE = PARITY / "geneformer"
 
 CPU = Settings(device="cpu")
 DICTIONARIES = {
@@ -42,18 +42,16 @@ DICTIONARIES = {
 @pytest.fixture(scope="module", params=["v1", "v2"])
 def case(request, tmp_path_factory):
     """One version of the reference: its numbers, and its files as a released folder."""
-    if not PARITY.is_dir():
-        pytest.skip("the reference's numbers are not at hand")
     version = request.param
-    known = json.loads((PARITY / "case.json").read_text())[version]
+    known = json.loads((REFERENCE / "case.json").read_text())[version]
     arrays = {
         key.removeprefix(f"{version}_"): values
-        for key, values in np.load(PARITY / "arrays.npz").items()
+        for key, values in np.load(REFERENCE / "arrays.npz").items()
         if key.startswith(version)
     }
     folder = tmp_path_factory.mktemp(version)
-    shutil.copy(PARITY / f"{version}_config.json", folder / "config.json")
-    shutil.copy(PARITY / f"{version}_pytorch_model.bin", folder / "pytorch_model.bin")
+    shutil.copy(REFERENCE / f"{version}_config.json", folder / "config.json")
+    shutil.copy(REFERENCE / f"{version}_pytorch_model.bin", folder / "pytorch_model.bin")
     for key, name in DICTIONARIES.items():
         (folder / f"{name}_gc.pkl").write_bytes(pickle.dumps(known[key]))
     name = {"v1": "geneformer-v1-10m", "v2": "geneformer-v2-104m"}[version]
@@ -123,7 +121,7 @@ def test_rank_correlation_of_the_paper(case):
     version, _, _, checkpoint, cells = case
     if version == "v2":
         pytest.skip("the paper had V1 only")
-    known = json.loads((PARITY / "v1_rank_correlation.json").read_text())
+    known = json.loads((REFERENCE / "v1_rank_correlation.json").read_text())
     runner = Runner(Geneformer(checkpoint=checkpoint), cells, 0, CPU)
     tokens = runner.tokenizer.tokenize(np.array(known["cells"]))
     ids, lengths = torch.from_numpy(tokens.pad(0)[0]), torch.from_numpy(tokens.lengths)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from released import PARITY
 from scipy import sparse
 
 from zeroshot.genes import GeneOverlapError, align_ensembl, align_symbols, collapse, require_overlap
@@ -92,10 +93,7 @@ def test_real_dictionary():
 
 def test_reference_columns():
     """The reference's columns, retired and unknown ids among them, all have the token it gives them."""
-    path = SHARED / "parity" / "geneformer" / "case.json"
-    if not path.is_file():
-        pytest.skip("the reference's numbers are not at hand")
-    known = json.loads(path.read_text())["v1"]
+    known = json.loads((PARITY / "geneformer" / "case.json").read_text())["v1"]
     tokens = known["token_dictionary"]
     mapping = {old: new for old, new in known["ensembl_mapping_dict"].items() if new in tokens}
     found = align_ensembl(known["columns"], None, tokens, replaced_by=mapping)

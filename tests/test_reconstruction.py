@@ -2,10 +2,10 @@
 
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+from released import PARITY
 from scipy.stats import pearsonr
 
 from zeroshot.metrics import NotApplicable
@@ -27,11 +27,6 @@ from zeroshot.metrics.reconstruction import (
     value_errors,
 )
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-needs_parity = pytest.mark.skipif(
-    not (SHARED / "parity").is_dir(), reason="the parity fixtures of the reference code are not here"
-)
-
 
 def ragged(*cells):
     """Flat array and offsets of a few cells."""
@@ -51,10 +46,9 @@ def ranked():
 # --- scGPT: errors of predicted bins ---
 
 
-@needs_parity
 @pytest.mark.parametrize("output", ["mlm_output", "mvc_output", "mean"])
 def test_value_errors_are_those_of_the_paper(output):
-    folder = SHARED / "parity" / "scgpt"
+    folder = PARITY / "scgpt"
     losses = json.loads((folder / "case.json").read_text())["seed_paper_losses"][output]
     with np.load(folder / "arrays.npz") as arrays:
         target = arrays["ms_values"][:, 1:]
@@ -67,9 +61,8 @@ def test_value_errors_are_those_of_the_paper(output):
             assert errors[key] == pytest.approx(losses[key.upper() + suffix], rel=1e-6), key + suffix
 
 
-@needs_parity
 def test_zeros_count_in_the_all_variants_only():
-    with np.load(SHARED / "parity" / "scgpt" / "arrays.npz") as arrays:
+    with np.load(PARITY / "scgpt" / "arrays.npz") as arrays:
         target, predicted = arrays["msz_values"][:, 1:], arrays["msz_gep_mlm_output"][:, 1:]
     above, everything = value_errors(predicted, target), value_errors(predicted, target, target >= 0)
     assert (above["positions"], everything["positions"]) == ((target > 0).sum(), (target >= 0).sum())
@@ -169,9 +162,8 @@ def test_joint_counts_lose_nothing():
 # --- Geneformer: ranks ---
 
 
-@needs_parity
 def test_rank_correlations_are_those_of_the_paper():
-    folder = SHARED / "parity" / "geneformer"
+    folder = PARITY / "geneformer"
     expected = json.loads((folder / "v1_rank_correlation.json").read_text())
     with np.load(folder / "arrays.npz") as arrays:
         attended = arrays["v1_batch_attention_mask"].astype(bool)

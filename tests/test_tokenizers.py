@@ -2,20 +2,17 @@
 
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from released import PARITY
 from scipy import sparse
 
 from zeroshot import tokenizers
 from zeroshot.tokenizers import bin_blocks, bin_values, cell_keys, rank_tokens, uniform, value_tokens
 from zeroshot.tokens import Tokens
-
-PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
-needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the reference's numbers are not at hand")
 
 
 def reference(model):
@@ -41,7 +38,6 @@ def keys(number, of="cell"):
 # -- parity
 
 
-@needs_parity
 def test_order_of_equal_values():
     """The reference's sort is unstable: groups of equal values are the same, and ours follow the columns."""
     known = reference("geneformer")[0]["ties"]
@@ -54,23 +50,17 @@ def test_order_of_equal_values():
     assert [value_of[token] for token in found] == [value_of[token] for token in theirs]
 
 
-BINNING = len(reference("scgpt")[0]["binning"]) if PARITY.is_dir() else 1
+def test_bins():
+    for number, case in enumerate(reference("scgpt")[0]["binning"]):
+        row = sparse.csr_matrix(np.array([case["row"]], np.float32))
+        seed, n_bins = case["numpy_legacy_seed"], case["n_bins"]
+        bins = bin_values(row, n_bins=n_bins, mode="reference", seed=seed).toarray()[0]
+        assert bins.astype(int).tolist() == case["expected"], f"row {number}"
+        if "left" in case:
+            left, right = bin_blocks(row, n_bins)
+            assert left.tolist() == case["left"] and right.tolist() == case["right"], f"row {number}"
 
 
-@needs_parity
-@pytest.mark.parametrize("number", range(BINNING))
-def test_bins(number):
-    case = reference("scgpt")[0]["binning"][number]
-    row = sparse.csr_matrix(np.array([case["row"]], np.float32))
-    seed, n_bins = case["numpy_legacy_seed"], case["n_bins"]
-    found = bin_values(row, n_bins=n_bins, mode="reference", seed=seed).toarray()[0]
-    assert found.astype(int).tolist() == case["expected"]
-    if "left" in case:
-        left, right = bin_blocks(row, n_bins)
-        assert left.tolist() == case["left"] and right.tolist() == case["right"]
-
-
-@needs_parity
 def test_bins_of_the_preprocessor():
     known, arrays = reference("scgpt")
     found = bin_values(
@@ -83,7 +73,6 @@ def test_bins_of_the_preprocessor():
     assert ((np.minimum(right + 1, left) <= bins) & (bins <= left)).all()
 
 
-@needs_parity
 def test_sampled_genes():
     known, arrays = reference("scgpt")
     ids = arrays["gene_ids"]
@@ -98,7 +87,6 @@ def test_sampled_genes():
     assert (found_ids == arrays["samp_gene"]).all() and (found_values == arrays["samp_expr"]).all()
 
 
-@needs_parity
 @pytest.mark.parametrize(("prefix", "zeros"), [("ms", False), ("msz", True)])
 def test_tokens_of_the_paper(prefix, zeros):
     """The paper's preprocessing, without and with genes at zero."""
