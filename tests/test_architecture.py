@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 LIBRARY = Path(__file__).resolve().parents[1] / "lib"
 PACKAGE = LIBRARY / "zeroshot"
 READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the order
@@ -58,12 +56,14 @@ def test_every_module_has_its_place_in_the_order():
     assert len(set(ORDER)) == len(ORDER)
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(LIBRARY)))
-def test_imports_go_only_upwards(file):
-    part = part_of(file)
-    allowed = set() if part == "__init__" else {*ORDER[: ORDER.index(part)], part}
-    downwards = imported_parts(file.read_text(), file) - allowed
-    assert not downwards, f"{part} must not import {sorted(downwards)}: they come after it"
+def test_imports_go_only_upwards():
+    downwards = {}
+    for file in SOURCES:
+        part = part_of(file)
+        allowed = set() if part == "__init__" else {*ORDER[: ORDER.index(part)], part}
+        if later := imported_parts(file.read_text(), file) - allowed:
+            downwards[str(file.relative_to(LIBRARY))] = sorted(later)
+    assert not downwards, "these files import what comes after them in ORDER"
 
 
 def test_the_reading_list_needs_little_and_is_needed_by_little():
@@ -86,9 +86,8 @@ def test_models_see_no_data_sets_and_no_metrics():
         assert imported_parts(file.read_text(), file) <= allowed, file.name
 
 
-@pytest.mark.parametrize(
-    ("source", "where", "parts"),
-    [
+def test_the_check_itself_sees_every_form_of_import():
+    for source, where, parts in (
         ("from zeroshot import book, cli as c", "store.py", {"book", "cli"}),
         ("def f():\n    import zeroshot.study", "store.py", {"study"}),
         ("from zeroshot.data.load import load", "store.py", {"data"}),
@@ -100,10 +99,8 @@ def test_models_see_no_data_sets_and_no_metrics():
         ("from reading_list import links", "store.py", {"reading_list"}),
         ("from . import entries", "../reading_list/x.py", {"reading_list"}),
         ("import numpy, os.path", "store.py", set()),
-    ],
-)
-def test_the_check_itself_sees_every_form_of_import(source, where, parts):
-    assert imported_parts(source, (PACKAGE / where).resolve()) == parts
+    ):
+        assert imported_parts(source, (PACKAGE / where).resolve()) == parts, source
 
 
 def test_no_drawer_for_everything():
@@ -117,24 +114,27 @@ def test_html_is_written_by_templates():
     assert [line for line in lines if not line.startswith("PLACEHOLDER = ")] == []
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(LIBRARY)))
-def test_files_stay_readable(file):
-    lines = len(file.read_text().splitlines())
-    assert lines <= 450, f"{file.name} has {lines} lines: make it a folder named after its noun"
+def test_files_stay_readable():
+    lines = {str(file.relative_to(LIBRARY)): len(file.read_text().splitlines()) for file in SOURCES}
+    long = {name: number for name, number in lines.items() if number > 450}
+    assert not long, "files of more than 450 lines: make them folders named after their nouns"
+
+
+def modules_after(statement: str) -> set[str]:
+    """What a new interpreter has imported once it has run a statement."""
+    code = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
 
 
 def test_command_line_starts_without_heavy_packages():
-    code = "import sys, json, zeroshot.cli; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(json.loads(done.stdout))
-    assert "zeroshot.cli" in loaded and "typer" in loaded
-    assert not loaded & set(HEAVY)
+    modules = modules_after("import zeroshot.cli")
+    assert "zeroshot.cli" in modules and "typer" in modules
+    assert not modules & set(HEAVY)
 
 
 def test_what_notebooks_import_first_waits_with_the_heaviest():
     first = "from zeroshot import data, metrics, models, results, figures, pipeline, stamp"
-    code = f"import sys, json; {first}; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not set(json.loads(done.stdout)) & {
+    assert not modules_after(first) & {
         "torch", "scanpy", "scvi", "scib_metrics", "umap", "jax", "igraph", "harmonypy",
     }  # fmt: skip
