@@ -575,13 +575,15 @@ def test_unchecked_local_file_must_be_of_its_type(server, tmp_path, monkeypatch)
     folder = tmp_path / "local"
     folder.mkdir()
     monkeypatch.setenv("ZEROSHOT_DATA", str(folder))
-    file = SourceFile(name="data.h5ad", url=server.url())
+    file = SourceFile(name="data.h5ad", url=server.url("data.h5ad"))
+    unchecked = card(file.url).model_copy(update={"files": (file,)})
+    server.files = {"data.h5ad": h5ad()}
     (folder / "data.h5ad").write_bytes(PAGE)
     with pytest.warns(UserWarning, match=r"data\.h5ad is not used: it is a web page"):
-        assert download._local(file) is None
+        assert fetch(unchecked)["data.h5ad"].parent == paths.downloads() / "toy"
     (folder / "data.h5ad").write_bytes(h5ad())
     with pytest.warns(UserWarning, match="used unchecked"):
-        assert download._local(file) == folder / "data.h5ad"
+        assert fetch(unchecked)["data.h5ad"] == folder / "data.h5ad"
 
 
 @needs_sources

@@ -118,7 +118,7 @@ def test_status_page(hostile_cards):
 def test_titles_of_runs_in_notebooks_and_in_the_search(hostile_cards, tmp_path):
     notebook = tmp_path / "run.ipynb"
     notebook.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": "# One run\n\nText."}]}))
-    book._set_title(notebook, pages.run_title(run_page()))
+    book.set_title(notebook, pages.run_title(run_page()))
     source = json.loads(notebook.read_text())["cells"][0]["source"]
     assert_shown(source)
     assert parse(source).findall(nodes.title).__next__().astext() == f"{HOSTILE} on {HOSTILE}"

@@ -74,7 +74,7 @@ def stage(name: str) -> Path:
         outputs.clean(target)
         figure_files.stage(target, page.path, site / DOWNLOADS)
         if page.notebook == "run":
-            _set_title(target, pages.run_title(page))
+            set_title(target, pages.run_title(page))
     generated = {
         "glossary": pages.glossary(),
         "runs": run_grid.page(card, built, scores),
@@ -180,7 +180,7 @@ def _announce_committed(site: Path) -> None:
     store.write_text(site / "_config.yml", yaml.safe_dump(config, sort_keys=False))
 
 
-def _set_title(notebook: Path, title: str) -> None:
+def set_title(notebook: Path, title: str) -> None:
     """Replace the text of the first heading: the title of a run depends on its parameters and on cards."""
     content = json.loads(notebook.read_text())
     for cell in content["cells"]:
