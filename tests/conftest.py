@@ -1,11 +1,17 @@
 """A project of its own for each test that asks for one, so that nothing is written to the checkout."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# Each worker of pytest-xdist has a core: with more threads than cores, most of the time goes into spinning
+# at barriers (an embedding of 260 cells took ten times as long). Set before anything imports numpy or torch.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COPIED = (
