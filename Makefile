@@ -19,7 +19,7 @@ book: .venv/.book  ## install, run the study, build the book: build/html/index.h
 	$(BIN)/zeroshot book $(STUDY) --cores $(CORES) $(if $(SCORES),--$(SCORES))
 
 test: .venv/.test  ## run the tests
-	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not book"
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not book"
 
 lint: .venv/.test  ## check style of library, notebooks, tests
 	$(BIN)/ruff check
