@@ -22,9 +22,9 @@ TAGS = frozenset(
 ATTRIBUTES = frozenset(
     re.findall(
         r"[\w-]+",
-        """aria-label aria-hidden border class colspan d data-key data-model data-models data-name
-        dominant-baseline fill halign height href id role rowspan scope scoped style tabindex text-anchor title type
-        valign viewbox width x y""",
+        """aria-hidden aria-label border class colspan d data-key data-model data-models data-name
+        dominant-baseline fill halign height href id role rowspan scope scoped style tabindex text-anchor
+        title type valign viewbox width x y""",
     )
 )
 DATA = ["type", "application/json"]  # of the only script: a browser does not execute it
