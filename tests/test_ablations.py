@@ -293,14 +293,16 @@ def test_effective_parameters_give_the_same_bytes(project):
 def test_units_are_the_models_that_can_be_varied_and_a_floor():
     twin = ("b", f"{TWIN}@short")
     others = [("b", f"{TWIN}@own-vocabulary"), ("b", "random"), ("a", "scvi"), ("b", "pca"), ("a", "hvg")]
-    assert [(unit.path, unit.reference) for unit in ablations.units([twin, *others])] == [
+    assert [(unit.path, unit.reference) for unit in ablations.study_units([twin, *others])] == [
         ("a/hvg", "hvg@paper"),
         ("a/random", "random@standard"),
         (f"b/{TWIN}", f"{TWIN}@own-vocabulary"),
         ("b/pca", "pca@standard"),
         ("b/random", "random@standard"),
     ]
-    assert ablations.units([("a", "random"), ("a", "label-oracle")]) == [], "then there is nothing to compare"
+    assert ablations.study_units([("a", "random"), ("a", "label-oracle")]) == [], (
+        "then there is nothing to compare"
+    )
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from .effects import (
 from .parameters import effective, limit_tokens
 from .sensitivity import COUNTS_KEPT, FITTED, GENES_DROPPED, VARIABLE_GENES, readouts
 from .tables import TABLES, Tables, concatenate, folder, load, read, write
-from .units import FLOOR, Unit, compute, n_cells, units
+from .units import FLOOR, Unit, compute, n_cells, study_units
 
 __all__ = [
     "COUNTS_KEPT",
@@ -51,8 +51,8 @@ __all__ = [
     "read",
     "readouts",
     "score_curves",
+    "study_units",
     "tabulate",
-    "units",
     "verdicts",
     "write",
 ]

@@ -58,7 +58,7 @@ class Unit:
         return f"{self.model}@{self.recipe}"
 
 
-def units(pairs: Iterable[tuple[str, str]]) -> list[Unit]:
+def study_units(pairs: Iterable[tuple[str, str]]) -> list[Unit]:
     """The units of a study, sorted by data set and model.
 
     They are the baselines that start from variable genes and the models that read tokens, each under its

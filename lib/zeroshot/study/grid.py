@@ -137,7 +137,7 @@ def ablation_units(card: catalog.StudyCard) -> list[ablations.Unit]:
     """The units of the ablations that the chapters of a study read; none where no chapter does."""
     if not any(chapter.declared.ablations for chapter in chapters(card)):
         return []
-    return ablations.units(available_pairs(card))
+    return ablations.study_units(available_pairs(card))
 
 
 def run_pages(card: catalog.StudyCard) -> list[Page]:
