@@ -12,8 +12,8 @@ from pathlib import Path
 STUDY = config["study"]
 POLICY = config.get("policy", "reuse")
 BUILD = f"build/studies/{STUDY}"
-# Instead of the shell, and ended with Snakemake, see zeroshot.processes.
-JOB = f"exec {shlex.quote(sys.executable)} -m zeroshot.processes"
+# Instead of the shell, and ended with Snakemake, see zeroshot.runtime.processes.
+JOB = f"exec {shlex.quote(sys.executable)} -m zeroshot.runtime.processes"
 
 PLAN = json.loads(Path(f"{BUILD}/plan.json").read_text())
 RUNS = list(PLAN["runs"])

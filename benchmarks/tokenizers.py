@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks import write
-from zeroshot.tokenizers import bin_values, cell_keys, rank_tokens
+from zeroshot.tokens.tokenizers import bin_values, cell_keys, rank_tokens
 
 CELLS, GENES, EXPRESSED = 2000, 15_000, 1050
 MAX_TOKENS = 2048

@@ -23,8 +23,10 @@ from test_metrics import batches, labels, mixed, separated  # noqa: F401 - fixtu
 from test_models import _small_and_quick, adata, base, released_folders  # noqa: F401 - fixtures
 
 import reading_list
-from zeroshot import catalog, data, dependencies, metrics, models, paths, published, study
+from zeroshot import catalog, data, metrics, models, paths, study
 from zeroshot.book import citations
+from zeroshot.results import published
+from zeroshot.store import dependencies
 
 GUIDE = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
 

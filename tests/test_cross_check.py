@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from zeroshot import catalog, cross_check, data, metrics, pipeline
+from zeroshot import catalog, data, metrics, pipeline
+from zeroshot.results import cross_check
 
 EMBEDDED = [card.name for card in catalog.datasets().values() if card.source != "files"]
 

@@ -16,8 +16,9 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from zeroshot import catalog, dependencies, paths, store
+from zeroshot import catalog, paths, store
 from zeroshot.data import DataError, content_hash, download, load, prepare, simulate
+from zeroshot.store import dependencies
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ZEROSHOT_SHARED", CHECKOUT.parent / "shared"))

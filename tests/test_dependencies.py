@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot import catalog, dependencies, metrics, paths, pipeline, reconstruction
+from zeroshot import catalog, metrics, paths, pipeline, reconstruction
 from zeroshot.data.load import PREPARED_BY
+from zeroshot.store import dependencies
 
 # Imported by modules that compute numbers, but no number depends on their version.
 WITHOUT_NUMBERS = {
@@ -83,7 +84,8 @@ def test_run_depends_on_every_metric_and_on_no_single_model():
     modules = dependencies.modules_of_notebook(paths.notebooks() / "run.ipynb")
     files = {f"zeroshot.metrics.{file.stem}" for file in (paths.PACKAGE / "metrics").glob("[a-z]*.py")}
     assert files and files <= modules
-    assert {"zeroshot.pipeline", "zeroshot.embedding", "zeroshot.integrity", "zeroshot.data.load"} <= modules
+    steps = {"zeroshot.pipeline", "zeroshot.embedding", "zeroshot.embedding.integrity", "zeroshot.data.load"}
+    assert steps <= modules
     # Which model file a page needs is in its card; importing all would re-run all pages for each.
     assert "zeroshot.models" in modules and "zeroshot.models.baselines" not in modules
 
@@ -130,7 +132,7 @@ def test_every_module_found_is_a_file():
         ("import numpy\nfrom zeroshotx import store\nimport zeroshot_store", set()),
         ("'from zeroshot import store'  # import zeroshot.catalog", set()),
         (
-            "if TYPE_CHECKING:\n    import zeroshot.tokens\nelse:\n    import zeroshot.store",
+            "if TYPE_CHECKING:\n    import zeroshot.tokens.sequences\nelse:\n    import zeroshot.store",
             {"zeroshot.store"},
         ),
     ],
@@ -200,7 +202,7 @@ def test_an_edit_computes_again_what_needs_it(package):
         "embedding/umap": {"umap"},
         "metrics/reconstruction/ranks": {"reconstruction"},
         "metrics/distances": {"scores", "umap-scores"},
-        "integrity": {"embedding", "reconstruction", "scores"},
+        "embedding/integrity": {"embedding", "reconstruction", "scores"},
         "data/counts": {"data"},
         "figures/scores": set(),
         "study/running": set(),
@@ -258,10 +260,11 @@ def test_every_package_that_computes_is_declared():
 
 
 def test_the_hash_does_not_depend_on_order_or_on_what_is_named_twice():
-    one = dependencies.code_hash({"zeroshot.metrics", "zeroshot.integrity"})
-    assert one == dependencies.code_hash({"zeroshot.integrity", "zeroshot.metrics"})
-    assert one == dependencies.code_hash(dependencies.closure({"zeroshot.metrics", "zeroshot.integrity"}))
-    assert one != dependencies.code_hash({"zeroshot.integrity"})
+    one = dependencies.code_hash({"zeroshot.metrics", "zeroshot.embedding.integrity"})
+    assert one == dependencies.code_hash({"zeroshot.embedding.integrity", "zeroshot.metrics"})
+    both = dependencies.closure({"zeroshot.metrics", "zeroshot.embedding.integrity"})
+    assert one == dependencies.code_hash(both)
+    assert one != dependencies.code_hash({"zeroshot.embedding.integrity"})
 
 
 def test_infrastructure_changes_no_stored_result_but_the_pages(package):
@@ -276,12 +279,12 @@ def test_infrastructure_changes_no_stored_result_but_the_pages(package):
 
 def test_new_import_in_a_needed_source_is_followed(package):
     (package / "extra.py").write_text("VALUE = 1\n")
-    source = package / "integrity.py"
-    source.write_text(source.read_text() + "\n\ndef late():\n    from . import extra\n    return extra\n")
-    assert "zeroshot.extra" in dependencies.closure({"zeroshot.integrity"})
-    before = dependencies.code_hash({"zeroshot.integrity"})
+    source = package / "embedding" / "integrity.py"
+    source.write_text(source.read_text() + "\n\ndef late():\n    from .. import extra\n    return extra\n")
+    assert "zeroshot.extra" in dependencies.closure({"zeroshot.embedding.integrity"})
+    before = dependencies.code_hash({"zeroshot.embedding.integrity"})
     edit(package / "extra.py")
-    assert dependencies.code_hash({"zeroshot.integrity"}) != before
+    assert dependencies.code_hash({"zeroshot.embedding.integrity"}) != before
 
 
 def test_modules_that_import_each_other_are_no_trap(package):

@@ -11,7 +11,7 @@ from scipy import sparse
 from zeroshot import embedding
 from zeroshot.embedding import EmbeddingError, Runner, Settings, chunks
 from zeroshot.models import Cells, TokenEmbedder
-from zeroshot.tokens import Tokenizer, Tokens
+from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 
 class Mean(torch.nn.Module):

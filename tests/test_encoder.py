@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from zeroshot.encoder import TransformerEncoder
+from zeroshot.models.encoder import TransformerEncoder
 
 DIM, HEADS, FFN, LAYERS = 24, 4, 40, 3
 

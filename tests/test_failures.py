@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from zeroshot import failures
 from zeroshot.data import DataError
+from zeroshot.runtime import failures
 from zeroshot.store import NotStoredError
 
 

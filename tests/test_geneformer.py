@@ -18,11 +18,11 @@ from scipy import sparse
 from zeroshot import catalog, embedding, weights
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Runner, Settings
-from zeroshot.genes import GeneOverlapError
 from zeroshot.metrics.reconstruction import mean_rank_correlation, rank_correlation
 from zeroshot.models import Cells
 from zeroshot.models.geneformer import Geneformer, nonzero_medians
-from zeroshot.tokens import Tokens
+from zeroshot.tokens.genes import GeneOverlapError
+from zeroshot.tokens.sequences import Tokens
 from zeroshot.weights import WeightsError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

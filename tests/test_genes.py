@@ -8,7 +8,7 @@ import pytest
 from released import PARITY
 from scipy import sparse
 
-from zeroshot.genes import GeneOverlapError, align_ensembl, align_symbols, collapse, require_overlap
+from zeroshot.tokens.genes import GeneOverlapError, align_ensembl, align_symbols, collapse, require_overlap
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from zeroshot import integrity
+from zeroshot.embedding import integrity
 
 
 def embedding(cells=60, dim=8):

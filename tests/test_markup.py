@@ -10,7 +10,8 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.parsers import get_parser_class
 
-from zeroshot import markup, templates
+from zeroshot import markup
+from zeroshot.markup import templates
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -10,7 +10,7 @@ from zeroshot import models, reconstruction
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Settings
 from zeroshot.models import PredictsMasked
-from zeroshot.tokens import Tokenizer, Tokens
+from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 MASK, FIRST, LAST = 9_999, 9_000, 9_001  # no genes
 CPU = Settings(device="cpu")

@@ -21,8 +21,8 @@ import papermill
 import pytest
 from anndata import AnnData
 
-from zeroshot import notebooks, paths, stamp
-from zeroshot.notebooks import NotebookError, __main__
+from zeroshot import notebooks, paths
+from zeroshot.notebooks import NotebookError, __main__, stamp
 from zeroshot.notebooks.cleaning import relative_paths
 from zeroshot.notebooks.kernel import sockets
 from zeroshot.notebooks.parameters import check_parameters
@@ -381,7 +381,7 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
         "import sys, tempfile, warnings\nfrom pathlib import Path\nfrom zeroshot import paths\n"
         "print(seed + 1, name)\nwarnings.warn('look out')\nfrom tqdm.auto import tqdm",
         "[sys.executable, tempfile.gettempdir(), str(Path.cwd()), str(paths.home() / 'data')]",
-        "from zeroshot.stamp import stamp\nstamp('tiny', seed=seed)",
+        "from zeroshot.notebooks.stamp import stamp\nstamp('tiny', seed=seed)",
     )
     stored = notebook.read_bytes()
     output = tmp_path / "out {seed}" / "tiny.ipynb"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot import outputs
-from zeroshot.outputs import OutputError, replacing, require_new
+from zeroshot.runtime import outputs
+from zeroshot.runtime.outputs import OutputError, replacing, require_new
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 from bs4 import BeautifulSoup
 
 from reading_list import survey, tables
-from zeroshot import figures, stamp
+from zeroshot import figures
 from zeroshot.book import outputs
+from zeroshot.notebooks import stamp
 
 
 def ours():

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zeroshot import own_data, store
+from zeroshot import store
 from zeroshot.data import content_hash, contract, simulate_atlas
+from zeroshot.study import own_data
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 

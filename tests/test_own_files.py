@@ -365,7 +365,7 @@ def test_only_gene_expression_is_read(write):
 
 
 def test_genes_without_id_go_by_their_symbol(write):
-    from zeroshot.genes import align_ensembl
+    from zeroshot.tokens.genes import align_ensembl
 
     adata = cells()
     ids = np.array([f"ENSG{i:011d}" for i in range(1, 31)], dtype=object)

@@ -13,8 +13,9 @@ from test_markup import parse
 
 import reading_list
 from reading_list import pages as reading_list_pages
-from zeroshot import book, catalog, paths, stamp, store, study
+from zeroshot import book, catalog, paths, store, study
 from zeroshot.book import pages, run_grid, sphinx_extension
+from zeroshot.notebooks import stamp
 
 HOSTILE = (
     "<script>alert(1)</script> {download}`x </etc/passwd>` [x](javascript:alert(1)) ![y](/etc/passwd) $z$ | "

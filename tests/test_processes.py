@@ -12,14 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from zeroshot import lock, paths, processes
+from zeroshot import paths
+from zeroshot.runtime import lock, processes
 
 # A chain as a study is one: the command, what it runs, a job of that, and the job's kernel in a session
 # of its own, which does not end by SIGTERM.
 MODULES = {
     "chain_command": """
 import os, signal, sys
-from zeroshot import lock, processes
+from zeroshot.runtime import lock, processes
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests ignores
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with processes.stopped_by_signals(), lock.only_run() as mark:
@@ -27,7 +28,7 @@ with processes.stopped_by_signals(), lock.only_run() as mark:
 """,
     "chain_engine": """
 import shlex, subprocess, threading
-from zeroshot import processes
+from zeroshot.runtime import processes
 job = "exec " + shlex.join(processes.command("chain_job"))
 thread = threading.Thread(target=lambda: subprocess.run(job, shell=True))
 thread.start()
@@ -36,7 +37,7 @@ thread.join()
     "chain_job": """
 import subprocess
 from pathlib import Path
-from zeroshot import processes
+from zeroshot.runtime import processes
 with processes.stopped_by_signals():
     try:
         subprocess.run(processes.command("chain_kernel"), start_new_session=True)

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from zeroshot import catalog, dependencies, figures, metrics, paths, published, study
+from zeroshot import catalog, figures, metrics, paths, study
 from zeroshot.catalog import CatalogError
+from zeroshot.results import published
+from zeroshot.store import dependencies
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 FIELD = CHECKOUT.parent / "shared" / "FIELD.md"
@@ -303,4 +305,4 @@ def test_chapter_is_executed_again_when_a_published_number_changes(home, publish
     publish({"value": 0.6})
     assert inputs("published") != before and inputs("03_batches") == other
     modules = dependencies.modules_of_notebook(paths.notebooks() / "published.ipynb")
-    assert "zeroshot.published" in modules
+    assert "zeroshot.results.published" in modules

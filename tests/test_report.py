@@ -5,7 +5,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from zeroshot.markup import verbatim
-from zeroshot.report import report
+from zeroshot.notebooks.report import report
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 
-from zeroshot import reproducible
+from zeroshot.runtime import reproducible
 
 REPORT = """
 import json, os, sys
-from zeroshot import cli, reproducible
+from zeroshot import cli; from zeroshot.runtime import reproducible
 assert "numpy" not in sys.modules
 reproducible.fix_arithmetic()
 import numpy

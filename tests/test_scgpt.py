@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from zeroshot import catalog, cli, embedding, weights
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Runner, Settings
-from zeroshot.genes import GeneOverlapError
 from zeroshot.metrics import reconstruction
 from zeroshot.models import Cells
 from zeroshot.models.scgpt import Scgpt
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder
-from zeroshot.tokenizers import bin_blocks
+from zeroshot.tokens.genes import GeneOverlapError
+from zeroshot.tokens.tokenizers import bin_blocks
 from zeroshot.weights import WeightsError
 
 REFERENCE = PARITY / "scgpt"

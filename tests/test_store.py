@@ -18,7 +18,8 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from zeroshot import hashing, paths, store
+from zeroshot import paths, store
+from zeroshot.store import hashing
 
 INPUTS = {"data": "abc", "seed": 0}
 

@@ -10,9 +10,9 @@ import torch
 from released import PARITY
 from scipy import sparse
 
-from zeroshot import tokenizers
-from zeroshot.tokenizers import bin_blocks, bin_values, cell_keys, rank_tokens, uniform, value_tokens
-from zeroshot.tokens import Tokens
+from zeroshot.tokens import tokenizers
+from zeroshot.tokens.sequences import Tokens
+from zeroshot.tokens.tokenizers import bin_blocks, bin_values, cell_keys, rank_tokens, uniform, value_tokens
 
 
 def reference(model):

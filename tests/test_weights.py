@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from hub_server import LARGE, serving, stop
 
-from zeroshot import catalog, hashing, paths, weights
+from zeroshot import catalog, paths, weights
 from zeroshot.catalog import ModelCard, WeightsFile
 from zeroshot.data import download as downloading
 from zeroshot.data import transfer
+from zeroshot.store import hashing
 from zeroshot.weights import WeightsError, fetch, hub, read_state
 
 finding = importlib.import_module("zeroshot.weights.find")  # `weights.find` is the function

@@ -5,7 +5,8 @@ would read as marks.
 """
 
 from reading_list import editions, entries, export, search
-from zeroshot import markup, templates
+from zeroshot import markup
+from zeroshot.markup import templates
 
 # What the pages offer to download: file name to format.
 DOWNLOADS = {

@@ -6,7 +6,8 @@ Links are relative to a page in ``notebooks/``; all text is escaped.
 import pandas as pd
 
 from reading_list import entries, lineage, survey
-from zeroshot import markup, templates
+from zeroshot import markup
+from zeroshot.markup import templates
 
 # What a descent takes, in words.
 TAKES = {"supersedes": "its place: a newer version", "weights": "its weights", "tokens": "its tokens"}

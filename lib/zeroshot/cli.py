@@ -20,7 +20,8 @@ from rich.markup import escape
 from rich.status import Status
 from typer.core import TyperGroup
 
-from zeroshot import catalog, failures, outputs, paths, printing, processes, reproducible
+from zeroshot import catalog, paths
+from zeroshot.runtime import failures, outputs, printing, processes, reproducible
 
 
 class Commands(TyperGroup):
@@ -135,8 +136,9 @@ def embed(
     seed: Seed = 0,
 ) -> None:
     """Embed cells: writes a copy of INPUT with obsm["X_<model>"] and its provenance in uns to OUTPUT."""
-    from zeroshot import data, embedding, integrity, models, store
+    from zeroshot import data, embedding, models, store
     from zeroshot.data.embedded import require_place, require_same_cells, write_embedding
+    from zeroshot.embedding import integrity
 
     card = catalog.model(model)
     recipe = recipe or card.recipe
@@ -241,8 +243,9 @@ def evaluate(
     """Score embeddings of a file: annotation metrics, and integration metrics if batches are named."""
     import pandas as pd
 
-    from zeroshot import integrity, metrics
+    from zeroshot import metrics
     from zeroshot.data.embedded import read_embedding
+    from zeroshot.embedding import integrity
 
     outputs.require_new(output, source)
     keys = {"label_key": label_key, "batch_key": batch_key, "missing_labels": missing_labels}

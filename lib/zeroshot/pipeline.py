@@ -9,16 +9,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import (
-    catalog,
-    dependencies,
-    embedding,
-    integrity,
-    metrics,
-    models,
-    reconstruction,
-    store,
-)
+from zeroshot import catalog, embedding, metrics, models, reconstruction, store
+from zeroshot.embedding import integrity
+from zeroshot.store import dependencies
 
 # Scored on UMAP coordinates as well, as the published version of the paper does.
 ON_UMAP = ("avg_bio", "asw_label", "batch_integration_score")
@@ -27,7 +20,7 @@ ON_UMAP = ("avg_bio", "asw_label", "batch_integration_score")
 COMPUTED_BY = {
     "embedding": {"zeroshot.embedding.embed"},
     "reconstruction": {"zeroshot.reconstruction"},
-    "scores": {"zeroshot.metrics", "zeroshot.integrity"},  # under other seeds too
+    "scores": {"zeroshot.metrics", "zeroshot.embedding.integrity"},  # under other seeds too
     "umap": {"zeroshot.embedding.umap"},
     "umap-scores": {"zeroshot.metrics"},
 }

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, models, tokenizers
+from zeroshot import catalog, models
 from zeroshot.embedding.engine import Runner, Settings
 from zeroshot.metrics import reconstruction as metrics
 from zeroshot.models import Cells, Objective, PredictsMasked
-from zeroshot.tokens import Tokens
+from zeroshot.tokens import tokenizers
+from zeroshot.tokens.sequences import Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 

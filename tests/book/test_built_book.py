@@ -12,7 +12,7 @@ import pybtex.database
 import pytest
 from conftest import ROOT, book_folder, both_widths, html_pages, parsed
 
-from zeroshot import stamp
+from zeroshot.notebooks import stamp
 
 pytestmark = pytest.mark.book
 

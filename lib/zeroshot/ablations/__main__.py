@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from zeroshot import catalog, notebooks, processes
+from zeroshot import catalog, notebooks
+from zeroshot.runtime import processes
 
 from .tables import write
 from .units import Unit, compute

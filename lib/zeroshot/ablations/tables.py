@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import paths, store, table_files
-from zeroshot.table_files import number, text, whole
+from zeroshot import paths, store
+from zeroshot.results import table_files
+from zeroshot.results.table_files import number, text, whole
 
 _UNIT = {"dataset": text, "model": text}
 _VARIANT = {"ablation": text, **_UNIT, "method": text}
@@ -142,7 +143,7 @@ def read(directory: Path, remedy: str) -> Tables:
 
     Raises
     ------
-    zeroshot.table_files.TableFileError
+    zeroshot.results.table_files.TableFileError
         If a file is damaged.
     FileNotFoundError
         If one is missing.

@@ -10,7 +10,8 @@ from functools import partial
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, data, failures, store
+from zeroshot import catalog, data, store
+from zeroshot.runtime import failures
 
 from .comparison import Variant, compare
 from .conventions import Convention, convention_variants, conventions, describe

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from reading_list import pages as reading_list_pages
-from zeroshot import catalog, dependencies, hashing, markup, paths, results, store, study
+from zeroshot import catalog, markup, paths, results, store, study
 from zeroshot.book import (
     absent_pages,
     citations,
@@ -22,6 +22,7 @@ from zeroshot.book import (
     repository,
     run_grid,
 )
+from zeroshot.store import dependencies, hashing
 
 # What is staged as it stands in the repository, besides the executed notebooks.
 PROSE = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
@@ -109,7 +110,7 @@ def build(name: str) -> Path:
     site = stage(name)
     started = time.perf_counter()
     # The package has no __main__.
-    start = "from zeroshot import processes; processes.end_with_parent(); "
+    start = "from zeroshot.runtime import processes; processes.end_with_parent(); "
     start += "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--quiet", str(site)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import reading_list
-from zeroshot import catalog, markup, study, templates
+from zeroshot import catalog, markup, study
 from zeroshot.book import citations
 from zeroshot.catalog import ModelCard
+from zeroshot.markup import templates
 
 WITHOUT_FAMILY = "Baselines and controls"
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 import reading_list
 from reading_list import Paper, export
-from zeroshot import catalog, paths, published
+from zeroshot import catalog, paths
 from zeroshot.catalog import CatalogError
+from zeroshot.results import published
 
 # A role that is shown as code, with a mark before it, cites nothing.
 _ROLE = re.compile(r"(?<!`)\{cite(?::\w+)?\}`([^`]+)`")

@@ -6,7 +6,8 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zeroshot import store, templates
+from zeroshot import store
+from zeroshot.markup import templates
 
 # What is taken out: MIME type to the suffix of the file, in the order of the links; and what a link says.
 FORMATS = {"image/svg+xml": "svg", "text/csv": "csv"}

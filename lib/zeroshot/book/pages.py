@@ -5,9 +5,10 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zeroshot import catalog, markup, metrics, paths, results, stamp, study
+from zeroshot import catalog, markup, metrics, paths, results, study
 from zeroshot.book import absent_pages, rendering, repository
 from zeroshot.book import cards as every_card
+from zeroshot.notebooks import stamp
 
 
 def executed(name: str, page: study.Page) -> Path:

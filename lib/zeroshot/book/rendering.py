@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import unquote, urlsplit
 
-from zeroshot import store, templates
+from zeroshot import store
+from zeroshot.markup import templates
 
 STATUS = "book/status.html"
 PLACEHOLDER = '<div id="rendering"></div>'  # on the status page, replaced by what was measured

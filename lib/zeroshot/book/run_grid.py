@@ -11,8 +11,9 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from zeroshot import catalog, markup, study, templates
+from zeroshot import catalog, markup, study
 from zeroshot.figures.style import ink_on
+from zeroshot.markup import templates
 from zeroshot.metrics import METRICS, Metric
 
 Run = tuple[str, str, str]  # data set, model, recipe

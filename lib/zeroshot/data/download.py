@@ -19,7 +19,7 @@ from zeroshot.catalog import DatasetCard, SourceFile
 from zeroshot.data import content, pins, transfer
 from zeroshot.data.transfer import TransferError
 from zeroshot.data.validate import DataError
-from zeroshot.hashing import digest, sha256
+from zeroshot.store.hashing import digest, sha256
 
 ATTEMPTS = 4
 WAIT_SECONDS = 2.0  # before the second attempt, doubled before each further one

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import outputs
 from zeroshot.data.columns import MissingLabels, categories, drop_note
 from zeroshot.data.error import DataError
 from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs, require_self_contained
+from zeroshot.runtime import outputs
 
 if TYPE_CHECKING:
     import h5py
@@ -101,7 +101,7 @@ def write_embedding(
     ------
     DataError
         If the source no longer holds these cells.
-    zeroshot.outputs.OutputError
+    zeroshot.runtime.outputs.OutputError
         If the disk is full.
     """
     import h5py

@@ -8,7 +8,7 @@ import pandas as pd
 
 from zeroshot.data.columns import missing_mask, texts_of
 from zeroshot.data.error import DataError
-from zeroshot.genes import ensembl_id, is_identifier
+from zeroshot.tokens.genes import ensembl_id, is_identifier
 
 # Columns of `var` under which cellxgene, scanpy and Tabula Sapiens keep Ensembl gene ids.
 ENSEMBL_COLUMNS = ("ensembl_id", "ensemblid", "gene_ids", "gene_id", "feature_id")

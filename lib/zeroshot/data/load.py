@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, dependencies, paths, reproducible, sampling, store
+from zeroshot import catalog, paths, sampling, store
 from zeroshot.catalog import DatasetCard
 from zeroshot.data import download, h5ad, prepare, simulate, validate
 from zeroshot.data.columns import MissingLabels
 from zeroshot.data.error import DataError
+from zeroshot.runtime import reproducible
+from zeroshot.store import dependencies
 
 # What to do with files of other kinds, by the end of their names.
 _CONVERT = {

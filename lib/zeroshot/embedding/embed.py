@@ -51,7 +51,7 @@ def embed(
         If the model returned another shape or type, memory does not suffice, or the seed cannot be one.
     zeroshot.weights.WeightsError
         If the weights cannot be had, or are not those of the model.
-    zeroshot.genes.GeneOverlapError
+    zeroshot.tokens.genes.GeneOverlapError
         If the model knows fewer than half of the genes.
     """
     return run(adata, model, recipe, seed=seed, weights=weights, settings=settings, probe=False).matrix

@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zeroshot import failures, integrity, reproducible
+from zeroshot.embedding import integrity
 from zeroshot.embedding.result import Embedded
 from zeroshot.models import Cells, TokenEmbedder
-from zeroshot.tokens import Tokens
+from zeroshot.runtime import failures, reproducible
+from zeroshot.tokens.sequences import Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 

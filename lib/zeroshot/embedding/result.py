@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from zeroshot import integrity
+from zeroshot.embedding import integrity
 from zeroshot.models import Cells
 
 # Rules of a report of gene names whose genes mean nothing to the model.

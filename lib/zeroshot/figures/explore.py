@@ -10,7 +10,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 
-from zeroshot import markup, sampling, templates
+from zeroshot import markup, sampling
+from zeroshot.markup import templates
 
 from .style import OTHERS_COLOUR, Groups
 from .text import short_text

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from zeroshot import templates
+from zeroshot.markup import templates
 
 from .style import group_colours
 

@@ -218,7 +218,7 @@ def draw_published(compared: pd.DataFrame) -> Figure:
     Parameters
     ----------
     compared
-        Rows of :func:`zeroshot.published.ledger` that have a value of ours, at least one.
+        Rows of :func:`zeroshot.results.published.ledger` that have a value of ours, at least one.
     """
     table = compared.assign(in_tolerances=compared["difference"] / compared["tolerance"])
     if compared.empty:

@@ -98,7 +98,7 @@ __all__ = [
     "sweep_resolutions",
 ]
 
-# Metrics of files that nothing above names: zeroshot.dependencies counts them in as well.
+# Metrics of files that nothing above names: zeroshot.store.dependencies counts them in as well.
 for _file in pkgutil.iter_modules(__path__):
     if not _file.ispkg:
         importlib.import_module(f"{__name__}.{_file.name}")

@@ -21,7 +21,7 @@ from zeroshot import catalog
 if TYPE_CHECKING:
     import torch
 
-    from zeroshot.tokens import Tokenizer
+    from zeroshot.tokens.sequences import Tokenizer
     from zeroshot.weights import Checkpoint
 
 

@@ -17,9 +17,9 @@ from anndata import AnnData
 from scipy import sparse
 from torch import nn
 
-from zeroshot.genes import GeneOverlapError, is_identifier
 from zeroshot.models import Cells
-from zeroshot.tokens import Tokenizer, Tokens
+from zeroshot.tokens.genes import GeneOverlapError, is_identifier
+from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
 from zeroshot.weights.files import (
     REMEDY,
@@ -92,7 +92,7 @@ class Cellama:
 
         Raises
         ------
-        zeroshot.genes.GeneOverlapError
+        zeroshot.tokens.genes.GeneOverlapError
             If more than half of the genes are named by identifiers: there is nothing to read in them.
         zeroshot.weights.WeightsError
             If vocabulary and config are of different models, or ``max_tokens`` is too long for it.
@@ -204,7 +204,7 @@ def examine_names(genes: pd.Index, counts: sparse.csr_matrix) -> pd.DataFrame:
 
     Raises
     ------
-    zeroshot.genes.GeneOverlapError
+    zeroshot.tokens.genes.GeneOverlapError
         If more than half are identifiers.
     """
     named = pd.Series(genes.astype(str))

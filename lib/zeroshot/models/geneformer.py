@@ -12,9 +12,8 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from zeroshot.encoder import TransformerEncoder
-from zeroshot.genes import align_ensembl, collapse, require_overlap
 from zeroshot.models import Cells, Objective
+from zeroshot.models.encoder import TransformerEncoder
 from zeroshot.models.geneformer_files import (
     IGNORED,
     SPECIAL,
@@ -26,8 +25,9 @@ from zeroshot.models.geneformer_files import (
     rename,
 )
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.tokenizers import rank_tokens
-from zeroshot.tokens import Tokenizer, Tokens
+from zeroshot.tokens.genes import align_ensembl, collapse, require_overlap
+from zeroshot.tokens.sequences import Tokenizer, Tokens
+from zeroshot.tokens.tokenizers import rank_tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state
 from zeroshot.weights.files import shortened
 
@@ -96,7 +96,7 @@ class Geneformer:
 
         Raises
         ------
-        zeroshot.genes.GeneOverlapError
+        zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
         zeroshot.weights.WeightsError
             If dictionaries and model are not of the same release.

@@ -13,14 +13,14 @@ from anndata import AnnData
 from scipy import sparse
 from torch import nn
 
-from zeroshot.encoder import Linear, TransformerEncoder
-from zeroshot.genes import Alignment, align_symbols, require_overlap
 from zeroshot.models import Cells, Objective
+from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
 from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename
 from zeroshot.models.untrained import fill_uniform, gene_rows
-from zeroshot.tokenizers import Draws, bin_blocks, bin_values, cell_keys, value_tokens
-from zeroshot.tokens import Tokenizer, Tokens
+from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
+from zeroshot.tokens.sequences import Tokenizer, Tokens
+from zeroshot.tokens.tokenizers import Draws, bin_blocks, bin_values, cell_keys, value_tokens
 from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
 
 # scikit-misc: the loess fit of scanpy's seurat_v3.
@@ -64,7 +64,7 @@ class Scgpt:
         Longest sequence, ``<cls>`` included; of a cell with more genes a sample is read.
     binning
         What happens to tied values and how genes are sampled: a mode of
-        :func:`zeroshot.tokenizers.bin_values`.
+        :func:`zeroshot.tokens.tokenizers.bin_values`.
     vocabulary
         "released", that of the checkpoint; or "data-set", for untrained models only.
 
@@ -114,7 +114,7 @@ class Scgpt:
 
         Raises
         ------
-        zeroshot.genes.GeneOverlapError
+        zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
         zeroshot.weights.WeightsError
             If config or vocabulary are not those of an scGPT.

@@ -8,7 +8,7 @@ import torch
 from scipy.special import ndtri
 from torch import nn
 
-from zeroshot.tokenizers import cell_keys, uniform
+from zeroshot.tokens.tokenizers import cell_keys, uniform
 
 
 def gene_rows(names: Sequence[str], dim: int, seed: int, *, normal: bool = True) -> np.ndarray:

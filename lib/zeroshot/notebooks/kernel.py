@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from zeroshot import processes
+from zeroshot.runtime import processes
 
 from .error import NotebookError
 

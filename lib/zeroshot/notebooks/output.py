@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zeroshot import outputs, paths
+from zeroshot import paths
+from zeroshot.runtime import outputs
 
 from .error import NotebookError
 

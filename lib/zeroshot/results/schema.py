@@ -13,9 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import catalog, table_files
+from zeroshot import catalog
 from zeroshot.metrics import METRICS
-from zeroshot.table_files import number
+from zeroshot.results import table_files
+from zeroshot.results.table_files import number
 
 RUN = ("dataset", "model", "recipe")
 
@@ -98,8 +99,8 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The columns of the file and :data:`zeroshot.table_files.LINE`. Of a table with ``across`` a row for
-        each of its values, with ``value``.
+        The columns of the file and :data:`zeroshot.results.table_files.LINE`. Of a table with ``across`` a
+        row for each of its values, with ``value``.
 
     Raises
     ------

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from zeroshot import catalog, paths, store, table_files
+from zeroshot import catalog, paths, store
 from zeroshot.metrics import METRICS
+from zeroshot.results import table_files
 
 from .schema import RUN, TABLES, TableError, check_study, missing_runs, read_csv, to_csv
 
@@ -75,7 +76,7 @@ def load_runs(study: str) -> pd.DataFrame:
 
 
 def load_reconstruction(study: str) -> pd.DataFrame:
-    """How well models put back what nothing has masked, as :func:`zeroshot.published.summarise` returns it.
+    """How well models predict what nothing has masked; see :func:`zeroshot.results.published.summarise`.
 
     Returns
     -------

@@ -27,8 +27,8 @@ import numpy as np
 import pandas as pd
 
 from zeroshot import paths
-from zeroshot.hashing import sha256
 from zeroshot.store.costs import measure, reset_peak_memory
+from zeroshot.store.hashing import sha256
 from zeroshot.store.values import READERS, write_value
 from zeroshot.store.writing import StoreError, writing
 

@@ -5,7 +5,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from zeroshot import failures, notebooks, processes, store
+from zeroshot import notebooks, store
+from zeroshot.runtime import failures, processes
 
 from .computing import compute_run, compute_umaps, prepare_cells
 

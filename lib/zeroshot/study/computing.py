@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, data, pipeline, published, results, store
+from zeroshot import catalog, data, pipeline, results, store
+from zeroshot.results import published
 
 
 def prepare_cells(parameters: dict[str, Any], policy: store.Policy) -> str:

@@ -5,7 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from zeroshot import hashing, results, stamp, store
+from zeroshot import results, store
+from zeroshot.notebooks import stamp
+from zeroshot.store import hashing
 
 
 def remember(folder: Path) -> None:

@@ -12,18 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zeroshot import (
-    ablations,
-    catalog,
-    dependencies,
-    hashing,
-    models,
-    notebooks,
-    paths,
-    pipeline,
-    store,
-    templates,
-)
+from zeroshot import ablations, catalog, models, notebooks, paths, pipeline, store
+from zeroshot.markup import templates
+from zeroshot.store import dependencies, hashing
 
 from .declarations import Declaration, declaration
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from zeroshot import catalog, lock, models, paths, processes, results, store
+from zeroshot import catalog, models, paths, results, store
+from zeroshot.runtime import lock, processes
 
 from . import declarations, finished, grid
 
@@ -58,7 +59,7 @@ def run(
     ------
     zeroshot.results.TableError
         If committed scores are missing, damaged, or not of this study.
-    zeroshot.lock.LockedError
+    zeroshot.runtime.lock.LockedError
         If another run of the project is going on.
     StudyError
         If a page failed.

@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from zeroshot import hashing
+from zeroshot.store import hashing
 from zeroshot.weights.error import WeightsError
 
 LARGEST = 2**25  # bytes; the largest vocabulary or dictionary that is released has some million
@@ -28,7 +28,7 @@ _FOREIGN: Mapping[bytes, str] = {
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file, see :func:`zeroshot.hashing.sha256`.
+    """Hexadecimal sha256 of a file, see :func:`zeroshot.store.hashing.sha256`.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from zeroshot.catalog import SourceFile, WeightsFile, WeightsSource, address_problem
-from zeroshot.hashing import digest
+from zeroshot.store.hashing import digest
 from zeroshot.weights.error import OutOfReachError, WeightsError
 from zeroshot.weights.files import sha256
 

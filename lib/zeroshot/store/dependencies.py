@@ -25,7 +25,7 @@ INFRASTRUCTURE = frozenset(
     {
         "zeroshot",
         "zeroshot.paths",
-        "zeroshot.hashing",
+        "zeroshot.store.hashing",
         "zeroshot.catalog",
         "zeroshot.store",
         "zeroshot.weights",

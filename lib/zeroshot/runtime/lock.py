@@ -9,7 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from zeroshot import paths, processes
+from zeroshot import paths
+from zeroshot.runtime import processes
 
 
 class LockedError(RuntimeError):
@@ -18,7 +19,7 @@ class LockedError(RuntimeError):
 
 @contextlib.contextmanager
 def only_run() -> Iterator[str]:
-    """Hold the project's run lock; gives the mark of the run, see :data:`zeroshot.processes.MARK`.
+    """Hold the project's run lock; gives the mark of the run, see :data:`zeroshot.runtime.processes.MARK`.
 
     The system frees the lock when its holder dies, however it dies. Processes of an earlier run whose command
     was killed are stopped first: what they had not finished is run again.

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from zeroshot import outputs
+from zeroshot.runtime import outputs
 
 BAD_INPUT = 2
 UNEXPECTED = 3

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from zeroshot.tokens import Tokens
+from zeroshot.tokens.sequences import Tokens
 
 if TYPE_CHECKING:
     import torch

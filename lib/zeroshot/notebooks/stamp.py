@@ -9,10 +9,11 @@ from typing import Any
 
 from anndata import AnnData
 
-from zeroshot import paths, store, templates
-from zeroshot.hashing import sha256
+from zeroshot import paths, store
+from zeroshot.markup import templates
+from zeroshot.store.hashing import sha256
 
-MIME = "application/vnd.zeroshot.stamp+json"
+MIME = "application/vnd.zeroshot.notebooks.stamp+json"
 
 
 class Stamp:

@@ -1,8 +1,8 @@
 """Processes of one run: they end with their parent, and stopping the command stops all of them.
 
-``python -m zeroshot.processes MODULE ARGUMENT…`` runs a module as ``python -m MODULE`` does, in a process
-that the system kills as soon as its parent ends. It imports nothing heavy, so that no process is without
-this for longer than the interpreter needs to start.
+``python -m zeroshot.runtime.processes MODULE ARGUMENT…`` runs a module as ``python -m MODULE`` does, in a
+process that the system kills as soon as its parent ends. It imports nothing heavy, so that no process is
+without this for longer than the interpreter needs to start.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def end_with_parent() -> None:
     """Let the system kill this process when its parent ends, even by SIGKILL.
 
     On Linux. On other systems a process that outlives its run is stopped by the next one, see
-    :func:`zeroshot.lock.only_run`.
+    :func:`zeroshot.runtime.lock.only_run`.
     """
     if sys.platform != "linux":
         return
@@ -163,7 +163,7 @@ def stop(mark: str, patience: float = 0.5) -> bool:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``python -m zeroshot.processes MODULE ARGUMENT…``; a job's expected failures are one line each."""
+    """``python -m zeroshot.runtime.processes MODULE ARGUMENT…``; expected failures of a job are one line."""
     end_with_parent()
     sys.argv = [*arguments]
     try:
