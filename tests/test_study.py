@@ -372,7 +372,12 @@ def test_a_change_repeats_what_depends_on_it(home: Path, package: Path) -> None:
         }
 
     before = plans()
-    assert set(before) == RUNS | PAGES | CHAPTERS | {"tables", "cells/tiny-atlas", "umaps/tiny-atlas"}
+    assert set(before) == RUNS | PAGES | CHAPTERS | {
+        "tables",
+        "ablations",
+        "cells/tiny-atlas",
+        "umaps/tiny-atlas",
+    }
     for change, (file, old, new, expected) in CHANGES.items():
         inside = file.removeprefix("lib/zeroshot/")
         path = home / file if inside == file else package / inside
