@@ -209,6 +209,18 @@ rule chapter:
         JOB + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
 
 
+EARLY = [name for name, chapter in CHAPTERS.items() if not (chapter["reads"] or chapter["ablations"])]
+if EARLY:
+
+    # They wait for no run, and some take long: started last, they would keep the other cores waiting.
+    use rule chapter as early_chapter with:
+        wildcard_constraints:
+            chapter="|".join(map(re.escape, EARLY)),
+        priority: 1
+
+    ruleorder: early_chapter > chapter
+
+
 rule book:
     input:
         rules.pages.input,

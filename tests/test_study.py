@@ -25,6 +25,7 @@ TINY = """
 tiny:
   title: Tiny
   description: One small simulated data set and three models.
+  seeds: 1
   datasets: [tiny-atlas]
   models: [hvg, random, label-oracle]
   chapters: [02_cell_types, 03_batches]

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO
 
 # Environment variable that every process of a run carries, whatever its process group or session is.
 MARK = "ZEROSHOT_RUN"
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+_SECONDS_TO_READ = 5  # what is left in the pipe when a command has ended
 _PARENT = os.getppid()
 
 
@@ -89,6 +91,7 @@ def run(
     mark: str,
     *,
     seconds_to_cancel: float = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> int:
     """Run a command to its end, and end it with everything it has started if this process is stopped.
 
@@ -102,6 +105,8 @@ def run(
         Names the command and its descendants, in whatever group or session they are.
     seconds_to_cancel
         For how long it may cancel work elsewhere, asked by SIGINT, before it is stopped.
+    tell
+        Called with each line that it and its descendants print; None lets them print by themselves.
 
     Returns
     -------
@@ -109,9 +114,16 @@ def run(
         Its exit code.
     """
     # A session of its own: Ctrl-C reaches this process alone, which stops the others in order.
-    leader = subprocess.Popen(arguments, env={**environment, MARK: mark}, start_new_session=True)
+    piped = {} if tell is None else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    leader = subprocess.Popen(arguments, env={**environment, MARK: mark}, start_new_session=True, **piped)
+    reader = threading.Thread(target=_read_lines, args=(leader.stdout, tell), daemon=True)
+    if tell is not None:
+        reader.start()
     try:
-        return leader.wait()
+        code = leader.wait()
+        if tell is not None:
+            reader.join(_SECONDS_TO_READ)
+        return code
     finally:
         if leader.poll() is None and seconds_to_cancel:
             leader.send_signal(signal.SIGINT)
@@ -121,6 +133,11 @@ def run(
             leader.send_signal(signal.SIGSTOP)  # it would report what stops as failed, and start more
         stop(mark)
         leader.wait()
+
+
+def _read_lines(stream: IO[bytes], tell: Callable[[str], None]) -> None:
+    for line in stream:
+        tell(line.decode(errors="replace").rstrip("\r\n"))
 
 
 def marked(mark: str) -> list[int]:

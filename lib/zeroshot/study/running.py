@@ -10,7 +10,7 @@ from pathlib import Path
 from zeroshot import catalog, models, paths, results, store
 from zeroshot.runtime import lock, processes
 
-from . import declarations, finished, grid
+from . import declarations, finished, grid, progress
 
 # What a cluster gets to cancel the jobs of a study that is stopped.
 _SECONDS_TO_CANCEL = 10
@@ -139,6 +139,7 @@ def _run(
                 environment,
                 mark,
                 seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
+                tell=None if dry_run else progress.Progress(None if profile else cores),
             )
         finally:
             if not dry_run:

@@ -1,0 +1,93 @@
+"""How far a study is and how long it will take: a line for each finished job, from Snakemake's log."""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+
+# Rules of the Snakefile by the stage that a reader knows, in the order of the work.
+STAGES = {
+    "cells": ("cells",),
+    "runs": ("slow_run", "run"),
+    "ablations": ("ablation",),
+    "UMAPs": ("umaps",),
+    "pages": ("page", "early_chapter", "chapter"),
+    "book": ("book",),
+}
+# Seconds that a job takes as long as none of its rule has ended: on small data, on one core.
+_EXPECTED = {"cells": 10, "slow_run": 60, "run": 15, "ablation": 30, "umaps": 60, "page": 6, "chapter": 10,
+             "early_chapter": 40,
+             "book": 60}  # fmt: skip
+_NOISE = re.compile(
+    r"$|Select jobs|Execute \d+ jobs|\[\w{3} \w{3} [ \d:]+\]$|\d+ of \d+ steps|Building DAG|Using shell"
+    r"|Provided (cores|remote)|Rules claiming|Assuming unrestricted|-+ +-+$|job +count$"
+)
+
+
+class Progress:
+    """Called with each line that Snakemake prints; shows what a reader needs of it on stderr.
+
+    Messages of jobs, and errors, are shown as they are.
+
+    Parameters
+    ----------
+    cores
+        How many jobs run at the same time; None where that is not known: no time is estimated then.
+    clock
+        Seconds from any moment on.
+    """
+
+    def __init__(self, cores: int | None, clock: Callable[[], float] = time.monotonic):
+        self._cores, self._clock = cores, clock
+        self._totals: dict[str, int] = {}
+        self._done: dict[str, list[float]] = {}
+        self._running: dict[str, tuple[float, str]] = {}
+        self._in_statistics = False
+        self._begin = clock()
+
+    def __call__(self, line: str) -> None:
+        """Take one line without its end."""
+        if line == "Job stats:":
+            self._in_statistics = True
+        elif self._in_statistics and (count := re.match(r"(\w+) +(\d+)$", line)):
+            self._count(count[1], int(count[2]))
+        elif started := re.match(r"Job (\d+): (.*)$", line):
+            self._running[started[1]] = (self._clock(), started[2])
+        elif ended := re.match(r"Finished jobid: (\d+) \(Rule: (\w+)\)$", line):
+            begin, message = self._running.pop(ended[1], (self._clock(), ended[2]))
+            self._done.setdefault(ended[2], []).append(self._clock() - begin)
+            self._tell(f"{self.state()} | {message}")
+        elif not _NOISE.match(line):
+            self._tell(line)
+
+    def state(self) -> str:
+        """For example "[ 3:12] runs 5/12, pages 0/27, about 4 min left"."""
+        minutes, seconds = divmod(int(self._clock() - self._begin), 60)
+        parts = [
+            f"{stage} {sum(len(self._done.get(rule, ())) for rule in rules)}/{total}"
+            for stage, rules in STAGES.items()
+            if (total := sum(self._totals.get(rule, 0) for rule in rules))
+        ]
+        return f"[{minutes:2d}:{seconds:02d}] {', '.join([*parts, *self._time_left()])}"
+
+    def _time_left(self) -> list[str]:
+        if self._cores is None:
+            return []
+        left = 0.0
+        for rule, total in self._totals.items():
+            seconds = self._done.get(rule, [])
+            mean = sum(seconds) / len(seconds) if seconds else _EXPECTED.get(rule, 3)
+            left += mean * max(total - len(seconds), 0)
+        left -= sum(self._clock() - begin for begin, _ in self._running.values())
+        minutes = round(max(left, 0) / self._cores / 60)
+        return [f"about {minutes} min left" if minutes else "less than a minute left"]
+
+    def _count(self, rule: str, number: int) -> None:
+        if rule != "total":
+            self._totals[rule] = number
+            return
+        self._in_statistics = False
+        self._tell(f"{number} jobs. {self.state()}")
+
+    def _tell(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
