@@ -68,6 +68,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in dependencies.LIBRARIES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(CHECKOUT / "lib" / name, tmp_path / name, ignore=ignored)
+    if "ZEROSHOT_HOME" not in os.environ:  # else the root would be looked for beside the copy
+        monkeypatch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
     monkeypatch.setattr(paths, "PACKAGE", copy)
     return copy
 

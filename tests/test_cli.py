@@ -158,6 +158,19 @@ def test_embedding_is_that_of_the_library(project, users_file, zeroshot):
     assert (anndata.read_h5ad("a.h5ad").obsm["X_pca"] == embedding.embed(cells, "pca")).all()
 
 
+def test_the_same_command_again_takes_what_is_stored(project, users_file, embedded, zeroshot, few_metrics):
+    for output in ("a.h5ad", "b.h5ad"):
+        assert zeroshot("embed", users_file, "--model", "random", "--output", output)[0] == 0
+    first, again = (anndata.read_h5ad(f"{name}.h5ad").uns["X_random_provenance"] for name in "ab")
+    assert first["finished"] == again["finished"] and first["key"] == again["key"]
+    assert (project / "artifacts" / "embedding" / first["key"]).is_dir()
+    given = ["--embedding", "X_good", "--label-key", "cell_type"]
+    for output in ("a.csv", "b.csv"):
+        assert zeroshot("evaluate", embedded, *given, "--output", output)[0] == 0
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+    assert len(list((project / "artifacts" / "scores").iterdir())) == 1
+
+
 def test_embedded_file_can_be_embedded_again(project, users_file, zeroshot):
     assert zeroshot("embed", users_file, "--model", "random", "--output", "a.h5ad")[0] == 0
     assert zeroshot("embed", "a.h5ad", "--model", "depth-only", "--output", "b.h5ad")[0] == 0

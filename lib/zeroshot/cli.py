@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -136,7 +135,7 @@ def embed(
     seed: Seed = 0,
 ) -> None:
     """Embed cells: writes a copy of INPUT with obsm["X_<model>"] and its provenance in uns to OUTPUT."""
-    from zeroshot import data, embedding, models, store
+    from zeroshot import data, embedding, models, pipeline
     from zeroshot.data.embedded import require_place, require_same_cells, write_embedding
     from zeroshot.embedding import integrity
 
@@ -175,39 +174,39 @@ def embed(
     )
     if cells.obs["batch"].nunique() < card.min_batches:
         raise UsageError(f"{model} needs {card.min_batches} batches: name their column with --batch-key")
-    started = time.perf_counter()
     print(f"embedding {cells.n_obs:,} cells with {model}", file=sys.stderr)
+    options = {"seed": seed, "precision": precision, "weights": weights, "settings": settings}
     with failures.about(f"{model} on {source}"):
-        embedded = embedding.run(cells, model, recipe, seed=seed, weights=weights, settings=settings)
-    seconds = time.perf_counter() - started
-    integrity.require(integrity.check(embedded.matrix, cells.n_obs, embedded.checks))
+        embedded = pipeline.embed(cells, model, recipe, **options)
+    matrix = embedded.load("embedding")
+    integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))
     # What a registered data set notes is on its card.
-    notes = [*(cells.uns["dataset"]["notes"] if file.suffix == ".h5ad" else ()), *embedded.notes]
-    provenance = store.measure(seconds) | {
-        "model": model,
-        "recipe": recipe,
-        "parameters": parameters,
+    of_file = cells.uns["dataset"]["notes"] if file.suffix == ".h5ad" else ()
+    notes = [*of_file, *embedded.load("notes")["notes"]]
+    genes = embedded.load("genes")
+    record = embedded.provenance
+    provenance = {
+        **{name: value for name, value in record.items() if name not in ("inputs", "files", "record")},
+        **record["inputs"],
+        "key": embedded.key,
         "card_version": card.version,
-        "seed": seed,
-        "precision": precision,
         "input": source,
         "input_layer": input_layer or ("X" if as_given else "layers/counts, else X, else raw with a note"),
         "library_size": library_size_key or "sum of the matrix, or as the notes say",
         "input_values": "as given, unchanged" if as_given else "raw counts, checked",
-        "weights": dict(checkpoint.hashes) if checkpoint else {},
         "weights_from": checkpoint.origin if checkpoint else "none",
-        "data": cells.uns["dataset"]["content_hash"],
-        "genes": asdict(embedded.genes),
+        "genes": genes,
         "notes": notes,
     }
     with failures.about(output):
-        write_embedding(source, cells, key, embedded.matrix, provenance, output)
-    if embedded.overlap is not None:
-        printing.show(embedded.overlap.to_dict("records"), list(embedded.overlap.columns))
-    print(f"genes: {embedded.genes}")
+        write_embedding(source, cells, key, matrix, provenance, output)
+    if "overlap" in embedded:
+        overlap = embedded.load("overlap")
+        printing.show(overlap.to_dict("records"), list(overlap.columns))
+    print(f"genes: {embedding.GeneShare(**genes)}")
     for note in notes:
         print(f"note: {note}")
-    rows, columns = embedded.matrix.shape
+    rows, columns = matrix.shape
     print(f"{output}: obsm[{key!r}], {rows} cells x {columns}")
 
 
@@ -243,7 +242,7 @@ def evaluate(
     """Score embeddings of a file: annotation metrics, and integration metrics if batches are named."""
     import pandas as pd
 
-    from zeroshot import metrics
+    from zeroshot import metrics, pipeline
     from zeroshot.data.embedded import read_embedding
     from zeroshot.embedding import integrity
 
@@ -262,9 +261,10 @@ def evaluate(
         # The same labels and seed for all: their intervals are of the same subsamples.
         with errors.status(title) as status, failures.about(f"obsm[{name!r}] of {source}"):
             tell = partial(_update, status, title)
-            scores, _ = metrics.score_with_intervals(
+            scored = pipeline.score_matrix(
                 values, labels, batches, baseline=baseline, seed=seed, progress=tell
             )
+        scores = scored.load("scores")
         tables.append(scores.drop(columns=["seeds", "seed_sd"]))  # of seeds of an embedding nothing is known
         tables[-1] = tables[-1].assign(
             file=source.name,

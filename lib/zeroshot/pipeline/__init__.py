@@ -1,0 +1,22 @@
+"""One run, step by step: embed, check, score, project, each computed once and kept in the store."""
+
+from .embeddings import embed, reconstruct
+from .keys import COMPUTED_BY, modules_of_model
+from .runs import Run, run
+from .scores import score, score_matrix, score_other_seeds
+from .umaps import ON_UMAP, project, score_umap
+
+__all__ = [
+    "COMPUTED_BY",
+    "ON_UMAP",
+    "Run",
+    "embed",
+    "modules_of_model",
+    "project",
+    "reconstruct",
+    "run",
+    "score",
+    "score_matrix",
+    "score_other_seeds",
+    "score_umap",
+]

@@ -1,0 +1,113 @@
+"""The steps of a run that ask the model: its embedding, and what it predicts of hidden genes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from zeroshot import catalog, embedding, metrics, reconstruction, store
+
+from .keys import what_decides
+
+
+def embed(
+    adata: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    seed: int = 0,
+    precision: embedding.Precision = "float32",
+    parameters: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
+    settings: embedding.Settings | None = None,
+    policy: store.Policy = "reuse",
+) -> store.Artifact:
+    """Embed the cells, or take the stored embedding of the same data, model, weights, recipe and seed.
+
+    Parameters
+    ----------
+    adata
+        As :func:`zeroshot.data.load` returns it.
+    model, recipe, seed, precision
+        As for :func:`zeroshot.embedding.embed`; "label-oracle" is made from the labels.
+    parameters
+        Put over those of the recipe; None for the recipe as it is.
+    weights
+        Folder with the weights as released; None to look for them.
+    settings
+        How a network is run, apart from the precision.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
+
+    Returns
+    -------
+    zeroshot.store.Artifact
+        Holds ``embedding``, (cells, dim) float32, rows in the order of ``adata``; ``checks``, the part
+        of the integrity gate that needs the model; ``notes``; ``genes``, the fields of
+        :class:`zeroshot.embedding.GeneShare`. Of models that read tokens also ``lengths`` and ``left_out``,
+        (cells,), and ``overlap``, genes by the rule that matched them.
+    """
+    card = catalog.model(model)
+    inputs = what_decides(adata, card, recipe, seed, precision, "embedding", weights)
+    inputs["parameters"] |= parameters or {}
+
+    def compute() -> dict[str, np.ndarray | pd.DataFrame | dict]:
+        if "label" in card.uses:
+            oracle = metrics.label_oracle(adata.obs["cell_type"].to_numpy(), seed=seed)
+            return _contents(embedding.Embedded(oracle))
+        run_as = replace(settings or embedding.Settings(), precision=precision)
+        options = {"seed": seed, "weights": weights, "settings": run_as, "parameters": parameters}
+        return _contents(embedding.run(adata, model, recipe, **options))
+
+    return store.load_or_compute("embedding", inputs, compute, policy)
+
+
+def reconstruct(
+    adata: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    n_cells: int = 100,
+    fractions: Sequence[float] = reconstruction.FRACTIONS,
+    seed: int = 0,
+    precision: embedding.Precision = "float32",
+    policy: store.Policy = "reuse",
+) -> store.Artifact | None:
+    """Measure a model's pretraining objective on some cells, or take the stored measurement.
+
+    Returns
+    -------
+    zeroshot.store.Artifact or None
+        What :func:`zeroshot.reconstruction.reconstruct` returns; None for a model without such an objective.
+    """
+    if reconstruction.objective(model) is None:
+        return None
+    card = catalog.model(model)
+    inputs = what_decides(adata, card, recipe, seed, precision, "reconstruction")
+    inputs |= {"n_cells": n_cells, "fractions": list(fractions)}
+
+    def compute() -> dict[str, pd.DataFrame | np.ndarray]:
+        settings = embedding.Settings(precision=precision)
+        return reconstruction.reconstruct(
+            adata, model, recipe, n_cells=n_cells, fractions=fractions, seed=seed, settings=settings
+        )
+
+    return store.load_or_compute("reconstruction", inputs, compute, policy)
+
+
+def _contents(embedded: embedding.Embedded) -> dict[str, np.ndarray | pd.DataFrame | dict]:
+    """What an embedding's artifact holds."""
+    contents = {
+        "embedding": embedded.matrix,
+        "checks": embedded.checks,
+        "notes": {"notes": list(embedded.notes)},
+        "genes": asdict(embedded.genes) if embedded.genes else None,
+        "overlap": embedded.overlap,
+        "lengths": embedded.lengths,
+        "left_out": embedded.left_out,
+    }
+    return {name: value for name, value in contents.items() if value is not None}

@@ -1,0 +1,200 @@
+"""The steps of a run that score: an embedding, under one seed or several, or one from elsewhere."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from zeroshot import catalog, embedding, metrics, store
+from zeroshot.embedding import integrity
+from zeroshot.store import dependencies
+
+from .embeddings import embed
+from .keys import COMPUTED_BY, content
+
+
+def score(
+    adata: AnnData,
+    embedded: store.Artifact,
+    *,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    fraction: float | None = None,
+    policy: store.Policy = "reuse",
+) -> store.Artifact:
+    """Pass an embedding through the integrity gate and score it with every metric, or those named.
+
+    ``fraction`` is the share of the cells in the subsamples that intervals come from, if not the usual.
+
+    Returns
+    -------
+    zeroshot.store.Artifact
+        Holds ``checks`` (check, passed, detail), ``scores`` (metric, group, value, note, low, high, seeds,
+        seed_sd) and ``subsamples`` (subsample, metric, value, cells), see
+        :func:`zeroshot.metrics.score_with_intervals`. Before integration means the model ``pca``. If a
+        check failed, no metric is computed, each row's note says why, and there are no subsamples.
+    """
+    cells = _cells_to_score(adata, seed, policy_of_inputs(policy))
+    values, probed = embedded.load("embedding"), embedded.load("checks")
+    # By content, so that a recomputed embedding with other bytes is scored again.
+    inputs = _what_decides_scores(adata, cells, seed) | {
+        "embedding": content(values),
+        "probed": probed.to_dict("list"),
+    }
+    chosen = {} if names is None else {"names": list(names)}
+    chosen |= {} if fraction is None else {"fraction": fraction}
+
+    def compute() -> dict[str, pd.DataFrame]:
+        checks, reason = _gate(values, adata.n_obs, probed)
+        if reason is not None:
+            scores = _no_scores(reason, names or metrics.METRICS)
+            scores = scores.assign(low=np.nan, high=np.nan, seeds=1, seed_sd=np.nan)
+            return {"checks": checks, "scores": scores}
+        scores, subsamples = metrics.score_with_intervals(values, **cells, seed=seed, **chosen)
+        return {"checks": checks, "scores": scores, "subsamples": subsamples}
+
+    return store.load_or_compute("scores", inputs | chosen, compute, policy)
+
+
+def score_matrix(
+    values: np.ndarray,
+    labels: np.ndarray,
+    batches: np.ndarray | None = None,
+    *,
+    baseline: np.ndarray | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+    policy: store.Policy = "reuse",
+) -> store.Artifact:
+    """Score an embedding from elsewhere, or take the stored scores of the same numbers and labels.
+
+    Parameters
+    ----------
+    values
+        (cells, dim) an embedding that has passed the integrity gate.
+    labels, batches, baseline, seed, progress
+        As for :func:`zeroshot.metrics.score_with_intervals`.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
+
+    Returns
+    -------
+    zeroshot.store.Artifact
+        Holds ``scores`` and ``subsamples`` as :func:`score` does.
+    """
+    cells = {"labels": labels, "batches": batches, "baseline": baseline}
+    contents = {"embedding": values, **cells}
+    inputs = {
+        **{name: None if array is None else content(array) for name, array in contents.items()},
+        "seed": seed,
+        **dependencies.computation(COMPUTED_BY["scores"]),
+    }
+
+    def compute() -> dict[str, pd.DataFrame]:
+        scores, subsamples = metrics.score_with_intervals(values, **cells, seed=seed, progress=progress)
+        return {"scores": scores, "subsamples": subsamples}
+
+    return store.load_or_compute("scores", inputs, compute, policy)
+
+
+def score_other_seeds(
+    adata: AnnData,
+    scored: store.Artifact,
+    model: str,
+    recipe: str | None = None,
+    *,
+    seeds: int,
+    seed: int = 0,
+    precision: embedding.Precision = "float32",
+    policy: store.Policy = "reuse",
+) -> store.Artifact | None:
+    """Embed and score under further seeds with a model whose embedding depends on its seed.
+
+    Parameters
+    ----------
+    adata, model, recipe, seed, precision
+        As for :func:`embed`; the cells, subsamples and clusterings stay those of ``seed``.
+    scored
+        What :func:`score` returned for ``seed``.
+    seeds
+        How many in all: ``seed`` and those that follow it.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
+
+    Returns
+    -------
+    zeroshot.store.Artifact or None
+        Holds ``scores`` as :func:`score` does, with the spread over seeds in their intervals, and
+        ``other_seeds`` (seed, metric, value), where values are NaN under a seed whose embedding fails the
+        integrity gate. None for a model that does not depend on a seed, for one seed, and where nothing was
+        scored under the first.
+    """
+    if not catalog.model(model).seeded or seeds < 2 or "subsamples" not in scored:
+        return None
+    others = {
+        other: embed(adata, model, recipe, seed=other, precision=precision, policy=policy)
+        for other in range(seed + 1, seed + seeds)
+    }
+    cells = _cells_to_score(adata, seed, policy_of_inputs(policy))
+    inputs = _what_decides_scores(adata, cells, seed) | {
+        "scores": scored.key,
+        "embeddings": {str(other): content(embedded.load("embedding")) for other, embedded in others.items()},
+    }
+
+    def compute() -> dict[str, pd.DataFrame]:
+        tables = []
+        for other, embedded in others.items():
+            values = embedded.load("embedding")
+            _, reason = _gate(values, adata.n_obs, embedded.load("checks"))
+            if reason is None:
+                scores = metrics.score(values, **cells, seed=seed)
+            else:
+                scores = _no_scores(reason, metrics.METRICS)
+            tables.append(scores.assign(seed=other))
+        found = pd.concat(tables, ignore_index=True)[["seed", "metric", "value"]]
+        first, parts = scored.load("scores"), scored.load("subsamples")
+        return {"other_seeds": found, "scores": metrics.intervals(first, parts, adata.n_obs, found)}
+
+    return store.load_or_compute("other-seeds", inputs, compute, policy)
+
+
+def policy_of_inputs(policy: store.Policy) -> store.Policy:
+    """The policy for what a result is made from: its own run recomputes that."""
+    return "reuse" if policy == "recompute" else policy
+
+
+def _cells_to_score(adata: AnnData, seed: int, policy: store.Policy) -> dict[str, np.ndarray | None]:
+    """What a score needs besides the embedding: labels, batches, and the cells before integration."""
+    several = adata.obs["batch"].nunique() > 1
+    return {
+        "labels": adata.obs["cell_type"].to_numpy(),
+        "batches": adata.obs["batch"].to_numpy(),
+        "baseline": embed(adata, "pca", seed=seed, policy=policy).load("embedding") if several else None,
+    }
+
+
+def _what_decides_scores(adata: AnnData, cells: dict[str, np.ndarray | None], seed: int) -> dict[str, Any]:
+    """Everything that scores depend on, apart from the embedding."""
+    return {
+        "data": adata.uns["dataset"]["content_hash"],
+        "baseline": None if cells["baseline"] is None else content(cells["baseline"]),
+        "seed": seed,
+        **dependencies.computation(COMPUTED_BY["scores"]),
+    }
+
+
+def _gate(values: np.ndarray, n_cells: int, probed: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
+    """The integrity checks of an embedding, and why it must not be scored; None if it may."""
+    checks = integrity.check(values, n_cells, probed)
+    try:
+        integrity.require(checks)
+    except integrity.IntegrityError as error:
+        return checks, str(error)
+    return checks, None
+
+
+def _no_scores(reason: str, names: Iterable[str]) -> pd.DataFrame:
+    rows = [(name, metrics.METRICS[name].group, np.nan, reason) for name in names]
+    return pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
