@@ -55,5 +55,7 @@ def modules_of_model(card: catalog.ModelCard) -> set[str]:
 
 def content(values: np.ndarray) -> str:
     """Hash of the numbers or texts of an array."""
-    plain = values.astype(str) if values.dtype == object else values
+    plain = np.asarray(values)  # labels may be a column of pandas
+    if plain.dtype == object:
+        plain = plain.astype(str)
     return hashlib.sha256(np.ascontiguousarray(plain).tobytes()).hexdigest()
