@@ -19,6 +19,8 @@ from zeroshot.store import dependencies, hashing
 from .declarations import Declaration, declaration
 
 Source = Literal["computed", "committed"]
+# Makes the cells before integration, which scores of every run compare with.
+_BASELINE = ("zeroshot.models.baselines",)
 # Fields of a study that its ablations depend on.
 _ABLATION_SETTINGS = ("seed", "subset", "precision", "ablation_cells", "ablation_tokens", "ablation_metrics")
 
@@ -90,12 +92,12 @@ def skipped(card: catalog.StudyCard) -> list[Skipped]:
 
 def cells(card: catalog.StudyCard) -> list[Job]:
     """The data sets of a study, each prepared once."""
-    code = dependencies.source_hashes(dependencies.closure({"zeroshot.data", "zeroshot.pipeline"}))
+    code = _code({"zeroshot.data", "zeroshot.pipeline", *_BASELINE})
     return [
         Job(
             f"cells/{dataset}",
             {"dataset": dataset, "subset": card.subset, "seed": card.seed},
-            {"data set": _hash_of(catalog.dataset(dataset)), "code": code, "packages": store.versions()},
+            {"data set": _hash_of(catalog.dataset(dataset)), **code},
         )
         for dataset in card.datasets
     ]
@@ -108,7 +110,7 @@ def runs(card: catalog.StudyCard) -> list[Job]:
 
 def umaps(card: catalog.StudyCard) -> list[Job]:
     """The projections of all embeddings of each data set."""
-    code = dependencies.source_hashes(dependencies.closure({"zeroshot.study.computing"}))
+    code = _code({"zeroshot.study.computing"})
     by_dataset: dict[str, list[Any]] = {}
     for dataset, reference in available_pairs(card):
         model, recipe = catalog.split_reference(reference)
@@ -118,7 +120,7 @@ def umaps(card: catalog.StudyCard) -> list[Job]:
         Job(
             f"umaps/{dataset}",
             {"dataset": dataset, **settings, "runs": models_of},
-            {"code": code, "packages": store.versions()},
+            code,
         )
         for dataset, models_of in by_dataset.items()
     ]
@@ -223,27 +225,32 @@ def _run(study: catalog.StudyCard, dataset: str, reference: str) -> Job:
         "precision": study.precision,
         "reconstruction_cells": study.reconstruction_cells,
     }
-    code = dependencies.closure({"zeroshot.study.computing"} | pipeline.modules_of_model(card))
     inputs = {
         "data set": _hash_of(catalog.dataset(dataset)),
         "model": _hash_of(card),
         "weights": _hashes_of_weights(card, recipe),
-        "code": dependencies.source_hashes(code),
-        "packages": store.versions(),
+        **_code({"zeroshot.study.computing", *_BASELINE} | pipeline.modules_of_model(card)),
     }
     return Job(run_path(dataset, reference), parameters, inputs)
+
+
+def _code(modules: set[str]) -> dict[str, dict[str, str]]:
+    """What a job that computes depends on: the code of some modules, and the packages that they declare."""
+    needed = dependencies.closure(modules)
+    return {
+        "code": dependencies.source_hashes(needed),
+        "packages": dependencies.package_versions(needed),
+    }
 
 
 def _ablation(study: catalog.StudyCard, unit: ablations.Unit) -> Job:
     card = catalog.model(unit.model)
     cards = [card, *([catalog.model(card.twin_of)] if card.twin_of else [])]  # a twin is used as it is
-    code = dependencies.closure({"zeroshot.ablations.units"} | pipeline.modules_of_model(card))
     inputs = {
         "data set": _hash_of(catalog.dataset(unit.dataset)),
         "models": [_hash_of(one) for one in cards],
         "weights": _hashes_of_weights(card, unit.recipe),
-        "code": dependencies.source_hashes(code),
-        "packages": store.versions(),
+        **_code({"zeroshot.ablations.units", *_BASELINE} | pipeline.modules_of_model(card)),
     }
     settings = study.model_dump(include=set(_ABLATION_SETTINGS), mode="json")
     parameters = {"dataset": unit.dataset, "model": unit.model, "recipe": unit.recipe, **settings}
