@@ -40,12 +40,12 @@ def executed(pages):
 
 
 def read_by_chapter(wildcards):
-    """The tables that a chapter declares, and all cells and runs if it reads stored arrays."""
+    """The tables that a chapter declares; the cells it reads, and with tables also the embeddings and UMAPs."""
     chapter = CHAPTERS[wildcards.chapter]
     tables = [f"{BUILD}/{table}.csv" for table in chapter["reads"]]
     tables += ABLATIONS if chapter["ablations"] else []
     cells = expand(f"{BUILD}/cells/{{dataset}}.json", dataset=PLAN["datasets"]) if chapter["cells"] else []
-    umaps = expand(f"{BUILD}/umaps/{{dataset}}.json", dataset=DATASETS_RUN) if chapter["cells"] else []
+    umaps = expand(f"{BUILD}/umaps/{{dataset}}.json", dataset=DATASETS_RUN) if cells and tables else []
     return [*tables, *map(ancient, [*cells, *umaps])]
 
 
