@@ -927,7 +927,7 @@ def test_neighbour_metrics_use_the_neighbours_of_the_scib_benchmark(mixed, label
     assert mixed_scores["ilisi"] == pytest.approx(scib_metrics.ilisi_knn(found, batches), abs=1e-4)
     expected = scib_metrics.kbet(found.subset_neighbors(50), batches)[0]
     assert mixed_scores["kbet"] == pytest.approx(expected, abs=1e-4)
-    # Of the same neighbours the same digits: those of the kept scores.
+    # Of the same neighbours the same digits: those of the committed scores.
     near = metrics.nearest_neighbors(mixed, 90)
     same = NeighborsResults(indices=near.indices, distances=near.distances)
     assert metrics.clisi(near, labels) == pytest.approx(scib_metrics.clisi_knn(same, labels), abs=1e-7)

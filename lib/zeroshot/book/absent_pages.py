@@ -1,6 +1,6 @@
 """A book without some of its chapters: what its other pages glue from them, link to them or list of them.
 
-A study need not have every chapter of the table of contents, and a build from kept scores has only those
+A study need not have every chapter of the table of contents, and a build from committed scores has only those
 that need no cells.
 """
 

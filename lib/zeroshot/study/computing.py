@@ -1,4 +1,4 @@
-"""The jobs of a study that compute: the cells of a data set, and one run on them."""
+"""The jobs of a study that compute: the cells of a data set, one run on them, the UMAPs of its embeddings."""
 
 from pathlib import Path
 from typing import Any
