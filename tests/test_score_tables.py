@@ -84,7 +84,12 @@ def made_up() -> dict[str, pd.DataFrame]:
     scores, subsamples, runs = [], [], []
     for model in ("pca", "random"):
         run = {"dataset": "pbmc68k-reduced", "model": model, "recipe": "standard"}
-        of_run = {"subset": "500", "n_cells": 500, "seed": 0, "seeds": 3 if model == "random" else 1}
+        of_run = {
+            "subset": str(catalog.study("smoke").subset),
+            "n_cells": 500,
+            "seed": 0,
+            "seeds": 3 if model == "random" else 1,
+        }
         cost = {"seconds": 0.125, "peak_memory_mb": 800.0, "device": "CPU, a", "key": f"{len(runs):020x}"}
         runs.append({**run, **of_run, **cost, "seen_in_pretraining": "unseen"})
         for metric, note in (("asw_label", ""), ("nmi", "resolution 0.7"), ("ilisi", "not applicable: one")):

@@ -499,7 +499,7 @@ def test_the_source_of_scores_decides_which_are_shown(finished: Path) -> None:
     computed = tables.read_text()
     zeroshot(finished, "keep", "tiny")
     committed = finished / "data" / "scores" / "tiny" / "scores.csv"
-    line = next(line for line in computed.splitlines() if ",hvg,standard,nmi," in line)
+    line = next(line for line in computed.splitlines() if ",hvg," in line and ",nmi," in line)
     value = line.split(",")[4]
     other = f"{float(value) + 1e-6:.6f}"
     edit(committed, line, line.replace(value, other, 1))

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from filelock import FileLock
+
 from zeroshot import paths
 from zeroshot.catalog import ModelCard, SourceFile, WeightsFile
 from zeroshot.weights import hub
@@ -150,12 +152,10 @@ def _from_drive(card: ModelCard, roles: list[str], download: bool) -> Found:
     found = {role: path for role, path in targets.items() if _is_right(path, card.weights.files[role])}
     if not download or len(found) == len(roles):
         return found
-    from zeroshot.data.download import lock
-
     folder = paths.weights(card.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock(folder / ".lock"):
+        with FileLock(folder / ".lock"):
             absent = [role for role in roles if not _is_right(targets[role], card.weights.files[role])]
             if absent:  # still, after waiting for another process
                 _download_drive(
