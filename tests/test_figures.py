@@ -314,7 +314,7 @@ def drawn_odd():
     yield figures.draw_papers_by_year(papers().replace({"Models": "_$M$", "Surveys": "$S_{"}))
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "default::ResourceWarning")  # a socket of another test, collected here
 def test_text_of_data_is_shown_as_it_is():
     made = list(drawn_odd())
     for figure in made:
@@ -409,7 +409,7 @@ def test_many_methods_and_data_sets_stay_within_bounds():
         assert width <= 24 and height <= 60
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "default::ResourceWarning")  # a socket of another test, collected here
 def test_nothing_to_draw_is_said():
     none, empty = scores().iloc[:0], {"avg_bio": "AvgBIO"}
     compare = none.assign(difference=0.0, verdict="tie", on_umap=0.0)

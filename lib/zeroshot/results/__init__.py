@@ -6,6 +6,7 @@ from .schema import TABLES, TableError, read_csv, to_csv
 from .summaries import best, candidates, heading, interval, median, readable, reference
 from .tables import (
     COLUMNS,
+    committed_files,
     concatenate,
     copy_committed,
     keep,
@@ -25,6 +26,7 @@ __all__ = [
     "TableError",
     "best",
     "candidates",
+    "committed_files",
     "concatenate",
     "copy_committed",
     "differences",

@@ -151,6 +151,12 @@ def _with_committed_costs(study: str, tables: Mapping[str, pd.DataFrame], texts:
     return to_csv("runs", in_study)
 
 
+def committed_files(study: str) -> list[str]:
+    """The files of a study in ``data/scores``, relative to the project."""
+    folder = paths.scores().relative_to(paths.home()) / study
+    return [str(folder / f"{name}.csv") for name in TABLES]
+
+
 def copy_committed(study: str) -> None:
     """Copy the tables of ``data/scores/<study>`` to where a run of the study would have written them.
 
@@ -215,6 +221,7 @@ def _read(study: str, name: str) -> pd.DataFrame:
 
 
 __all__ = [
-    "COLUMNS", "TableError", "concatenate", "copy_committed", "keep", "load", "load_reconstruction",
-    "load_runs", "load_subsamples", "require_committed", "without_committed_scores", "write",
+    "COLUMNS", "TableError", "committed_files", "concatenate", "copy_committed", "keep", "load",
+    "load_reconstruction", "load_runs", "load_subsamples", "require_committed", "without_committed_scores",
+    "write",
 ]  # fmt: skip

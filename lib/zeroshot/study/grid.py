@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zeroshot import ablations, catalog, models, notebooks, paths, pipeline, store
+from zeroshot import ablations, catalog, models, notebooks, paths, pipeline, results, store
 from zeroshot.markup import templates
 from zeroshot.store import dependencies, hashing
 
@@ -178,7 +178,10 @@ def plan(study: str, source: Source = "computed") -> None:
     varied = [_ablation(card, unit) for unit in units]
     jobs: list[tuple[str, Job]] = [("", job) for job in (*cells(card), *computed, *projected, *varied)]
     jobs += [("pages/", page) for page in planned]
-    jobs.append(("", Job("tables", {}, {"source": source, "runs": [run.path for run in computed]})))
+    made_of = {"source": source, "runs": [run.path for run in computed]}
+    if source == "committed":
+        made_of["files"] = _hashes_of_files(results.committed_files(study))
+    jobs.append(("", Job("tables", {}, made_of)))
     jobs.append(("", Job("ablations", {}, {"units": [unit.path for unit in units]})))
     for folder, job in jobs:
         content = {"parameters": job.parameters, "inputs": job.inputs}
