@@ -152,9 +152,9 @@ def _with_committed_costs(study: str, tables: Mapping[str, pd.DataFrame], texts:
 
 
 def committed_files(study: str) -> list[str]:
-    """The files of a study in ``data/scores``, relative to the project."""
-    folder = paths.scores().relative_to(paths.home()) / study
-    return [str(folder / f"{name}.csv") for name in TABLES]
+    """The files that a study has in ``data/scores``, relative to the project."""
+    files = [paths.scores() / study / f"{name}.csv" for name in TABLES]
+    return [str(file.relative_to(paths.home())) for file in files if file.is_file()]
 
 
 def copy_committed(study: str) -> None:
