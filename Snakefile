@@ -21,12 +21,10 @@ SLOW = {re.escape(run.split("/")[-1]) for run in RUNS if PLAN["runs"][run]["slow
 DATASETS_RUN = sorted({run.split("/")[1] for run in RUNS})
 UNITS = PLAN["ablations"]
 CHAPTERS = PLAN["chapters"]
-TABLES = ["scores", "subsamples", "reconstruction", "runs"]
-RUN_TABLES = [f"{BUILD}/{{run}}/{table}.csv" for table in TABLES]
-STUDY_TABLES = [f"{BUILD}/{table}.csv" for table in TABLES]
-ABLATION_TABLES = ["scores", "subsamples", "similarity", "conventions", "artifacts", "failures"]
-UNIT_TABLES = [f"{BUILD}/ablations/{{unit}}/{table}.csv" for table in ABLATION_TABLES]
-ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in ABLATION_TABLES]
+RUN_TABLES = [f"{BUILD}/{{run}}/{table}.csv" for table in PLAN["tables"]]
+STUDY_TABLES = [f"{BUILD}/{table}.csv" for table in PLAN["tables"]]
+UNIT_TABLES = [f"{BUILD}/ablations/{{unit}}/{table}.csv" for table in PLAN["ablation_tables"]]
+ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in PLAN["ablation_tables"]]
 
 
 wildcard_constraints:

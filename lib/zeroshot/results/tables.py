@@ -218,10 +218,3 @@ def _read(study: str, name: str) -> pd.DataFrame:
     runs = list(zip(table["model"], table["recipe"], strict=True))
     titles = {run: catalog.model(run[0]).method(run[1]) for run in set(runs)}  # a look-up takes a millisecond
     return table.assign(method=[titles[run] for run in runs])
-
-
-__all__ = [
-    "COLUMNS", "TableError", "committed_files", "concatenate", "copy_committed", "keep", "load",
-    "load_reconstruction", "load_runs", "load_subsamples", "require_committed", "without_committed_scores",
-    "write",
-]  # fmt: skip

@@ -105,7 +105,10 @@ def cells(card: catalog.StudyCard) -> list[Job]:
 
 def runs(card: catalog.StudyCard) -> list[Job]:
     """One run per data set and model that fit together."""
-    return [_run(card, dataset, reference) for dataset, reference in available_pairs(card)]
+    pairs_here = available_pairs(card)
+    # Once a model, not once a run: to follow the imports of a model takes a tenth of a second.
+    code = {reference: _code_of_run(reference) for _, reference in pairs_here}
+    return [_run(card, dataset, reference, code[reference]) for dataset, reference in pairs_here]
 
 
 def umaps(card: catalog.StudyCard) -> list[Job]:
@@ -128,17 +131,17 @@ def umaps(card: catalog.StudyCard) -> list[Job]:
 
 def ablation_units(card: catalog.StudyCard) -> list[ablations.Unit]:
     """The units of the ablations that the chapters of a study read; none where no chapter does."""
-    if not any(chapter.declared.ablations for chapter in chapters(card)):
+    if not any(declaration(chapter).ablations for chapter in card.chapters):
         return []
     return ablations.study_units(available_pairs(card))
 
 
 def run_pages(card: catalog.StudyCard) -> list[Page]:
     """The page of each run."""
-    inputs = _inputs_of_notebook(catalog.RUN_PAGE)
+    inputs, declared = _inputs_of_notebook(catalog.RUN_PAGE), declaration(catalog.RUN_PAGE)
     return [
-        Page(run.path, run.parameters, inputs, catalog.RUN_PAGE, declaration(catalog.RUN_PAGE))
-        for run in runs(card)
+        Page(run_path(*pair), _parameters_of_run(card, *pair), inputs, catalog.RUN_PAGE, declared)
+        for pair in available_pairs(card)
     ]
 
 
@@ -153,14 +156,13 @@ def pages(card: catalog.StudyCard, source: Source) -> list[Page]:
     From committed scores they are the chapters that need nothing else.
     """
     if source == "committed":
-        return [page for page in chapters(card) if not (page.declared.cells or page.declared.ablations)]
+        return [page for page in chapters(card) if not _needs_computing(page)]
     return run_pages(card) + chapters(card)
 
 
 def absent_chapters(card: catalog.StudyCard, source: Source) -> list[Page]:
     """Chapters of a study that a build does not have."""
-    built = {page.path for page in pages(card, source)}
-    return [page for page in chapters(card) if page.path not in built]
+    return [page for page in chapters(card) if _needs_computing(page)] if source == "committed" else []
 
 
 def source_of(study: str) -> Source:
@@ -188,11 +190,12 @@ def plan(study: str, source: Source = "computed") -> None:
         if isinstance(job, Page):
             content["notebook"] = job.notebook
         _write_json(plan_file(study, f"{folder}{job.path}"), content)
-    slow = {run.path for run in computed if _is_slow(run)}
     summary = {
         "source": source,
+        "tables": list(results.TABLES),
+        "ablation_tables": list(ablations.TABLES),
         "datasets": list(card.datasets),
-        "runs": {run.path: {"slow": run.path in slow} for run in computed},
+        "runs": {run.path: {"slow": _is_slow(run)} for run in computed},
         "ablations": {unit.path: unit.reference for unit in units},
         "chapters": {
             page.notebook: {
@@ -216,9 +219,14 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
     store.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def _run(study: catalog.StudyCard, dataset: str, reference: str) -> Job:
+def _needs_computing(chapter: Page) -> bool:
+    """Whether the tables of a study are not enough for a chapter."""
+    return chapter.declared.cells or chapter.declared.ablations
+
+
+def _parameters_of_run(study: catalog.StudyCard, dataset: str, reference: str) -> dict[str, Any]:
     card, recipe = catalog.split_reference(reference)
-    parameters = {
+    return {
         "dataset": dataset,
         "model": card.name,
         "recipe": recipe,
@@ -228,13 +236,22 @@ def _run(study: catalog.StudyCard, dataset: str, reference: str) -> Job:
         "precision": study.precision,
         "reconstruction_cells": study.reconstruction_cells,
     }
+
+
+def _run(study: catalog.StudyCard, dataset: str, reference: str, code: dict[str, dict[str, str]]) -> Job:
+    card, recipe = catalog.split_reference(reference)
     inputs = {
         "data set": _hash_of(catalog.dataset(dataset)),
         "model": _hash_of(card),
         "weights": _hashes_of_weights(card, recipe),
-        **_code({"zeroshot.study.computing", *_BASELINE} | pipeline.modules_of_model(card)),
+        **code,
     }
-    return Job(run_path(dataset, reference), parameters, inputs)
+    return Job(run_path(dataset, reference), _parameters_of_run(study, dataset, reference), inputs)
+
+
+def _code_of_run(reference: str) -> dict[str, dict[str, str]]:
+    card, _ = catalog.split_reference(reference)
+    return _code({"zeroshot.study.computing", *_BASELINE} | pipeline.modules_of_model(card))
 
 
 def _code(modules: set[str]) -> dict[str, dict[str, str]]:
