@@ -24,16 +24,16 @@ def find(entries: Mapping[str, Any], name: str, kind: str) -> Any:
     raise CatalogError(f"no {kind} is called {name!r}.{suggestion(name, entries)}")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """The names that are near an unknown one, as the next sentence of an error; empty if none is."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, names: Iterable[str]) -> str:
     """The end of an error about an unknown name: those that are near, else all of them."""
-    known = list(known)
-    if near := did_you_mean(name, known):
+    names = list(names)
+    if near := did_you_mean(name, names):
         return near
-    more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
-    return f" Known: {', '.join(known[:_MOST_NAMES])}{more}."
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f" Known: {', '.join(names[:_MOST_NAMES])}{more}."

@@ -22,7 +22,7 @@ TOKENS_PER_CHUNK = {"cpu": 8_192, "cuda": 131_072}
 
 
 class EmbeddingError(ValueError):
-    """A setting that no model can be run with, or something returned that is no embedding of the cells."""
+    """A setting is invalid, or what a model returned is not an embedding of the cells."""
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,9 @@ class GeneShare:
         """What the vocabulary of a model knows, or of a model without one what its filter leaves."""
         n_genes = cells.counts.shape[1]
         if overlap is not None:
-            known = overlap[~overlap["rule"].isin(UNREAD)]
-            read, counts = int(known["genes"].sum()), float(known["counts"].sum())
-            return cls(n_genes, read, counts, "in the vocabulary of the model")
+            readable = overlap[~overlap["rule"].isin(UNREAD)]
+            n_read, counts = int(readable["genes"].sum()), float(readable["counts"].sum())
+            return cls(n_genes, n_read, counts, "in the vocabulary of the model")
         min_cells = getattr(embedder, "min_cells", None)
         if min_cells is None:
             return cls(n_genes, n_genes, 1.0, "no vocabulary is needed")

@@ -40,8 +40,8 @@ class Run:
     @property
     def artifacts(self) -> list[store.Artifact]:
         """Stored results that a page of the run shows."""
-        made = (self.embedded, self.scored, self.reseeded, self.reconstruction)
-        return [artifact for artifact in made if artifact is not None]
+        artifacts = (self.embedded, self.scored, self.reseeded, self.reconstruction)
+        return [artifact for artifact in artifacts if artifact is not None]
 
 
 def run(

@@ -43,8 +43,8 @@ def score(
         "embedding": content(values),
         "probed": probed.to_dict("list"),
     }
-    chosen = {} if names is None else {"names": list(names)}
-    chosen |= {} if fraction is None else {"fraction": fraction}
+    options = {} if names is None else {"names": list(names)}
+    options |= {} if fraction is None else {"fraction": fraction}
 
     def compute() -> dict[str, pd.DataFrame]:
         checks, reason = _gate(values, adata.n_obs, probed)
@@ -52,10 +52,10 @@ def score(
             scores = _no_scores(reason, names or metrics.METRICS)
             scores = scores.assign(low=np.nan, high=np.nan, seeds=1, seed_sd=np.nan)
             return {"checks": checks, "scores": scores}
-        scores, subsamples = metrics.score_with_intervals(values, **cells, seed=seed, **chosen)
+        scores, subsamples = metrics.score_with_intervals(values, **cells, seed=seed, **options)
         return {"checks": checks, "scores": scores, "subsamples": subsamples}
 
-    return store.load_or_compute("scores", inputs | chosen, compute, policy)
+    return store.load_or_compute("scores", inputs | options, compute, policy)
 
 
 def score_matrix(
@@ -153,9 +153,9 @@ def score_other_seeds(
             else:
                 scores = _no_scores(reason, metrics.METRICS)
             tables.append(scores.assign(seed=other))
-        found = pd.concat(tables, ignore_index=True)[["seed", "metric", "value"]]
+        by_seed = pd.concat(tables, ignore_index=True)[["seed", "metric", "value"]]
         first, parts = scored.load("scores"), scored.load("subsamples")
-        return {"other_seeds": found, "scores": metrics.intervals(first, parts, adata.n_obs, found)}
+        return {"other_seeds": by_seed, "scores": metrics.intervals(first, parts, adata.n_obs, by_seed)}
 
     return store.load_or_compute("other-seeds", inputs, compute, policy)
 

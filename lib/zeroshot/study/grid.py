@@ -180,10 +180,10 @@ def plan(study: str, source: Source = "computed") -> None:
     varied = [_ablation(card, unit) for unit in units]
     jobs: list[tuple[str, Job]] = [("", job) for job in (*cells(card), *computed, *projected, *varied)]
     jobs += [("pages/", page) for page in planned]
-    made_of = {"source": source, "runs": [run.path for run in computed]}
+    origin = {"source": source, "runs": [run.path for run in computed]}
     if source == "committed":
-        made_of["files"] = _hashes_of_files(results.committed_files(study))
-    jobs.append(("", Job("tables", {}, made_of)))
+        origin["files"] = _hashes_of_files(results.committed_files(study))
+    jobs.append(("", Job("tables", {}, origin)))
     jobs.append(("", Job("ablations", {}, {"units": [unit.path for unit in units]})))
     for folder, job in jobs:
         content = {"parameters": job.parameters, "inputs": job.inputs}
