@@ -13,7 +13,7 @@ READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the 
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "paths", "runtime", "catalog", "store", "markup", "sampling", "tokens", "data", "weights", "models",
+    "paths", "runtime", "catalog", "store", "markup", "tokens", "data", "weights", "models",
     "embedding", "metrics", "reconstruction", "figures", "pipeline", "results", "notebooks", "ablations",
     "study", READING_LIST, "book", "cli", "__main__",
 )  # fmt: skip

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, paths, sampling, store
+from zeroshot import catalog, paths, store
 from zeroshot.catalog import DatasetCard
-from zeroshot.data import download, h5ad, prepare, simulate, validate
+from zeroshot.data import download, draws, h5ad, prepare, simulate, validate
 from zeroshot.data.columns import MissingLabels
 from zeroshot.data.error import DataError
 from zeroshot.runtime import reproducible
@@ -303,7 +303,7 @@ def _subset(adata: AnnData, size: int, seed: int) -> AnnData:
             f"a subset of {size} cells is too small: {labels.nunique()} labels with up to "
             f"{CELLS_PER_LABEL} cells each need {needed}."
         )
-    kept = sampling.draw_in_proportion(labels, size, seed, least=CELLS_PER_LABEL)
+    kept = draws.draw_in_proportion(labels, size, seed, least=CELLS_PER_LABEL)
     part = adata[kept].copy()
     for key in part.obs.columns[part.obs.dtypes == "category"]:
         part.obs[key] = part.obs[key].cat.remove_unused_categories()

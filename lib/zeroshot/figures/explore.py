@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 
-from zeroshot import markup, sampling
+from zeroshot import markup
 from zeroshot.markup import templates
 
 from .style import OTHERS_COLOUR, Groups
@@ -86,6 +86,8 @@ def explore_umaps(
         If coordinates and cells do not belong together, or if the names of types and batches alone exceed
         the budget.
     """
+    from zeroshot.data import draws  # costs anndata
+
     if set(coordinates) != set(cells):
         raise ValueError(f"coordinates of {sorted(coordinates)}, but cells of {sorted(cells)}")
     for title, methods in coordinates.items():
@@ -112,7 +114,7 @@ def explore_umaps(
         raise ValueError(f"no cell fits into {budget:,} bytes beside the names of types and batches")
     for title, part, m in zip(coordinates, parts, most, strict=True):
         types = cells[title]["cell_type"]
-        rows = sampling.draw_in_proportion(types, min(n_cells, m), seed, least=CELLS_PER_TYPE)
+        rows = draws.draw_in_proportion(types, min(n_cells, m), seed, least=CELLS_PER_TYPE)
         rows = np.random.default_rng(seed).permutation(rows)  # so that none is covered by its place
         _fill(part, rows, coordinates[title], cells[title], most_labels)
     return UmapExplorer(record)
