@@ -13,9 +13,9 @@ READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the 
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "paths", "runtime", "catalog", "store", "markup", "tokens", "data", "weights", "models",
-    "embedding", "metrics", "reconstruction", "figures", "pipeline", "results", "notebooks", "ablations",
-    "study", READING_LIST, "book", "cli", "__main__",
+    "paths", "runtime", "catalog", "store", "markup", "tokens", "data", "weights", "models", "metrics",
+    "embedding", "figures", "pipeline", "results", "notebooks", "ablations", "study", READING_LIST, "book",
+    "cli", "__main__",
 )  # fmt: skip
 # Beside the registries and the paths, what writes a file whole and what puts text on a page.
 NEEDED_BY_READING_LIST = {"catalog", "paths", "store", "markup"}

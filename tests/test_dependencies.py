@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot import catalog, metrics, paths, pipeline, reconstruction
+from zeroshot import catalog, metrics, paths, pipeline
 from zeroshot.data.load import PREPARED_BY
+from zeroshot.embedding import masked_prediction
 from zeroshot.store import dependencies
 
 # Imported by modules that compute numbers, but no number depends on their version.
@@ -51,7 +52,7 @@ def keys() -> dict[tuple[str, ...], dict]:
             computed_by[(stage,)] = modules
             continue
         for family, card in families.items():
-            if stage == "embedding" or reconstruction.objective(card.name) is not None:
+            if stage == "embedding" or masked_prediction.objective(card.name) is not None:
                 computed_by[stage, family] = modules | pipeline.modules_of_model(card)
     return {stage: dependencies.computation(modules) for stage, modules in computed_by.items()}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from zeroshot import models, reconstruction
+from zeroshot import models
 from zeroshot.data import contract, simulate_atlas
-from zeroshot.embedding import Settings
+from zeroshot.embedding import Settings, masked_prediction
 from zeroshot.models import PredictsMasked
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
@@ -84,8 +84,8 @@ def adata():
 def measure(adata, monkeypatch, family):
     monkeypatch.setattr(models, "implementation", lambda card: family)
     monkeypatch.setattr(models, "load", lambda *_, **__: family())
-    assert reconstruction.objective("pca") == family.what
-    return reconstruction.reconstruct(adata, "pca", n_cells=5, fractions=[0, 0.5], settings=CPU)
+    assert masked_prediction.objective("pca") == family.what
+    return masked_prediction.reconstruct(adata, "pca", n_cells=5, fractions=[0, 0.5], settings=CPU)
 
 
 def test_values_of_a_new_family_are_measured(adata, monkeypatch):
@@ -107,7 +107,7 @@ def test_ranks_of_a_new_family_are_measured(adata, monkeypatch):
 
 
 def test_what_was_not_pretrained_so_has_no_objective(adata):
-    assert [reconstruction.objective(name) for name in ("pca", "cellama", "label-oracle")] == [None] * 3
+    assert [masked_prediction.objective(name) for name in ("pca", "cellama", "label-oracle")] == [None] * 3
     assert issubclass(Values, PredictsMasked)
-    with pytest.raises(reconstruction.ReconstructionError, match="pca was not trained to predict"):
-        reconstruction.reconstruct(adata, "pca")
+    with pytest.raises(masked_prediction.ReconstructionError, match="pca was not trained to predict"):
+        masked_prediction.reconstruct(adata, "pca")

@@ -170,9 +170,10 @@ class MaskedNetwork(Protocol):
 
 @runtime_checkable
 class PredictsMasked(TokenEmbedder, Protocol):
-    """A family that was pretrained to predict what is hidden, as :mod:`zeroshot.reconstruction` measures.
+    """A family that was pretrained to predict what is hidden.
 
-    Its ``network`` is a :class:`MaskedNetwork` as well.
+    :mod:`zeroshot.embedding.masked_prediction` measures how well it does. Its ``network`` is a
+    :class:`MaskedNetwork` as well.
     """
 
     @classmethod

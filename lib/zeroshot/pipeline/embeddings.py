@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, embedding, metrics, reconstruction, store
+from zeroshot import catalog, embedding, metrics, store
+from zeroshot.embedding import masked_prediction
 
 from .keys import what_decides
 
@@ -72,7 +73,7 @@ def reconstruct(
     recipe: str | None = None,
     *,
     n_cells: int = 100,
-    fractions: Sequence[float] = reconstruction.FRACTIONS,
+    fractions: Sequence[float] = masked_prediction.FRACTIONS,
     seed: int = 0,
     precision: embedding.Precision = "float32",
     policy: store.Policy = "reuse",
@@ -82,9 +83,10 @@ def reconstruct(
     Returns
     -------
     zeroshot.store.Artifact or None
-        What :func:`zeroshot.reconstruction.reconstruct` returns; None for a model without such an objective.
+        What :func:`zeroshot.embedding.masked_prediction.reconstruct` returns; None for a model without
+        such an objective.
     """
-    if reconstruction.objective(model) is None:
+    if masked_prediction.objective(model) is None:
         return None
     card = catalog.model(model)
     inputs = what_decides(adata, card, recipe, seed, precision, "reconstruction")
@@ -92,7 +94,7 @@ def reconstruct(
 
     def compute() -> dict[str, pd.DataFrame | np.ndarray]:
         settings = embedding.Settings(precision=precision)
-        return reconstruction.reconstruct(
+        return masked_prediction.reconstruct(
             adata, model, recipe, n_cells=n_cells, fractions=fractions, seed=seed, settings=settings
         )
 

@@ -13,7 +13,7 @@ from zeroshot.store import dependencies
 # The modules that compute each stage of a run, apart from the model's: their code is in its keys.
 COMPUTED_BY = {
     "embedding": {"zeroshot.embedding.embed"},
-    "reconstruction": {"zeroshot.reconstruction"},
+    "reconstruction": {"zeroshot.embedding.masked_prediction"},
     "scores": {"zeroshot.metrics", "zeroshot.embedding.integrity"},  # under other seeds too
     "umap": {"zeroshot.embedding.umap"},
     "umap-scores": {"zeroshot.metrics"},

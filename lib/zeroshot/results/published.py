@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from zeroshot import catalog, models, reconstruction, store
+from zeroshot import catalog, models, store
+from zeroshot.embedding import masked_prediction
 from zeroshot.metrics import METRICS
 from zeroshot.metrics.reconstruction import correlation_summary
 
@@ -190,7 +191,7 @@ def summarise(model: str, reconstruction_artifact: store.Artifact | None) -> pd.
     """
     numbers: list[tuple[str, str, float]] = []
     if reconstruction_artifact is not None:
-        if reconstruction.objective(model) == "values":
+        if masked_prediction.objective(model) == "values":
             numbers = _of_values(reconstruction_artifact.load("errors"))
         else:
             numbers = _of_ranks(reconstruction_artifact.load("correlations"))

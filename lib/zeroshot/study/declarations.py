@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zeroshot import catalog, paths, reconstruction, results
+from zeroshot import catalog, paths, results
+from zeroshot.embedding import masked_prediction
 
 Pair = tuple[catalog.DatasetCard, catalog.ModelCard]
 
@@ -44,7 +45,7 @@ NEEDS = {
     ),
     "pretraining-objective": Need(
         "a model with a pretraining objective, for instance scgpt-untrained@short",
-        lambda _, model: reconstruction.objective(model.name) is not None,
+        lambda _, model: masked_prediction.objective(model.name) is not None,
     ),
 }
 
