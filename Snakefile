@@ -229,4 +229,4 @@ rule book:
     message:
         "rendering the book"
     shell:
-        JOB + f" zeroshot.book {STUDY}"
+        JOB + f" zeroshot.site {STUDY}"

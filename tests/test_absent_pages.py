@@ -1,6 +1,6 @@
 """A book without some chapters: numbers, links, figures and lists that depended on them."""
 
-from zeroshot.book import absent_pages
+from zeroshot.site import absent_pages
 
 ABSENT = {"notebooks/01_data", "runs/atlas/pca"}
 LINKS = [

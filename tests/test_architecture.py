@@ -14,13 +14,13 @@ READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
     "paths", "runtime", "catalog", "store", "markup", "tokens", "data", "weights", "models", "metrics",
-    "embedding", "figures", "pipeline", "results", "notebooks", "ablations", "study", READING_LIST, "book",
+    "embedding", "figures", "pipeline", "results", "notebooks", "ablations", "study", READING_LIST, "site",
     "cli", "__main__",
 )  # fmt: skip
 # Beside the registries and the paths, what writes a file whole and what puts text on a page.
 NEEDED_BY_READING_LIST = {"catalog", "paths", "store", "markup"}
-# The book stages its pages, and the command line has its commands.
-USERS_OF_READING_LIST = {"book", "cli"}
+# The site stages its pages, and the command line has its commands.
+USERS_OF_READING_LIST = {"site", "cli"}
 SOURCES = sorted(LIBRARY.rglob("*.py"))
 HEAVY = (
     "torch", "scanpy", "scvi", "scib_metrics", "umap", "jax", "igraph", "sklearn", "anndata", "pandas",
@@ -86,11 +86,11 @@ def test_models_see_no_data_sets_and_no_metrics():
 
 def test_the_check_itself_sees_every_form_of_import():
     for source, where, parts in (
-        ("from zeroshot import book, cli as c", "store.py", {"book", "cli"}),
+        ("from zeroshot import site, cli as c", "store.py", {"site", "cli"}),
         ("def f():\n    import zeroshot.study", "store.py", {"study"}),
         ("from zeroshot.data.load import load", "store.py", {"data"}),
         ("from ..study import run", "metrics/x.py", {"study"}),
-        ("from .. import book", "metrics/x.py", {"book"}),
+        ("from .. import site", "metrics/x.py", {"site"}),
         ("from . import cli", "store.py", {"cli"}),
         ("from .registry import metric", "metrics/x.py", {"metrics"}),
         ("import reading_list", "store.py", {"reading_list"}),

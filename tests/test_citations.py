@@ -6,16 +6,16 @@ import pytest
 from pybtex.database import parse_string
 
 import reading_list
-from zeroshot import book, paths
-from zeroshot.book import citations, pages
+from zeroshot import paths, site
 from zeroshot.catalog import CatalogError
+from zeroshot.site import citations, pages
 
 
 def sources() -> list[str]:
     """The texts of the book as they stand in the repository, and the generated page that cites."""
     home = paths.home()
     files = [*(home / "book").rglob("*.md"), *paths.notebooks().glob("*.ipynb")]
-    files += [home / name for name in book.PROSE if name.endswith(".md")]
+    files += [home / name for name in site.PROSE if name.endswith(".md")]
     return [file.read_text() for file in files] + [pages.models_page()]
 
 

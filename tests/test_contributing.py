@@ -24,8 +24,8 @@ from test_models import _small_and_quick, adata, base, released_folders  # noqa:
 
 import reading_list
 from zeroshot import catalog, data, metrics, models, paths, study
-from zeroshot.book import citations
 from zeroshot.results import published
+from zeroshot.site import citations
 from zeroshot.store import dependencies
 
 GUIDE = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()

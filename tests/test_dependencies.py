@@ -96,7 +96,7 @@ def test_run_depends_on_every_metric_and_on_no_single_model():
 def test_nothing_a_page_needs_depends_on_the_machinery_around_it():
     for file in paths.notebooks().glob("*.ipynb"):
         modules = dependencies.modules_of_notebook(file)
-        assert not modules & {"zeroshot.cli", "zeroshot.study", "zeroshot.book", "zeroshot.notebooks"}, (
+        assert not modules & {"zeroshot.cli", "zeroshot.study", "zeroshot.site", "zeroshot.notebooks"}, (
             file.name
         )
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from zeroshot import notebooks
-from zeroshot.book import figure_files
+from zeroshot.site import figure_files
 
 PNG = base64.b64encode(b"a picture").decode()
 FIGURE = {"image/png": PNG, "image/svg+xml": ["<svg>\n", "</svg>"], "text/csv": ["a,b\n", "1,0.25\n"]}

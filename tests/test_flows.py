@@ -5,7 +5,7 @@ from bs4 import BeautifulSoup
 
 from reading_list import survey, tables
 from zeroshot import catalog, figures, study
-from zeroshot.book import cards
+from zeroshot.site import cards
 
 MODELS = pd.DataFrame(map(dict, survey.models().values()))
 PICTURE = BeautifulSoup(figures.explore_flows(MODELS)._repr_html_(), "html.parser")

@@ -9,8 +9,8 @@ from bs4 import BeautifulSoup
 
 from reading_list import survey, tables
 from zeroshot import figures
-from zeroshot.book import outputs
 from zeroshot.notebooks import stamp
+from zeroshot.site import outputs
 
 
 def ours():

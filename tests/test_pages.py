@@ -13,9 +13,9 @@ from test_markup import parse
 
 import reading_list
 from reading_list import pages as reading_list_pages
-from zeroshot import book, catalog, paths, store, study
-from zeroshot.book import pages, run_grid, sphinx_extension
+from zeroshot import catalog, paths, site, store, study
 from zeroshot.notebooks import stamp
+from zeroshot.site import pages, run_grid, sphinx_extension
 
 HOSTILE = (
     "<script>alert(1)</script> {download}`x </etc/passwd>` [x](javascript:alert(1)) ![y](/etc/passwd) $z$ | "
@@ -119,7 +119,7 @@ def test_status_page(hostile_cards):
 def test_titles_of_runs_in_notebooks_and_in_the_search(hostile_cards, tmp_path):
     notebook = tmp_path / "run.ipynb"
     notebook.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": "# One run\n\nText."}]}))
-    book.set_title(notebook, pages.run_title(run_page()))
+    site.set_title(notebook, pages.run_title(run_page()))
     source = json.loads(notebook.read_text())["cells"][0]["source"]
     assert_shown(source)
     assert parse(source).findall(nodes.title).__next__().astext() == f"{HOSTILE} on {HOSTILE}"

@@ -3,7 +3,7 @@
 import pytest
 from bs4 import BeautifulSoup
 
-from zeroshot.book import rendering
+from zeroshot.site import rendering
 
 SHARED, FIGURE, FORMULAS = b"s" * 3000, b"f" * 50_000, b"m" * 2_000_000
 

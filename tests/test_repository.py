@@ -9,7 +9,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from zeroshot.book import repository
+from zeroshot.site import repository
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 URL = "https://github.com/someone/zero-shot.book"

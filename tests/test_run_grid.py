@@ -6,8 +6,8 @@ import pandas as pd
 from bs4 import BeautifulSoup
 
 from zeroshot import catalog, study
-from zeroshot.book import run_grid
 from zeroshot.metrics import METRICS
+from zeroshot.site import run_grid
 
 CARD = catalog.StudyCard(
     title="Grid",

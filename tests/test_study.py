@@ -466,7 +466,7 @@ def test_committed_scores_take_the_place_of_computed_ones(finished: Path) -> Non
         assert executed == CHAPTERS | {"notebooks/published"}
         assert (computed / "scores.csv").read_text() == (committed / "scores.csv").read_text()
         subprocess.run(
-            [sys.executable, "-c", "from zeroshot import book; book.stage('tiny')"],
+            [sys.executable, "-c", "from zeroshot import site; site.stage('tiny')"],
             env=environment(finished), check=True,
         )  # fmt: skip
         everything = {"notebooks/01_data", "notebooks/tokens"} | executed | RUNS | PAGES
@@ -525,7 +525,7 @@ def test_downloads_of_a_computed_study(finished: Path) -> None:
     """Every run page has its own rows, every page the tables of the study."""
     run_tiny(finished)
     subprocess.run(
-        [sys.executable, "-c", "from zeroshot import book; book.stage('tiny')"],
+        [sys.executable, "-c", "from zeroshot import site; site.stage('tiny')"],
         env=environment(finished), check=True,
     )  # fmt: skip
     site, computed = finished / "build" / "site", finished / "build" / "studies" / "tiny"

@@ -321,13 +321,13 @@ def book(
     committed: Committed = False,
 ) -> None:
     """Execute a study and render its book to build/html."""
-    from zeroshot import book as book_
+    from zeroshot import site
     from zeroshot import study as studies_
 
     source = _source(committed, policy)
     started = time.perf_counter()
     settings = {"cores": cores, "policy": policy, "profile": profile, "source": source}
-    studies_.run(study, target="book", before=partial(book_.plan, study, source), **settings)
+    studies_.run(study, target="book", before=partial(site.plan, study, source), **settings)
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)
     print(f"The book is at {paths.build() / 'html' / 'index.html'} ({minutes} min {seconds} s).")
     print("Read it with `make serve`, at http://127.0.0.1:8000")

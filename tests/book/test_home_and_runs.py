@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import DESKTOP, both_widths, parsed
 
-from zeroshot.book import rendering
+from zeroshot.site import rendering
 
 pytestmark = pytest.mark.book
 

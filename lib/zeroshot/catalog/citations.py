@@ -2,7 +2,7 @@
 
 Names alone are looked for in the text of these files: that is quick at the start of a command, and the
 registries do not depend on the reading list, which depends on them. What else a citation needs is checked by
-the bibliography (``zeroshot.book.citations``).
+the bibliography (``zeroshot.site.citations``).
 """
 
 import re

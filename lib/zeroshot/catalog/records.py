@@ -35,7 +35,7 @@ class Card(Record):
 class CitedCard(Card):
     """An entry that names the works to cite for it."""
 
-    citation: Line | None = None  # keys that zeroshot.book.citations knows, with commas between them
+    citation: Line | None = None  # keys that zeroshot.site.citations knows, with commas between them
 
     @property
     def cited(self) -> tuple[str, ...]:
@@ -271,7 +271,7 @@ class PublishedNumber(Card):
     cells: str  # on which the number was computed
     batch_key: str | None = None
     tolerance: float = Field(gt=0, allow_inf_nan=False)
-    source: str  # a key that zeroshot.book.citations knows
+    source: str  # a key that zeroshot.site.citations knows
     where: str  # in the source
     caveat: str | None = None
 

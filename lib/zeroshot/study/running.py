@@ -53,7 +53,7 @@ def run(
 
     before
         Called once nothing speaks against the run, before anything is started: for "book", what writes
-        ``build/site-plan.json``, see :func:`zeroshot.book.plan`.
+        ``build/site-plan.json``, see :func:`zeroshot.site.plan`.
 
     Raises
     ------

@@ -5,9 +5,9 @@ from typing import Any
 
 import reading_list
 from zeroshot import catalog, markup, study
-from zeroshot.book import citations
 from zeroshot.catalog import ModelCard
 from zeroshot.markup import templates
+from zeroshot.site import citations
 
 WITHOUT_FAMILY = "Baselines and controls"
 

@@ -12,7 +12,7 @@ import yaml
 
 from reading_list import pages as reading_list_pages
 from zeroshot import catalog, markup, paths, results, store, study
-from zeroshot.book import (
+from zeroshot.site import (
     absent_pages,
     citations,
     figure_files,

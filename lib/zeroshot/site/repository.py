@@ -88,7 +88,7 @@ def configure(config: dict[str, Any], repository: Repository) -> None:
     if repository.on_github:
         config["launch_buttons"] |= {"colab_url": COLAB}
     config["html"] |= {"use_repository_button": True, "use_edit_page_button": repository.branch is not None}
-    if repository.branch:  # a commit cannot be edited: zeroshot.book.sphinx_extension reads this
+    if repository.branch:  # a commit cannot be edited: zeroshot.site.sphinx_extension reads this
         config["sphinx"]["config"]["html_context"]["edit_branch"] = repository.branch
 
 

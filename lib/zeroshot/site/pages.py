@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zeroshot import catalog, markup, metrics, paths, results, study
-from zeroshot.book import absent_pages, rendering, repository
-from zeroshot.book import cards as every_card
 from zeroshot.notebooks import stamp
+from zeroshot.site import absent_pages, rendering, repository
+from zeroshot.site import cards as every_card
 
 
 def executed(name: str, page: study.Page) -> Path:
