@@ -24,7 +24,7 @@ from test_models import _small_and_quick, adata, base, released_folders  # noqa:
 
 import reading_list
 from zeroshot import catalog, data, metrics, models, paths, study
-from zeroshot.results import published
+from zeroshot.results import evidence, published
 from zeroshot.site import citations
 from zeroshot.store import dependencies
 
@@ -223,6 +223,22 @@ def test_a_paper_and_a_published_number(home):
         columns=["dataset", "model", "recipe", "metric", "value", "subset", "n_cells", "seed"]
     )
     assert number in set(published.ledger(empty)["id"])
+
+
+def test_scores_of_another_benchmark(home):
+    paste_paper(home)
+    (entry,) = examples("Scores of another benchmark", "yaml")
+    (name,) = card = yaml.safe_load(entry)
+    assert f"`{', '.join(evidence.TABLE_COLUMNS)}`" in " ".join(GUIDE.split())
+    row = evidence.load("langcell").iloc[[0]][list(evidence.TABLE_COLUMNS)]
+    text = row.assign(source=name, task="my_task", metric="ari").to_csv(index=False)
+    folder = home / "data" / "evidence"
+    (folder / card[name]["table"]["name"]).write_text(text)
+    card[name]["table"] |= {"rows": 1, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    paste(home, "evidence/sources", yaml.safe_dump(card))
+    mine = evidence.load(name)
+    assert list(mine["area"]) == ["clustering"] and list(mine["method"]) == ["langcell"]
+    assert name in set(evidence.load()["source"])
 
 
 def test_a_chapter(tmp_path, monkeypatch):

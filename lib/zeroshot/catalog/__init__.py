@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from zeroshot import paths
 from zeroshot.catalog import citations
+from zeroshot.catalog.evidence import EvidenceSource
 from zeroshot.catalog.fields import Parameters, address_problem
 from zeroshot.catalog.names import CatalogError, did_you_mean, find
 from zeroshot.catalog.records import (
@@ -31,7 +32,7 @@ from zeroshot.catalog.yaml_files import read
 
 # The notebook behind the page of each run: no chapter.
 RUN_PAGE = "run"
-CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, PublishedNumber)
+CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, PublishedNumber, EvidenceSource)
 
 __all__ = [
     "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard",

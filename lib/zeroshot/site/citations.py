@@ -11,7 +11,7 @@ import reading_list
 from reading_list import Paper, export
 from zeroshot import catalog, paths
 from zeroshot.catalog import CatalogError
-from zeroshot.results import published
+from zeroshot.results import evidence, published
 
 # A role that is shown as code, with a mark before it, cites nothing.
 _ROLE = re.compile(r"(?<!`)\{cite(?::\w+)?\}`([^`]+)`")
@@ -35,8 +35,12 @@ def in_text(text: str) -> set[str]:
 
 
 def in_registries() -> set[str]:
-    """Keys that data sets, models and published numbers name as their sources."""
-    cards = [*catalog.datasets().values(), *catalog.models().values()]
+    """Keys that data sets, models, published numbers and sources of evidence name."""
+    cards = [
+        *catalog.datasets().values(),
+        *catalog.models().values(),
+        *evidence.sources().values(),
+    ]
     keys = {key for card in cards for key in card.cited}
     return keys | {number.source for number in published.load()}
 
