@@ -57,6 +57,26 @@ def scores(**changed):
     )
 
 
+def mean_ranks(**kinds):
+    """A method or control a row, the first with the best mean rank."""
+    table = pd.DataFrame({"method": list(kinds), "kind": list(kinds.values())})
+    table["mean_rank"] = 1.5 + table.index
+    return table.assign(mean_low=table["mean_rank"] - 0.5, mean_high=table["mean_rank"] + 0.5)
+
+
+def ranked():
+    methods = mean_ranks(Harmony="baseline", PCA="baseline", CELLama="foundation")
+    groups = [("Harmony", "PCA"), ("PCA", "CELLama")]
+    return figures.draw_ranks(methods, mean_ranks(random="control"), groups, 1.9, "mean rank")
+
+
+def pareto():
+    table = mean_ranks(Harmony="baseline", PCA="baseline", random="control")
+    table = table.assign(avg_bio=[0.8, 0.7, 0.1], ilisi=[0.3, 0.1, 0.9], seconds=[0.5, 2, 0.01])
+    table = table.assign(front=[True, False, False])
+    return figures.draw_pareto(table, {"avg_bio": "AvgBIO", "ilisi": "iLISI"}, "seconds", "seconds")
+
+
 def on_umap():
     """Scores of UMAP coordinates, a little above those of the embedding."""
     table = scores()
@@ -235,6 +255,8 @@ DRAWN = {
     "draw_umap": lambda: umap(obs()),
     "draw_differences": lambda: figures.draw_differences(differences(), "AvgBIO minus that of HVG"),
     "draw_places": lambda: places(),
+    "draw_ranks": ranked,
+    "draw_pareto": pareto,
     "draw_scores_on_umap": lambda: figures.draw_scores_on_umap(on_umap(), METRICS),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),
     "draw_composition": lambda: figures.draw_composition(obs(), "toy"),

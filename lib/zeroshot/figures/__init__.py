@@ -22,6 +22,7 @@ from .literature import (
     draw_taxonomy,
     draw_workflow,
 )
+from .ranks import draw_pareto, draw_ranks
 from .reconstruction import draw_bins, draw_joint, draw_rank_correlations, draw_reconstruction_errors
 from .scores import (
     draw_differences,
@@ -45,10 +46,12 @@ __all__ = [
     "draw_lineage",
     "draw_papers_by_venue",
     "draw_papers_by_year",
+    "draw_pareto",
     "draw_places",
     "draw_pretraining_sizes",
     "draw_published",
     "draw_rank_correlations",
+    "draw_ranks",
     "draw_reconstruction_errors",
     "draw_scores_by_method",
     "draw_scores_on_umap",
