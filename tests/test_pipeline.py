@@ -86,7 +86,7 @@ def test_each_step_is_computed_once_and_kept(project, atlas, counted):
     assert (pipeline.project(again) == drawn).all()
     assert counted == {"embed": 1, "score": 1, "project_umap": 1}
     assert list(scored.load("scores").columns) == [
-        "metric", "group", "value", "note", "low", "high", "seeds", "seed_sd",
+        "metric", "group", "value", "note", "cluster_sd", "low", "high", "seeds", "seed_sd",
     ]  # fmt: skip
     assert list(scored.load("subsamples").columns) == ["subsample", "metric", "value", "cells"]
     assert scored.load("checks")["passed"].all()

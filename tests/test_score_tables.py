@@ -96,7 +96,8 @@ def made_up() -> dict[str, pd.DataFrame]:
             value = np.nan if metric == "ilisi" else draw.random()
             interval = {"low": value - 0.1, "high": value + 0.1}
             sd = 0.25 if model == "random" else np.nan
-            scores.append({**run, "metric": metric, "value": value, **interval, "seed_sd": sd, "note": note})
+            of_seeds = {"seed_sd": sd, "cluster_sd": 0.125 if metric == "nmi" else np.nan}
+            scores.append({**run, "metric": metric, "value": value, **interval, **of_seeds, "note": note})
             for part in range(3):
                 drawn = {"subsample": part, "value": value + 0.01 * part, "cells": 50}
                 subsamples.append({**run, "metric": metric, **drawn})
@@ -182,6 +183,29 @@ def test_a_changed_number_is_one_changed_line(run_study):
         assert sum(new != old for new, old in pairs) == (name in ("scores", "subsamples")), name
     reordered = {name: table.sample(frac=1, random_state=0) for name, table in made_up().items()}
     assert texts(reordered) == before
+
+
+def test_tables_without_a_column_that_was_added_later_stay_as_they_are(run_study):
+    old = made_up()
+    old["scores"]["cluster_sd"] = np.nan
+    results.write(paths.study("smoke"), old)
+    kept = paths.scores() / "smoke"
+    results.keep("smoke")
+    assert "cluster_sd" not in (kept / "scores.csv").read_text()
+    assert results.load("smoke")["cluster_sd"].isna().all()
+    files = {file.name: file.read_bytes() for file in kept.iterdir()}
+    results.copy_committed("smoke")
+    results.keep("smoke")
+    assert {file.name: file.read_bytes() for file in kept.iterdir()} == files
+    # A run of today beside them: its values stand in their column, the others have none.
+    directories = []
+    for model, tables in (("pca", old), ("random", made_up())):
+        of_model = {name: table[table["model"] == model] for name, table in tables.items()}
+        directories.append(paths.study("smoke") / "runs" / model)
+        results.write(directories[-1], of_model)
+    results.concatenate("smoke", directories)
+    scores = results.load("smoke").set_index(["model", "metric"])["cluster_sd"]
+    assert scores.dropna().to_dict() == {("random", "nmi"): 0.125}
 
 
 def test_costs_are_committed_anew_only_with_another_number(run_study):

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import sparse, stats
 
 from zeroshot import figures, metrics, results
-from zeroshot.metrics import scoring, uncertainty
+from zeroshot.metrics import clustering, scoring, uncertainty
 
 LABELS = np.repeat(["a", "b", "c", "d"], [600, 200, 12, 1])
 
@@ -178,7 +178,7 @@ def test_a_neighbourhood_of_all_cells_has_no_interval(scored):
 )
 def test_a_score_that_is_always_the_same_looks_sure(metric, value, on_subsamples, has_one):
     values = np.broadcast_to(on_subsamples, 3)
-    scores = pd.DataFrame({"metric": [metric], "group": "", "value": value, "note": ""})
+    scores = pd.DataFrame({"metric": [metric], "group": "", "value": value, "note": "", "cluster_sd": np.nan})
     parts = pd.DataFrame({"subsample": range(3), "metric": metric, "value": values, "cells": 120})
     row = metrics.intervals(scores, parts, 1200).iloc[0]
     assert np.isfinite(row["low"]) == np.isfinite(row["high"]) == has_one
@@ -239,6 +239,62 @@ def test_scores_under_other_seeds_are_in_the_interval():
     assert metrics.intervals(scores, parts, len(labels), broken)[["low", "high"]].isna().all().all()
 
 
+# -- seeds of the clustering
+
+
+def test_two_equally_good_partitions_have_a_spread(monkeypatch):
+    """A square of four cells falls into two pairs of neighbours: along the labels or across them."""
+
+    def square(shared):
+        corners = shared["embedding"]
+        return sparse.csr_matrix(np.abs(corners[:, None] - corners[None]).sum(axis=2) == 1)
+
+    def louvain(shared):
+        return clustering.louvain(shared["graph"], (1.5,), seed=shared.seed)
+
+    monkeypatch.setitem(scoring.INTERMEDIATES, "graph", square)
+    monkeypatch.setitem(scoring.INTERMEDIATES, "louvain", louvain)
+    monkeypatch.setattr(scoring, "RESOLUTIONS", (1.5,))
+    corners, labels = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=float), np.array(list("aabb"))
+    names = ["nmi", "ari", "asw_label"]
+    by_seed = []  # 1 for pairs that are the labels, else 0
+    graph = square({"embedding": corners[(order := scoring._order(corners, 3))]})
+    for seed in range(3, 8):
+        (clusters,) = clustering.louvain(graph, (1.5,), seed=seed)
+        by_seed.append(float(len(set(zip(labels[order], clusters, strict=True))) == 2))
+    assert set(by_seed) == {0, 1}
+    scores = metrics.score(corners, labels, seed=3, names=names, clusterings=5).set_index("metric")
+    assert scores.loc["nmi", "value"] == by_seed[0]
+    assert scores.loc["nmi", "cluster_sd"] == pytest.approx(np.std(by_seed, ddof=1))
+    # By hand: pairs across the labels agree on 2 of 6 pairs of cells, 10/3 expected of 6, so ARI is -1/2.
+    assert scores.loc["ari", "cluster_sd"] == pytest.approx(1.5 * np.std(by_seed, ddof=1))
+    assert np.isnan(scores.loc["asw_label", "cluster_sd"])
+
+
+def test_clusters_that_never_change_leave_the_interval_as_it_is():
+    embedding, labels, batches = cells()
+    embedding = embedding + 20 * np.eye(3, 5)[labels.astype(int)]
+    names = ["avg_bio", "avg_bio_label_free", "nmi_leiden"]
+    scores, parts = metrics.score_with_intervals(embedding, labels, batches, names=names)
+    assert (scores["cluster_sd"] == 0).all()
+    without = metrics.intervals(scores.assign(cluster_sd=np.nan), parts, len(labels))
+    ends = ["low", "high"]
+    np.testing.assert_allclose(scores[ends], without[ends], rtol=1e-12)
+
+
+def test_the_spread_over_clusterings_widens_the_interval_by_hand():
+    embedding, labels, batches = cells()
+    names = ["asw_label", "nmi", "ari"]
+    scores, parts = metrics.score_with_intervals(embedding, labels, batches, names=names)
+    assert (scores["cluster_sd"] > 0).tolist() == [False, True, True]
+    assert scores["cluster_sd"].isna().tolist() == [True, False, False]
+    nmi = scores.set_index("metric").loc["nmi"]
+    of_cells = parts.loc[parts["metric"] == "nmi", "value"].to_numpy()
+    half = metrics.half_width(of_cells, parts["cells"].iloc[0], 300, [(nmi["cluster_sd"], 5)])
+    assert nmi["high"] - nmi["value"] == pytest.approx(half)
+    assert half > metrics.half_width(of_cells, parts["cells"].iloc[0], 300)
+
+
 # -- differences
 
 
@@ -247,9 +303,9 @@ def compared(metric, ours, theirs, spread=0.01):
     noise = np.random.default_rng(0).normal(size=10)
     rows = {"HVG": (theirs, 0.0), "PCA": (ours, spread)}
     scores = pd.DataFrame(
-        [("toy", name, name.lower(), metric, value, 1000, 1, np.nan) for name, (value, _) in rows.items()],
-        columns=["dataset", "method", "model", "metric", "value", "n_cells", "seeds", "seed_sd"],
-    )
+        [("toy", name, name.lower(), metric, value, 1000) for name, (value, _) in rows.items()],
+        columns=["dataset", "method", "model", "metric", "value", "n_cells"],
+    ).assign(seeds=1, seed_sd=np.nan, cluster_sd=np.nan)
     subsamples = pd.DataFrame(
         [
             ("toy", name, metric, k, value + noise[k] + own * noise[(k + 3) % 10], 100)
@@ -289,8 +345,8 @@ def test_differences_are_paired():
 def test_what_varies_with_the_seed_makes_a_tie():
     scores, subsamples = compared("avg_bio", 0.6, 0.5)
     assert results.differences(scores, subsamples, "avg_bio")["verdict"].tolist() == ["better"]
-    varied = scores.assign(seeds=3, seed_sd=[0.0, 0.05])
-    assert results.differences(varied, subsamples, "avg_bio")["verdict"].tolist() == ["tie"]
+    for varied in (scores.assign(seeds=3, seed_sd=[0.0, 0.05]), scores.assign(cluster_sd=[np.nan, 0.05])):
+        assert results.differences(varied, subsamples, "avg_bio")["verdict"].tolist() == ["tie"]
 
 
 def test_without_an_interval_there_is_no_verdict_and_nobody_is_tied():

@@ -17,7 +17,8 @@ _VARIANT = {"ablation": text, **_UNIT, "method": text}
 COLUMNS: dict[str, dict[str, Callable[[str], Any]]] = {
     "scores": {
         **_VARIANT, "metric": text, "group": text, "value": number, "low": number, "high": number,
-        "note": text, "seeds": whole, "seed_sd": number, "n_cells": whole, "same_as": text,
+        "note": text, "seeds": whole, "seed_sd": number, "cluster_sd": number, "n_cells": whole,
+        "same_as": text,
     },
     "subsamples": {**_VARIANT, "metric": text, "subsample": whole, "value": number, "cells": whole},
     "similarity": {
@@ -45,8 +46,8 @@ class Tables:
     ----------
     scores
         One row per ablation, data set, model, variant (``method``) and metric: ``group``, ``value``, ``low``,
-        ``high``, ``note``, ``seeds``, ``seed_sd``, ``n_cells``; and ``same_as``, the earlier variant whose
-        embedding is the same byte for byte, or nothing. The first variant is the reference.
+        ``high``, ``note``, ``seeds``, ``seed_sd``, ``cluster_sd``, ``n_cells``; and ``same_as``, the earlier
+        variant whose embedding is the same byte for byte, or nothing. The first variant is the reference.
     subsamples
         The scores on subsamples: ``metric``, ``subsample``, ``value``, ``cells``.
     similarity

@@ -40,6 +40,7 @@ from .scoring import cluster_sweep, score
 from .silhouette import label_widths, silhouette_widths
 from .similarity import cka, neighbor_overlap
 from .uncertainty import (
+    CLUSTERINGS,
     half_width,
     intervals,
     no_interval,
@@ -49,6 +50,7 @@ from .uncertainty import (
 )
 
 __all__ = [
+    "CLUSTERINGS",
     "METRICS",
     "RESOLUTIONS",
     "Metric",

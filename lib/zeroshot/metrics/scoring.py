@@ -1,6 +1,7 @@
 """Score an embedding with every registered metric; whatever metrics share is computed once."""
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,10 @@ MOST_NEIGHBORS = 90
 NEIGHBORHOODS = {"neighbors_16": 16, "neighbors_50": 50, "neighbors_90": 90} | dict.fromkeys(
     ("graph", "clusters", "clusters_label_free", "clusters_leiden"), 15
 )
+# Intermediates that depend on the seed of Louvain and Leiden, and with them the metrics that ask for one.
+OF_CLUSTERINGS = frozenset(
+    ("louvain", "leiden", "agreement", "sweep", "clusters", "clusters_label_free", "clusters_leiden")
+)
 # Of all metrics, for a pair of cells in 50 dimensions on one core; said from so many cells on.
 PAIR_SECONDS = 4e-8
 MANY_CELLS = 20_000
@@ -36,9 +41,10 @@ def score(
     baseline: np.ndarray | None = None,
     seed: int = 0,
     names: Iterable[str] | None = None,
+    clusterings: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Score an embedding with the registered metrics.
+    r"""Score an embedding with the registered metrics.
 
     The result does not depend on the order of the cells: they are put into an order that follows from their
     values and the seed before anything is computed.
@@ -63,6 +69,9 @@ def score(
         Seed of Louvain, of Leiden and of the order of ties among neighbours.
     names
         Metrics to compute; all by default.
+    clusterings
+        Seeds under which Louvain and Leiden cluster the neighbour graph: `seed`, whose clusters give the
+        values, and those that follow it.
     progress
         Called with what is computed next, in a few words ("neighbors", "label widths", "nmi"), and of many
         cells first with how long that may take.
@@ -70,14 +79,27 @@ def score(
     Returns
     -------
     pandas.DataFrame
-        One row per metric in registry order, columns metric, group, value and note. `value` is NaN where the
-        metric has no meaning for these cells, and only there; `note` then reads "not applicable: <reason>".
-        Otherwise `note` says what a reader must know ("resolution 0.4"), or is empty.
+        One row per metric in registry order, columns metric, group, value, note and cluster_sd. `value` is
+        NaN where the metric has no meaning for these cells, and only there; `note` then reads "not
+        applicable: <reason>". Otherwise `note` says what a reader must know ("resolution 0.4"), or is empty.
+        `cluster_sd` is, of a metric that reads clusters, the standard deviation over the seeds of the
+        clusterings,
+
+        .. math:: \sqrt{\frac{1}{c-1} \sum_{k=1}^{c} (\theta_k - \bar\theta)^2}
+
+        with :math:`\theta_k` the metric under the k-th of c seeds. Under each seed a resolution is chosen
+        anew, with the labels or without as the metric does: who clusters with another seed also chooses
+        again. NaN for other metrics and for one clustering.
 
     Raises
     ------
     ValueError
         If the input breaks the rules above, a name is unknown, or a metric returns NaN without a reason.
+
+    Source
+    ------
+    Lancichinetti and Fortunato 2012, *Consensus clustering in complex networks*, for how far the result of
+    one seed of modularity maximisation is from that of another; the spread over seeds is this book's.
     """
     wanted = _known_names(METRICS if names is None else names)
     embedding, labels, batches = _validated(embedding, labels, batches)
@@ -99,7 +121,28 @@ def score(
         except NotApplicable as reason:
             value, note = np.nan, f"not applicable: {reason}"
         rows.append({"metric": name, "group": metric.group, "value": value, "note": note})
-    return pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
+    table = pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
+    spread = _cluster_sd(shared, dict(zip(table["metric"], table["value"], strict=True)), clusterings)
+    return table.assign(cluster_sd=table["metric"].map(spread).astype(float))
+
+
+def _cluster_sd(shared: "_Shared", values: Mapping[str, float], clusterings: int) -> dict[str, float]:
+    """Standard deviation over seeds of the clusterings, of the metrics that read them and have a value."""
+    names = [name for name, value in values.items() if reads_clusters(name) and not np.isnan(value)]
+    if clusterings < 2 or not names:
+        return {}
+    by_seed = [[values[name] for name in names]]
+    for seed in range(shared.seed + 1, shared.seed + clusterings):
+        other = shared.clustered_with(seed)
+        by_seed.append([other[name] for name in names])
+    # Rounded: the same clusters under other numbers differ in the last digits of a score.
+    return dict(zip(names, np.std(by_seed, axis=0, ddof=1).round(12), strict=True))
+
+
+def reads_clusters(name: str) -> bool:
+    """Whether a metric or an intermediate depends on the seed of Louvain or Leiden."""
+    arguments = METRICS[name].arguments if name in METRICS else ()
+    return name in OF_CLUSTERINGS or any(map(reads_clusters, arguments))
 
 
 def neighborhood(name: str) -> int:
@@ -170,6 +213,14 @@ class _Shared:
                 raise ValueError(f"No metric or intermediate is called {name!r}; a metric asks for it.")
             self._values[name] = value
         return self._values[name]
+
+    def clustered_with(self, seed: int) -> "_Shared":
+        """The same cells, neighbours and graph, to be clustered with another seed."""
+        self._progress(f"clusterings of seed {seed}")
+        other = copy.copy(self)
+        other.seed, other._progress, other._notes = seed, lambda what: None, {}
+        other._values = {name: value for name, value in self._values.items() if not reads_clusters(name)}
+        return other
 
     def note(self, name: str, text: str) -> None:
         """Remember what a reader of any metric that uses `name` must know."""

@@ -15,6 +15,8 @@ FRACTION = 0.1
 # A silhouette and a neighbour within a label need two cells of it.
 CELLS_PER_LABEL = 2
 CONFIDENCE = 0.95
+# Seeds of Louvain and Leiden, that of the score among them.
+CLUSTERINGS = 5
 # Subsamples of fewer cells are named in the notes.
 FEW_CELLS = 100
 # Scores that agree to these digits, those of a kept table, are the same.
@@ -51,7 +53,8 @@ def score_with_intervals(
     labels = np.asarray(labels)
     batches = None if batches is None else np.asarray(batches)
     options = {"seed": seed, "names": None if names is None else list(names)}
-    scores = score(embedding, labels, batches, baseline=baseline, progress=progress, **options)
+    whole = {"baseline": baseline, "clusterings": CLUSTERINGS, "progress": progress}
+    scores = score(embedding, labels, batches, **whole, **options)
     rows = stratified_subsamples(labels, fraction=fraction, seed=seed)
     subsamples = score_subsamples(
         embedding, labels, batches, rows, baseline=baseline, progress=progress, **options
@@ -153,7 +156,8 @@ def intervals(
     Parameters
     ----------
     scores
-        As :func:`zeroshot.metrics.score` returns it, of all cells.
+        As :func:`zeroshot.metrics.score` returns it, of all cells, with :data:`CLUSTERINGS` seeds of the
+        clusterings or one.
     subsamples
         As :func:`score_subsamples` returns it.
     n_cells
@@ -177,10 +181,13 @@ def intervals(
         of_seeds = pd.DataFrame({"seeds": values.size(), "seed_sd": spread}).loc[scores["metric"]]
     parts = dict(iter(subsamples.groupby("metric")))
     half, notes = [], []
-    for name, value, note in scores[["metric", "value", "note"]].itertuples(index=False):
+    columns = ["metric", "value", "note", "cluster_sd"]
+    for name, value, note, of_clusters in scores[columns].itertuples(index=False):
         values, cells = parts[name]["value"].to_numpy(), int(parts[name]["cells"].iloc[0])
         seeds, deviation = of_seeds.loc[name, ["seeds", "seed_sd"]]
-        width = half_width(values, cells, n_cells, [(deviation, seeds)] if seeds > 1 else [])
+        spreads = [(deviation, seeds)] if seeds > 1 else []
+        spreads += [] if np.isnan(of_clusters) else [(of_clusters, CLUSTERINGS)]
+        width = half_width(values, cells, n_cells, spreads)
         reason = no_interval(name, value, values, cells, n_cells)
         if reason is None and np.isnan(width):
             reason = "no score under one of the seeds"
@@ -256,9 +263,11 @@ def half_width(
 
     for r subsamples of m among n cells. Subsamples of a tenth vary about three times as much as all cells
     would; the first factor of v takes that back. :math:`s_j` is the standard deviation over the seeds of
-    an embedding that depends on one. :math:`\nu` are the degrees of freedom of the sum, r - 1 where there
-    is no such embedding. What the interval covers is the choice of cells and of the seed, not that of donors
-    or of batches.
+    an embedding that depends on one, or over those of its clusterings. :math:`\nu` are the degrees of
+    freedom of the sum, r - 1 where no seed matters. Other cells and other embeddings are clustered
+    differently as well, so v and the spread over embeddings hold some of that over clusterings: the interval
+    is too wide rather than too narrow. What it covers is the choice of cells and of the seeds, not that of
+    donors or of batches.
 
     Parameters
     ----------
@@ -267,8 +276,8 @@ def half_width(
     subsampled_cells, n_cells
         Cells of a subsample and of the whole.
     of_seeds
-        For each embedding that depends on a seed, the standard deviation of its score over seeds and their
-        number, at least two.
+        For each embedding that depends on a seed, and for each that was clustered under several, the standard
+        deviation of its score over the seeds and their number, at least two.
 
     Returns
     -------

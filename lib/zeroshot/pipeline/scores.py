@@ -31,8 +31,8 @@ def score(
     Returns
     -------
     zeroshot.store.Artifact
-        Holds ``checks`` (check, passed, detail), ``scores`` (metric, group, value, note, low, high, seeds,
-        seed_sd) and ``subsamples`` (subsample, metric, value, cells), see
+        Holds ``checks`` (check, passed, detail), ``scores`` (metric, group, value, note, cluster_sd, low,
+        high, seeds, seed_sd) and ``subsamples`` (subsample, metric, value, cells), see
         :func:`zeroshot.metrics.score_with_intervals`. Before integration means the model ``pca``. If a
         check failed, no metric is computed, each row's note says why, and there are no subsamples.
     """
@@ -197,4 +197,4 @@ def _gate(values: np.ndarray, n_cells: int, probed: pd.DataFrame) -> tuple[pd.Da
 
 def _no_scores(reason: str, names: Iterable[str]) -> pd.DataFrame:
     rows = [(name, metrics.METRICS[name].group, np.nan, reason) for name in names]
-    return pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
+    return pd.DataFrame(rows, columns=["metric", "group", "value", "note"]).assign(cluster_sd=np.nan)

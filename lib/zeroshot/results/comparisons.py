@@ -57,6 +57,8 @@ def differences(
         other = whole.loc[pair[1]]
         of_seeds = [(one["seed_sd"], one["seeds"]) for one in (row, other) if one["seeds"] > 1]
         cells, difference = (int(first["cells"].iloc[0]), int(row["n_cells"])), row["value"] - other["value"]
+        clustered = [one["cluster_sd"] for one in (row, other) if not np.isnan(one["cluster_sd"])]
+        of_seeds += [(deviation, metrics.CLUSTERINGS) for deviation in clustered]
         half = metrics.half_width(apart, *cells, of_seeds)
         without = metrics.no_interval(metric, difference, apart, *cells, difference=True)
         if np.isnan(difference + half) or without:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from zeroshot import catalog
@@ -37,6 +38,9 @@ class Table:
         Columns that name a row; rows are sorted by them.
     columns
         The other columns, in their order.
+    optional
+        Those of them that a file lacks where no row has a value: tables that were committed before the column
+        was added are read, and written again as they are.
     across
         A column whose values become columns of the file, each holding ``value``: one line for what is one row
         for each of its values in memory.
@@ -47,13 +51,19 @@ class Table:
     title: str
     key: tuple[str, ...]
     columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     across: str | None = None
     digits: int = 6
 
 
 TABLES: Mapping[str, Table] = MappingProxyType(
     {
-        "scores": Table("scores", (*RUN, "metric"), ("value", "low", "high", "seed_sd", "note")),
+        "scores": Table(
+            "scores",
+            (*RUN, "metric"),
+            ("value", "low", "high", "seed_sd", "cluster_sd", "note"),
+            optional=("cluster_sd",),
+        ),
         "subsamples": Table("scores on subsamples", (*RUN, "metric", "cells"), across="subsample"),
         # Of the pretraining objective, where a model has one.
         "reconstruction": Table("reconstruction", (*RUN, "metric", "statistic"), ("value",)),
@@ -78,7 +88,8 @@ def to_csv(name: str, table: pd.DataFrame) -> str:
     layout = TABLES[name]
     key = list(layout.key)
     if layout.across is None:
-        written = table[[*key, *layout.columns]]
+        left_out = [column for column in layout.optional if table[column].isna().all()]
+        written = table[[*key, *layout.columns]].drop(columns=left_out)
     else:
         written = table.pivot(index=key, columns=layout.across, values="value").reset_index()
     return written.sort_values(key, kind="stable").to_csv(index=False, float_format=f"%.{layout.digits}f")
@@ -99,8 +110,9 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The columns of the file and :data:`zeroshot.results.table_files.LINE`. Of a table with ``across`` a
-        row for each of its values, with ``value``.
+        The columns of the file, optional ones that it lacks without values, and
+        :data:`zeroshot.results.table_files.LINE`. Of a table with ``across`` a row for each of its values,
+        with ``value``.
 
     Raises
     ------
@@ -110,14 +122,17 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
     """
     layout = TABLES[name]
     types = {column: _type_of(column) for column in (*layout.key, *layout.columns)}
+    required = {column: type_ for column, type_ in types.items() if column not in layout.optional}
     try:
         table = table_files.read(
             file,
-            types,
+            required,
             layout.key,
             remedy,
-            lambda column: number if layout.across and column.isdecimal() else None,
+            lambda column: number if layout.across and column.isdecimal() else types.get(column),
         )
+        for column in set(layout.optional) - set(table):
+            table[column] = np.nan
         for check in (_check_names, _check_complete, _check_ranges):
             check(file, table)
     except table_files.TableFileError as error:
@@ -202,8 +217,9 @@ def _check_ranges(file: Path, table: pd.DataFrame) -> None:
         if strange.any():
             place = table_files.where(file, table, strange)
             raise _ImpossibleError(f"{place} holds a value outside of its interval, low to high")
-    for column in {"n_cells", "cells", "seeds", "seconds", "peak_memory_mb", "seed_sd"} & set(table):
-        strange = table[column] < (1 if column in ("n_cells", "cells", "seeds") else 0)
+    positive = {"n_cells", "cells", "seeds"}
+    for column in (positive | {"seconds", "peak_memory_mb", "seed_sd", "cluster_sd"}) & set(table):
+        strange = table[column] < (1 if column in positive else 0)
         if strange.any():
             place = table_files.where(file, table, strange)
             raise _ImpossibleError(

@@ -13,7 +13,7 @@ from .schema import RUN, TABLES, TableError, check_study, missing_runs, read_csv
 
 COLUMNS = [
     "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
-    "subset", "n_cells", "seed", "seeds", "seed_sd", "seen_in_pretraining", "method",
+    "subset", "n_cells", "seed", "seeds", "seed_sd", "cluster_sd", "seen_in_pretraining", "method",
 ]  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def load(study: str) -> pd.DataFrame:
     pandas.DataFrame
         One row per data set, model, recipe and metric, columns :data:`COLUMNS`. ``low`` and ``high`` bound
         the 95 % interval; ``method`` is the title of the model, with the recipe where it is not the model's
-        default.
+        default. ``cluster_sd`` is NaN in scores that were committed before it was computed.
 
     Raises
     ------
@@ -108,6 +108,8 @@ def concatenate(study: str, directories: Iterable[Path]) -> None:
         parts = [part for part in parts if len(part)] or parts[:1]
         key = list(layout.key)
         table = pd.concat(parts, ignore_index=True).fillna("").sort_values(key, kind="stable")
+        if layout.optional:  # parts without them come first or last
+            table = table[[column for column in (*key, *layout.columns) if column in table]]
         store.write_text(paths.study(study) / f"{name}.csv", table.to_csv(index=False))
 
 
