@@ -420,7 +420,7 @@ def test_label_widths_are_computed_once_for_all_that_need_them(monkeypatch, mixe
 
 
 def test_the_clusters_of_nmi_need_no_silhouettes(monkeypatch, mixed, labels):
-    monkeypatch.setattr("zeroshot.metrics.scoring.choose", None)  # raises when called
+    monkeypatch.setattr("zeroshot.metrics.scoring.mean_silhouettes", None)  # raises when called
     found = values(mixed, labels, names=["nmi", "ari"])
     monkeypatch.undo()
     sweep = cluster_sweep(mixed, labels)

@@ -180,26 +180,38 @@ def sweep_resolutions(
         Seed of Louvain.
     """
     clusters = louvain(graph, seed=seed)
-    return choose(embedding, clusters, agreement(clusters, labels))
+    return choose(clusters, agreement(clusters, labels), mean_silhouettes(embedding, clusters))
 
 
-def choose(embedding: np.ndarray, clusters: np.ndarray, nmi: np.ndarray) -> Sweep:
-    """Choose one of the clusterings at all resolutions by its agreement and one by its silhouette.
+def mean_silhouettes(embedding: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """(clusterings,) mean silhouette width of each clustering; NaN where there is one cluster.
 
     Parameters
     ----------
     embedding
         (cells, dim).
     clusters
+        (clusterings, cells).
+    """
+    silhouettes = np.full(len(clusters), np.nan)
+    several = np.array([len(np.unique(row)) > 1 for row in clusters])
+    if several.any():
+        silhouettes[several] = silhouette_widths(embedding, clusters[several]).mean(axis=1).round(12)
+    return silhouettes
+
+
+def choose(clusters: np.ndarray, nmi: np.ndarray, silhouette: np.ndarray) -> Sweep:
+    """Choose one of the clusterings at all resolutions by its agreement and one by its silhouette.
+
+    Parameters
+    ----------
+    clusters
         (resolutions, cells), as `louvain` returns them.
     nmi
         (resolutions,), see `agreement`.
+    silhouette
+        (resolutions,), see `mean_silhouettes`.
     """
-    silhouette = np.full(len(clusters), np.nan)
-    several = np.array([len(np.unique(row)) > 1 for row in clusters])
-    if several.any():
-        silhouette[several] = silhouette_widths(embedding, clusters[several]).mean(axis=1).round(12)
-        label_free = int(np.nanargmax(silhouette))
-    else:
-        label_free = RESOLUTIONS.index(1.0)
+    some = not np.isnan(silhouette).all()
+    label_free = int(np.nanargmax(silhouette)) if some else RESOLUTIONS.index(1.0)
     return Sweep(RESOLUTIONS, clusters, nmi, silhouette, int(np.argmax(nmi)), label_free)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .clustering import RESOLUTIONS, Sweep, agreement, choose, leiden, louvain
+from .clustering import RESOLUTIONS, Sweep, agreement, choose, leiden, louvain, mean_silhouettes
 from .neighbors import nearest_neighbors, neighbor_graph
 from .registry import METRICS, NotApplicable, require_groups, require_two
 from .silhouette import label_widths
@@ -23,9 +23,10 @@ NEIGHBORHOODS = {"neighbors_16": 16, "neighbors_50": 50, "neighbors_90": 90} | d
     ("graph", "clusters", "clusters_label_free", "clusters_leiden"), 15
 )
 # Intermediates that depend on the seed of Louvain and Leiden, and with them the metrics that ask for one.
-OF_CLUSTERINGS = frozenset(
-    ("louvain", "leiden", "agreement", "sweep", "clusters", "clusters_label_free", "clusters_leiden")
-)
+OF_CLUSTERINGS = (
+    "louvain", "leiden", "agreement", "silhouettes", "sweep",
+    "clusters", "clusters_label_free", "clusters_leiden",
+)  # fmt: skip
 # Of all metrics, for a pair of cells in 50 dimensions on one core; said from so many cells on.
 PAIR_SECONDS = 4e-8
 MANY_CELLS = 20_000
@@ -131,10 +132,13 @@ def _cluster_sd(shared: "_Shared", values: Mapping[str, float], clusterings: int
     names = [name for name, value in values.items() if reads_clusters(name) and not np.isnan(value)]
     if clusterings < 2 or not names:
         return {}
-    by_seed = [[values[name] for name in names]]
-    for seed in range(shared.seed + 1, shared.seed + clusterings):
-        other = shared.clustered_with(seed)
-        by_seed.append([other[name] for name in names])
+    others = [shared.clustered_with(shared.seed + number) for number in range(1, clusterings)]
+    if "silhouettes" in shared:  # their distances are computed once for all seeds
+        clusters = np.concatenate([other["louvain"] for other in others])
+        silhouettes = mean_silhouettes(shared["embedding"], clusters)
+        for other, of_seed in zip(others, np.split(silhouettes, len(others)), strict=True):
+            other.put("silhouettes", of_seed)
+    by_seed = [[values[name] for name in names]] + [[other[name] for name in names] for other in others]
     # Rounded: the same clusters under other numbers differ in the last digits of a score.
     return dict(zip(names, np.std(by_seed, axis=0, ddof=1).round(12), strict=True))
 
@@ -214,11 +218,18 @@ class _Shared:
             self._values[name] = value
         return self._values[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def put(self, name: str, value: Any) -> None:
+        """Provide what was computed elsewhere."""
+        self._values[name] = value
+
     def clustered_with(self, seed: int) -> "_Shared":
         """The same cells, neighbours and graph, to be clustered with another seed."""
-        self._progress(f"clusterings of seed {seed}")
         other = copy.copy(self)
-        other.seed, other._progress, other._notes = seed, lambda what: None, {}
+        other.seed, other._notes = seed, {}
+        other._progress = lambda what: self._progress(f"{what}, seed {seed}")
         other._values = {name: value for name, value in self._values.items() if not reads_clusters(name)}
         return other
 
@@ -295,7 +306,8 @@ INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "leiden": lambda shared: leiden(shared["graph"], seed=shared.seed),
     "agreement": lambda shared: agreement(shared["louvain"], shared["labels"]),
     # Silhouettes of twenty clusterings take long, and only the label-free choice needs them.
-    "sweep": lambda shared: choose(shared["embedding"], shared["louvain"], shared["agreement"]),
+    "silhouettes": lambda shared: mean_silhouettes(shared["embedding"], shared["louvain"]),
+    "sweep": lambda shared: choose(shared["louvain"], shared["agreement"], shared["silhouettes"]),
     "clusters": _clusters,
     "clusters_label_free": _clusters_label_free,
     "clusters_leiden": _clusters_leiden,

@@ -1,18 +1,17 @@
 """Exact silhouette widths for several labelings at once, in memory linear in the cells."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-from .distances import Pairs, by_worker, cosine, slices, squared_euclidean, to_device
+from .distances import Pairs, by_worker, cosine, slices, squared_euclidean
 from .registry import require_two
-
-if TYPE_CHECKING:
-    import torch
 
 # Cells on each side of a block of distances. On the CPU a block of 2 MB stays in the cache until it has been
 # summed; CUDA takes 512 MB to be busy.
 BLOCK = {"cpu": 512, "cuda": 8192}
+# Sums of distances that are held at a time, in each thread 256 MB; on CUDA 2 GB.
+SUMS = {"cpu": 2**25, "cuda": 2**28}
 
 
 def label_widths(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -73,49 +72,51 @@ def silhouette_widths(
     labelings = np.asarray(labelings)
     if labelings.ndim != 2 or labelings.shape[1] != len(embedding):
         raise ValueError(f"labelings must be (labelings, {len(embedding)}), got {labelings.shape}.")
-    codes = [np.unique(labeling, return_inverse=True)[1] for labeling in labelings]
+    codes = np.stack([np.unique(labeling, return_inverse=True)[1] for labeling in labelings])
     sizes = [np.bincount(code) for code in codes]
     if any(len(size) < 2 for size in sizes):
         raise ValueError("A silhouette needs at least 2 labels.")
-
-    starts = np.cumsum([0, *map(len, sizes)])
-    members = np.zeros((starts[-1], len(embedding)))
-    for first, code in zip(starts, codes, strict=False):
-        members[first + code, np.arange(len(code))] = 1
     # The unit in which distances are cancels in a width.
     pairs = squared_euclidean(embedding) if distance == "euclidean" else cosine(embedding)
-    sums = _sums(pairs, to_device(members), root=distance == "euclidean").cpu().numpy()
-    return np.stack(
-        [
-            _widths(sums[first : first + len(size)].T, code, size, between)
-            for first, code, size in zip(starts, codes, sizes, strict=False)
-        ]
-    )
+    return _widths_of_all(pairs, codes, sizes, between, root=distance == "euclidean")
 
 
-def _sums(pairs: Pairs, members: "torch.Tensor", *, root: bool) -> "torch.Tensor":
-    """Summed distances, or roots of them, of every cell to the cells of each row of members.
+def _widths_of_all(
+    pairs: Pairs, codes: np.ndarray, sizes: list[np.ndarray], between: str, *, root: bool
+) -> np.ndarray:
+    """Widths under each labeling, (labelings, cells), from distances or from roots of them.
 
-    Each block is computed once and serves the cells on both of its sides.
+    Distances are first summed over the cells that no labeling separates, of which there are few where
+    labelings are alike, and these sums over the labels of each labeling.
     """
     import torch
 
-    cells = slices(members.shape[1], BLOCK[members.device.type])
+    n_cells, device = codes.shape[1], pairs.left.device
+    group = np.zeros(n_cells, dtype=np.int64)
+    for code, size in zip(codes, sizes, strict=True):
+        group = np.unique(group * len(size) + code, return_inverse=True)[1]
+    codes_of_groups = codes[:, np.unique(group, return_index=True)[1]]
+    n_groups = codes_of_groups.shape[1]
+    of_cells, of_groups = (torch.from_numpy(array).to(device) for array in (group, codes_of_groups))
+    cells = slices(n_cells, BLOCK[device.type])
+    fewer = slices(n_cells, max(1, min(BLOCK[device.type], SUMS[device.type] // n_groups)))
+    widths = np.empty(codes.shape)
 
-    def work(worker: int, workers: int) -> torch.Tensor:
-        sums = torch.zeros_like(members)
-        buffer = pairs.buffer(cells[0].stop, cells[0].stop)
-        for i in range(worker, len(cells), workers):
-            for columns in cells[i:]:
-                rows, distances = cells[i], pairs.block(cells[i], columns, buffer)
-                if root:
-                    distances.sqrt_()
-                if columns != rows:
-                    sums[:, columns] += members[:, rows] @ distances
-                sums[:, rows] += members[:, columns] @ distances.T
-        return sums
+    def work(worker: int, workers: int) -> None:
+        buffer = pairs.buffer(cells[0].stop, fewer[0].stop)
+        for columns in fewer[worker::workers]:
+            number = columns.stop - columns.start
+            sums = pairs.left.new_zeros(n_groups, number)
+            for rows in cells:
+                distances = pairs.block(rows, columns, buffer)
+                sums.index_add_(0, of_cells[rows], distances.sqrt_() if root else distances)
+            for labeling, size in enumerate(sizes):
+                to_label = sums.new_zeros(len(size), number).index_add_(0, of_groups[labeling], sums)
+                code = codes[labeling, columns]
+                widths[labeling, columns] = _widths(to_label.cpu().numpy().T, code, size, between)
 
-    return sum(by_worker(work, len(cells), pairs))
+    by_worker(work, len(fewer), pairs)
+    return widths
 
 
 def _widths(to_label: np.ndarray, code: np.ndarray, size: np.ndarray, between: str) -> np.ndarray:
