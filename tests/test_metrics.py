@@ -927,13 +927,36 @@ def test_neighbour_metrics_use_the_neighbours_of_the_scib_benchmark(mixed, label
     assert mixed_scores["ilisi"] == pytest.approx(scib_metrics.ilisi_knn(found, batches), abs=1e-4)
     expected = scib_metrics.kbet(found.subset_neighbors(50), batches)[0]
     assert mixed_scores["kbet"] == pytest.approx(expected, abs=1e-4)
-    # Of the same neighbours the same digits: those of the committed scores.
+    # Of the same neighbours; the search for the perplexity of LISI ends within 1e-5 in float32 as in float64.
     near = metrics.nearest_neighbors(mixed, 90)
     same = NeighborsResults(indices=near.indices, distances=near.distances)
-    assert metrics.clisi(near, labels) == pytest.approx(scib_metrics.clisi_knn(same, labels), abs=1e-7)
-    assert metrics.ilisi(near, batches) == pytest.approx(scib_metrics.ilisi_knn(same, batches), abs=1e-7)
+    assert metrics.clisi(near, labels) == pytest.approx(scib_metrics.clisi_knn(same, labels), abs=1e-5)
+    assert metrics.ilisi(near, batches) == pytest.approx(scib_metrics.ilisi_knn(same, batches), abs=1e-5)
     expected = scib_metrics.kbet(same.subset_neighbors(50), batches)[0]
     assert metrics.kbet(near.first(50), batches) == pytest.approx(expected, abs=1e-7)
+
+
+def test_lisi_of_neighbours_at_nearly_the_same_distance():
+    """In 2,000 dimensions of noise float32 finds other weights: cLISI 0.12 instead of 0.23."""
+    from scipy.optimize import brentq
+
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, 300)
+    near = metrics.nearest_neighbors(rng.normal(size=(300, 2000)) + 0.4 * np.eye(4, 2000)[codes], 90)
+    lisi = []
+    for distances, others in zip(near.distances[:, 1:], near.indices[:, 1:], strict=True):
+        beyond = distances - distances[0]
+
+        def weights(log_beta, beyond=beyond):
+            return np.exp(-np.exp(log_beta) * beyond)
+
+        def excess(log_beta, beyond=beyond, weights=weights):
+            share = weights(log_beta) / weights(log_beta).sum()
+            return -(share * np.log(share)).sum() - np.log(30)
+
+        share = weights(brentq(excess, -5, 5, xtol=1e-12))
+        lisi.append(share.sum() ** 2 / (np.bincount(codes[others], share) ** 2).sum())
+    assert metrics.clisi(near, codes) == pytest.approx((4 - np.median(lisi)) / 3, abs=2e-5)
 
 
 def test_label_oracle_is_reproducible_and_refuses_nonsense(labels):
