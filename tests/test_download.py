@@ -500,6 +500,11 @@ def test_first_bytes_and_ends_of_files(tmp_path):
                        "a.txt": b"\x1f\x8b"}.items():  # fmt: skip
         (tmp_path / name).write_bytes(body)
         assert content.problem(tmp_path / name), name
+    for protocol in (0, 1):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps({"A": 1}, protocol=protocol))
+        assert "pickle of protocol 0 or 1" in content.problem(tmp_path / "a.pkl")
+    (tmp_path / "a.pkl").write_bytes(b"It was moved.")
+    assert "does not begin as a .pkl file" in content.problem(tmp_path / "a.pkl")
 
 
 # -- records of first downloads ----------------------------------------------------------------------

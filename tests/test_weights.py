@@ -172,6 +172,14 @@ def test_folder_that_cannot_be_searched_is_named(tmp_path, monkeypatch):
         weights.find(card(), folder)
 
 
+def test_a_dictionary_that_is_far_too_large_is_refused_before_it_is_hashed(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "w", "config.json", "model.safetensors")
+    os.truncate(folder / "config.json", 2**33)
+    monkeypatch.setattr(hashing, "sha256", lambda path: pytest.fail(f"{path} was hashed"))
+    with pytest.raises(WeightsError, match=r"config\.json has 8,192 MiB; expected the config of .* 32 MiB"):
+        weights.find(card(), folder)
+
+
 def test_dictionaries_of_a_folder_come_as_a_set(tmp_path):
     """A token dictionary in the folder brings its own medians; mapping and names may be absent."""
     own = ("config.json", "model.safetensors", "token_dictionary_mine.pkl", "gene_median_dictionary_mine.pkl")

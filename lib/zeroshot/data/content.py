@@ -7,6 +7,7 @@ import bz2
 import gzip
 import json
 import lzma
+import pickletools
 import re
 import tarfile
 import zipfile
@@ -49,6 +50,7 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[Path], BinaryIO]], ...] = (
 _TABLES = {".csv": (b",", b";", b"\t"), ".tsv": (b"\t",)}  # with what parts their columns
 _TEXT = (*_TABLES, ".txt")
 _PAGES = (".html", ".htm")
+_PICKLES = (".pkl", ".pickle")
 _TAR_BLOCK = 512
 # All that is in the messages with which servers answer in JSON.
 _ERROR_KEYS = {
@@ -99,6 +101,11 @@ def problem(path: Path, name: str | None = None) -> str | None:
     if suffix not in _PAGES and _is_page(text):
         return "it is a web page"
     first = _FIRST_BYTES.get(suffix)
+    if suffix in _PICKLES and last == b"." and _is_old_pickle(head):
+        return (
+            "it is a pickle of protocol 0 or 1, which does not begin with a mark of its format; 2 to 5 "
+            "are expected"
+        )
     if first and not head.startswith(first):
         return f"it does not begin as a {suffix} file ({head[:8]!r} instead of {first[0]!r})"
     if first is _HDF5 and _end_of_hdf5(head) > size:
@@ -148,6 +155,17 @@ def _is_page(text: bytes) -> bool:
                 break
         else:
             return _PAGE.match(text) is not None
+
+
+def _is_old_pickle(head: bytes) -> bool:
+    """Whether bytes without the mark of a protocol read as the first instructions of a pickle."""
+    instructions = pickletools.genops(head)
+    try:
+        first = next(instructions)[0].name
+        next(instructions)
+    except (ValueError, StopIteration):
+        return False
+    return first != "PROTO"
 
 
 def _end_of_hdf5(head: bytes) -> int:

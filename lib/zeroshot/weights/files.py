@@ -82,13 +82,18 @@ def read_bytes(path: Path, expected: str) -> bytes:
         As :func:`head_of`, and if the file is larger.
     """
     head_of(path, expected, 1)
+    require_small(path, expected)
+    return path.read_bytes()
+
+
+def require_small(path: Path, expected: str) -> None:
+    """Refuse a file of more than :data:`LARGEST` bytes; ``expected`` says in words what belongs there."""
     size = path.stat().st_size
     if size > LARGEST:
         raise WeightsError(
             f"{path} has {size / 2**20:,.0f} MiB; expected {expected} of at most {LARGEST / 2**20:.0f} MiB. "
             "Take the file from its authors."
         )
-    return path.read_bytes()
 
 
 def read_json(path: Path, expected: str) -> dict[str, Any]:

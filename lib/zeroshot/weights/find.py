@@ -10,7 +10,7 @@ from zeroshot import paths
 from zeroshot.catalog import ModelCard
 from zeroshot.weights import fetch
 from zeroshot.weights.error import WeightsError
-from zeroshot.weights.files import sha256
+from zeroshot.weights.files import require_small, sha256
 
 # What a file is for, and how it is called in released folders; of several, the first is taken.
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -93,6 +93,8 @@ def find(
         except RuntimeError as error:
             raise WeightsError(f"{folder} is no folder: {error} Give its full path.") from None
         files = _in_folder(card, folder, wanted)
+        for role in files.keys() & (DICTIONARIES | {"config"}):
+            require_small(files[role], f"the {role} of {card.name}")  # before it is hashed
         origins.append(f"folder {folder}")
         if any(role in files for role in _NUMBERING):
             wanted = [role for role in wanted if role not in DICTIONARIES]
