@@ -34,6 +34,8 @@ from .integration import (
     pcr,
     pcr_comparison,
 )
+from .label_graph import scgraph
+from .label_recovery import isolated_labels_f1, ksim
 from .neighbors import Neighbors, nearest_neighbors, neighbor_graph
 from .registry import METRICS, Metric, NotApplicable, metric
 from .scoring import cluster_sweep, score
@@ -48,6 +50,7 @@ from .uncertainty import (
     score_with_intervals,
     stratified_subsamples,
 )
+from .within_labels import cilisi, sbee
 
 __all__ = [
     "CLUSTERINGS",
@@ -66,6 +69,7 @@ __all__ = [
     "avg_bio_label_free",
     "batch_integration_score",
     "bras",
+    "cilisi",
     "cka",
     "clisi",
     "cluster_sweep",
@@ -74,9 +78,11 @@ __all__ = [
     "ilisi",
     "intervals",
     "isolated_labels",
+    "isolated_labels_f1",
     "kbet",
     "knn_accuracy",
     "knn_macro_f1",
+    "ksim",
     "label_oracle",
     "label_widths",
     "leiden",
@@ -92,6 +98,8 @@ __all__ = [
     "no_interval",
     "pcr",
     "pcr_comparison",
+    "sbee",
+    "scgraph",
     "score",
     "score_subsamples",
     "score_with_intervals",

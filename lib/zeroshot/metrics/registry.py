@@ -35,6 +35,8 @@ class Metric:
         Direction; agrees with `best` and `worst`.
     chance
         Expected value when the labels are shuffled over the cells; None where it depends on the data.
+    oracle_is_best
+        Whether an embedding of the labels alone is about the best there is; False for what lies between them.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Metric:
     worst: float
     higher_is_better: bool
     chance: float | None
+    oracle_is_best: bool = True
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -115,12 +118,13 @@ def metric(
     worst: float = 0.0,
     higher_is_better: bool = True,
     chance: float | None = None,
+    oracle_is_best: bool = True,
 ) -> Callable[[Callable[..., float]], Callable[..., float]]:
     """Register a function as a metric under its own name and hand it back unchanged.
 
     Parameters
     ----------
-    group, label, best, worst, higher_is_better, chance
+    group, label, best, worst, higher_is_better, chance, oracle_is_best
         See `Metric`.
 
     Raises
@@ -137,7 +141,9 @@ def metric(
         name = function.__name__
         if name in METRICS:
             raise ValueError(f"A metric named {name!r} is registered already; choose another name.")
-        METRICS[name] = Metric(name, function, group, label, best, worst, higher_is_better, chance)
+        METRICS[name] = Metric(
+            name, function, group, label, best, worst, higher_is_better, chance, oracle_is_best
+        )
         return function
 
     return register

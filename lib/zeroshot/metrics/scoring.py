@@ -19,8 +19,8 @@ PACKAGES = ("igraph", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 # Label transfer takes 16: the cell itself and 15 others.
 MOST_NEIGHBORS = 90
 # Cells in the neighbourhoods that an intermediate is made of, the cell itself included.
-NEIGHBORHOODS = {"neighbors_16": 16, "neighbors_50": 50, "neighbors_90": 90} | dict.fromkeys(
-    ("graph", "clusters", "clusters_label_free", "clusters_leiden"), 15
+NEIGHBORHOODS = {f"neighbors_{k}": k for k in (16, 25, 50, 90)} | dict.fromkeys(
+    ("graph", "leiden", "clusters", "clusters_label_free", "clusters_leiden"), 15
 )
 # Intermediates that depend on the seed of Louvain and Leiden, and with them the metrics that ask for one.
 OF_CLUSTERINGS = (
@@ -298,6 +298,7 @@ INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
         shared["embedding"], min(MOST_NEIGHBORS, len(shared["embedding"]))
     ),
     "neighbors_16": _neighbors(16),
+    "neighbors_25": _neighbors(25),
     "neighbors_50": _neighbors(50),
     "neighbors_90": _neighbors(90),
     "graph": _graph,
