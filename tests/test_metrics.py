@@ -231,7 +231,7 @@ CONTRACT = (
 
 def test_table_has_one_row_per_metric_in_registry_order(mixed, labels, batches):
     table = score(mixed, labels, batches)
-    assert list(table.columns) == ["metric", "group", "value", "note"]
+    assert list(table.columns) == ["metric", "group", "value", "note", "cluster_sd"]
     assert list(table["metric"]) == list(METRICS)
     assert list(table["group"]) == [m.group for m in METRICS.values()]
     notes = table.set_index("metric")["note"]
