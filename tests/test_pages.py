@@ -9,7 +9,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
-from test_markup import parse
+from test_escaping import parse
 
 import reading_list
 from reading_list import pages as reading_list_pages

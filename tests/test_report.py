@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from zeroshot.markup import verbatim
 from zeroshot.notebooks.report import report
+from zeroshot.runtime.escaping import verbatim
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from bs4 import BeautifulSoup
 from jinja2 import UndefinedError
 
-from zeroshot.markup import templates
+from zeroshot.runtime import templates
 
 
 def test_values_are_shown_as_text():

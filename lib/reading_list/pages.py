@@ -5,8 +5,7 @@ would read as marks.
 """
 
 from reading_list import editions, entries, export, search
-from zeroshot import markup
-from zeroshot.markup import templates
+from zeroshot.runtime import escaping, templates
 
 # What the pages offer to download: file name to format.
 DOWNLOADS = {
@@ -56,19 +55,19 @@ def _table_page() -> str:
         searchable_text=search.searchable_text,
         to_bibtex=export.to_bibtex,
     )
-    return f"# Reading list\n\n{about}\n\n{markup.raw(table)}\n"
+    return f"# Reading list\n\n{about}\n\n{escaping.raw(table)}\n"
 
 
 def _section_page(name: str) -> str:
     section, papers = entries.sections()[name], search.matching_papers(section=name)
     parts = [
-        f"# {markup.verbatim(section.title)}",
+        f"# {escaping.verbatim(section.title)}",
         f"{len(papers)} papers of the [reading list](../reading_list.md), newest first.",
     ]
     for of_section, subsection, group in search.papers_by_place(papers):
         if of_section.name == name:
-            parts += [f"## {markup.verbatim(subsection)}"] if subsection else []
-            parts += [markup.raw(templates.render("pages/papers.html", papers=group))]
+            parts += [f"## {escaping.verbatim(subsection)}"] if subsection else []
+            parts += [escaping.raw(templates.render("pages/papers.html", papers=group))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -80,7 +79,7 @@ def _editions_page() -> str:
         "The [reading list](../reading_list.md) was made from three editions of a public list and its public "
         "version of July 2026. Every entry says in which of them it is. In which section "
         "an edition had a paper is not recorded: a paper stands here in its section of the newest.",
-        markup.raw(tables.counts(changes, editions.TITLES)),
+        escaping.raw(tables.counts(changes, editions.TITLES)),
     ]
     for number, change in enumerate(changes):
         parts += [f"(edition-{change.edition})=\n## {editions.TITLES[change.edition]}"]
@@ -90,12 +89,12 @@ def _editions_page() -> str:
         for word, papers in (("added", change.added), ("gone", change.gone)):
             if papers:
                 table = tables.papers(papers, entries.sections(), word)
-                parts += [f"{len(papers)} {word}.", markup.raw(table)]
+                parts += [f"{len(papers)} {word}.", escaping.raw(table)]
     differing = editions.papers_with_corrections()
     parts += [
         "## What an edition said otherwise",
         f"{len(differing)} papers of which an edition said something else than the list does: for example, "
         "that it is a preprint, where it has appeared since.",
-        markup.raw(tables.corrections(differing, editions.corrections_of)),
+        escaping.raw(tables.corrections(differing, editions.corrections_of)),
     ]
     return "\n\n".join(parts) + "\n"

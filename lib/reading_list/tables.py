@@ -6,8 +6,8 @@ Links are relative to a page in ``notebooks/``; all text is escaped.
 import pandas as pd
 
 from reading_list import entries, lineage, survey
-from zeroshot import markup
-from zeroshot.markup import templates
+from zeroshot import catalog
+from zeroshot.runtime import escaping, templates
 
 # What a descent takes, in words.
 TAKES = {"supersedes": "its place: a newer version", "weights": "its weights", "tokens": "its tokens"}
@@ -23,12 +23,12 @@ def _links(model: survey.SurveyModel, row: dict[str, str]) -> dict[str, str]:
     trained = [card for card in survey.cards(model) if card.weights]
     keys = dict.fromkeys([model.paper, *(key for card in trained for key in card.cited)])
     names = {key: papers[key].short_name or key for key in keys if key in papers}
-    texts = {column: markup.escape(text) or "–" for column, text in row.items()}
+    texts = {column: escaping.escape(text) or "–" for column, text in row.items()}
     return (
         {"model": "", "papers": ""}
         | texts
         | {
-            "model": str(links.family_link(model.card, model.name)),
+            "model": str(links.family_link(catalog.family_anchor(model.card), model.name)),
             "papers": ", ".join(links.paper_link(key, name) for key, name in names.items()),
             "checkpoints": ", ".join(map(links.card_link, trained)),
         }
@@ -44,7 +44,7 @@ def descents() -> pd.DataFrame:
                 "model": _name(node),
                 "descends from": _name(nodes[descent.parent]),
                 "takes": TAKES[descent.takes],
-                "stated by": markup.escape(descent.source),
+                "stated by": escaping.escape(descent.source),
             }
             for node in nodes.values()
             for descent in node.descents
@@ -55,5 +55,5 @@ def descents() -> pd.DataFrame:
 def _name(node: lineage.Node) -> str:
     """The name of a model, a link to its paper where the list has it."""
     if not node.paper:
-        return markup.escape(node.name)
+        return escaping.escape(node.name)
     return str(templates.macros("notebooks/links.html").paper_link(node.paper, node.name))

@@ -10,8 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 
-from zeroshot import markup
-from zeroshot.markup import templates
+from zeroshot.runtime import escaping, templates
 
 from .style import OTHERS_COLOUR, Groups
 from .text import short_text
@@ -99,12 +98,12 @@ def explore_umaps(
     for most_labels in MOST_LABELS:
         parts = [_fixed(title, methods, cells[title], most_labels) for title, methods in coordinates.items()]
         record = {"ramps": _ramps(), "sets": parts}
-        if len(markup.script_data(record)) <= budget / 2:
+        if len(escaping.script_data(record)) <= budget / 2:
             break
     most = [min(part["cells"], POINTS // max(len(part["methods"]), 1)) for part in parts]
     # A 16-bit word per coordinate, group and depth, as base64.
     width = [(4 * len(part["methods"]) + 2 * len(part["groups"]) + 2) * 4 / 3 for part in parts]
-    left = budget - len(markup.script_data(record))
+    left = budget - len(escaping.script_data(record))
 
     def size(n: int) -> float:
         return sum(min(n, m) * w for m, w in zip(most, width, strict=True))

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from zeroshot.markup import templates
+from zeroshot import catalog
+from zeroshot.runtime import templates
 
 from .style import group_colours
 
@@ -136,7 +137,7 @@ def _drawn_bands(models: pd.DataFrame, flows: Flows) -> list[dict[str, Any]]:
             "place": place,
             "name": model["name"],
             "paper": model["paper"] if isinstance(model["paper"], str) else None,
-            "family": model["card"] if isinstance(model["card"], str) else None,
+            "anchor": catalog.family_anchor(model["card"]) if isinstance(model["card"], str) else None,
             "way": " → ".join(band[column] for column in COLUMNS),
             "colour": flows.colours[band["rank"]],
             "paths": [_path(step, (band[f"y_{step[0]}"], band[f"y_{step[1]}"])) for step in STEPS],

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.ticker import LogFormatter
 
-from zeroshot.markup import UNPRINTABLE
+from zeroshot.runtime.escaping import UNPRINTABLE
 
 LONGEST = 40  # letters of a label
 LONGEST_TITLE = 80

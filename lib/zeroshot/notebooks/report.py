@@ -4,7 +4,7 @@ import re
 import string
 from typing import Any
 
-from zeroshot import markup
+from zeroshot.runtime import escaping
 
 MISSING = "–"
 
@@ -66,7 +66,7 @@ def _filled(statement: str, numbers: dict[str, Any]) -> str:
         if name is not None:
             value = numbers[name]
             text = MISSING if value is None else format(value, spec or "")
-            parts.append(markup.prose(text) if isinstance(value, str) else text)
+            parts.append(escaping.prose(text) if isinstance(value, str) else text)
     return "".join(parts)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from anndata import AnnData
 
 from zeroshot import paths, store
-from zeroshot.markup import templates
+from zeroshot.runtime import templates
 from zeroshot.store.hashing import sha256
 
 MIME = "application/vnd.zeroshot.notebooks.stamp+json"

@@ -1,1 +1,1 @@
-"""How a process of the project behaves: its arithmetic, children, errors, and what it prints and writes."""
+"""What the other parts stand on: how a process behaves, ends and fails, what it prints, writes and shows."""

@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from reading_list import pages as reading_list_pages
-from zeroshot import catalog, markup, paths, results, store, study
+from zeroshot import catalog, paths, results, store, study
+from zeroshot.runtime import escaping
 from zeroshot.site import (
     absent_pages,
     citations,
@@ -188,6 +189,6 @@ def set_title(notebook: Path, title: str) -> None:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown" and source.startswith("# "):
             _, _, rest = source.partition("\n")
-            cell["source"] = f"# {markup.verbatim(title)}\n{rest}"
+            cell["source"] = f"# {escaping.verbatim(title)}\n{rest}"
             break
     notebook.write_text(json.dumps(content, ensure_ascii=False))

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import reading_list
-from zeroshot import catalog, markup, study
+from zeroshot import catalog, study
 from zeroshot.catalog import ModelCard
-from zeroshot.markup import templates
+from zeroshot.runtime import escaping, templates
 from zeroshot.site import citations
 
 WITHOUT_FAMILY = "Baselines and controls"
@@ -27,7 +27,8 @@ def table(pages: Iterable[study.Page] = ()) -> str:
     for card in catalog.models().values():
         of_card = [page for page in runs if page.parameters["model"] == card.name]
         families.setdefault(card.family or WITHOUT_FAMILY, []).append(_row(card, of_card))
-    return markup.raw(templates.render("pages/models.html", families=families))
+    anchored = [(catalog.family_anchor(family), family, rows) for family, rows in families.items()]
+    return escaping.raw(templates.render("pages/models.html", families=anchored))
 
 
 def _row(card: ModelCard, runs: list[study.Page]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zeroshot import store
-from zeroshot.markup import templates
+from zeroshot.runtime import templates
 
 # What is taken out: MIME type to the suffix of the file, in the order of the links; and what a link says.
 FORMATS = {"image/svg+xml": "svg", "text/csv": "csv"}

@@ -5,8 +5,9 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zeroshot import catalog, markup, metrics, paths, results, study
+from zeroshot import catalog, metrics, paths, results, study
 from zeroshot.notebooks import stamp
+from zeroshot.runtime import escaping
 from zeroshot.site import absent_pages, rendering, repository
 from zeroshot.site import cards as every_card
 
@@ -66,15 +67,15 @@ def status_page(card: catalog.StudyCard, source: study.Source, pages: list[study
     return "\n\n".join(
         [
             "# Status of this build",
-            f"Study **{markup.verbatim(card.name)}**: {markup.prose(card.description)}",
+            f"Study **{escaping.verbatim(card.name)}**: {escaping.prose(card.description)}",
             *notice,
-            f"Executed on {markup.verbatim(' and '.join(devices))}. *Page* is the time of the whole page "
+            f"Executed on {escaping.verbatim(' and '.join(devices))}. *Page* is the time of the whole page "
             f"when it was last executed. {about}Each page ends with its full stamp.",
             repository.description(),
             _table(rows),
             *rest,
             "## Rendering and weight",
-            markup.raw(rendering.PLACEHOLDER),
+            escaping.raw(rendering.PLACEHOLDER),
             "",
         ]
     )
@@ -82,7 +83,8 @@ def status_page(card: catalog.StudyCard, source: study.Source, pages: list[study
 
 def _left_out_pairs(card: catalog.StudyCard) -> list[str]:
     pairs = [
-        f"- {markup.verbatim(pair.model)} on {markup.verbatim(pair.dataset)}: {markup.prose(pair.reason)}"
+        f"- {escaping.verbatim(pair.model)} on {escaping.verbatim(pair.dataset)}: "
+        f"{escaping.prose(pair.reason)}"
         for pair in study.skipped(card)
     ]
     return ["## Left out", "\n".join(pairs) or "No run: every pair of the grid was run.", *_unlisted(card)]
@@ -111,16 +113,16 @@ def _committed_runs(card: catalog.StudyCard) -> list[str]:
     """What the committed scores are of, and what a build from them does not have."""
     rows = [
         {
-            "run": markup.verbatim(f"{run.method} on {catalog.dataset(run.dataset).title}"),
+            "run": escaping.verbatim(f"{run.method} on {catalog.dataset(run.dataset).title}"),
             "cells": f"{run.n_cells:,}",
             "seed": f"{run.seed}",
-            "scores": markup.verbatim(run.key),
+            "scores": escaping.verbatim(run.key),
         }
         for run in results.load_runs(card.name).itertuples()
     ]
     absent = [
-        f"- {markup.verbatim(reference)} on {markup.verbatim(dataset)}: "
-        f"{markup.prose(study.misfit(dataset, reference) or 'no scores are committed')}"
+        f"- {escaping.verbatim(reference)} on {escaping.verbatim(dataset)}: "
+        f"{escaping.prose(study.misfit(dataset, reference) or 'no scores are committed')}"
         for dataset, reference in results.without_committed_scores(card.name)
     ]
     chapters = [f"- {chapter_title(page.notebook)}" for page in study.absent_chapters(card, "committed")]
@@ -144,14 +146,14 @@ def _status_row(page: study.Page, made: dict[str, Any]) -> dict[str, str]:
     embedded, scored = cost.get("embedding"), cost.get("scores")
     title = run_title(page) if page.notebook == "run" else page.notebook
     return {
-        "page": f"[{markup.verbatim(title)}](../{page.path}.ipynb)",
+        "page": f"[{escaping.verbatim(title)}](../{page.path}.ipynb)",
         "page (s)": f"{made['seconds']:.0f}",
         "embedding (s)": f"{embedded['seconds']:.1f}" if embedded else "–",
         "embedding (MB)": f"{embedded['peak_memory_mb']:.0f}" if embedded else "–",
         "scores (s)": f"{scored['seconds']:.1f}" if scored else "–",
-        "data": markup.verbatim(made["data"][:8] if made["data"] and " " not in made["data"] else "–"),
-        "commit": markup.verbatim(made["commit"]),
-        "UTC": markup.verbatim(made["finished"][:16].replace("T", " ")),
+        "data": escaping.verbatim(made["data"][:8] if made["data"] and " " not in made["data"] else "–"),
+        "commit": escaping.verbatim(made["commit"]),
+        "UTC": escaping.verbatim(made["finished"][:16].replace("T", " ")),
     }
 
 
@@ -164,24 +166,24 @@ def models_page(built: list[study.Page] = ()) -> str:
     pretrained = [card for card in cards if card.weights]
     shapes = [
         {
-            "model": f"{markup.verbatim(card.title)} {_cite(card)}",
+            "model": f"{escaping.verbatim(card.title)} {_cite(card)}",
             "layers": f"{card.layers}",
             "width": f"{card.dim}",
             "parameters": f"{card.parameter_count:,}" if card.parameter_count else "–",
             "most tokens": f"{card.max_tokens:,}",
-            "genes by": markup.verbatim(card.gene_ids or "–"),
-            "licence of code": markup.prose(card.licence),
-            "licence of weights": markup.prose(card.weights_licence or "–"),
+            "genes by": escaping.verbatim(card.gene_ids or "–"),
+            "licence of code": escaping.prose(card.licence),
+            "licence of weights": escaping.prose(card.weights_licence or "–"),
         }
         for card in pretrained
     ]
     corpora = [
         {
-            "model": markup.verbatim(card.title),
-            "trained on": markup.prose("; ".join(card.pretrained_on.corpora)),
-            "data sets here in it": markup.prose(", ".join(_known_of(card.pretrained_on))),
-            "source": markup.prose(card.pretrained_on.source),
-            "what was run": markup.prose(" ".join(card.verified.split())),
+            "model": escaping.verbatim(card.title),
+            "trained on": escaping.prose("; ".join(card.pretrained_on.corpora)),
+            "data sets here in it": escaping.prose(", ".join(_known_of(card.pretrained_on))),
+            "source": escaping.prose(card.pretrained_on.source),
+            "what was run": escaping.prose(" ".join(card.verified.split())),
         }
         for card in pretrained
     ]
@@ -192,10 +194,10 @@ def models_page(built: list[study.Page] = ()) -> str:
             recipes.setdefault((name, recipe.source, shown), []).append(card.title)
     conventions = [
         {
-            "recipe": markup.code(name),
-            "of": markup.verbatim(", ".join(titles)),
-            "parameters": markup.prose(shown),
-            "source": markup.prose(source),
+            "recipe": escaping.code(name),
+            "of": escaping.verbatim(", ".join(titles)),
+            "parameters": escaping.prose(shown),
+            "source": escaping.prose(source),
         }
         for (name, source, shown), titles in recipes.items()
     ]
@@ -233,13 +235,13 @@ def benchmarks_page() -> str:
     for file in measurements():
         data = json.loads(file.read_text())
         sections += [
-            f"## {markup.verbatim(data['title'])}",
-            markup.prose(data["about"]),
+            f"## {escaping.verbatim(data['title'])}",
+            escaping.prose(data["about"]),
             _table([_texts(row) for row in data["table"]]),
-            f"{data['repeats']} repeats; {markup.verbatim(data['device'])}; "
-            f"torch {markup.verbatim(data['packages']['torch'])}; commit {markup.verbatim(data['commit'])}; "
-            f"{markup.verbatim(data['finished'][:10])}.",
-            *([f"**What bounds it.** {markup.prose(_prose(data['bounds']))}"] if data["bounds"] else []),
+            f"{data['repeats']} repeats; {escaping.verbatim(data['device'])}; "
+            f"torch {escaping.verbatim(data['packages']['torch'])}; "
+            f"commit {escaping.verbatim(data['commit'])}; {escaping.verbatim(data['finished'][:10])}.",
+            *([f"**What bounds it.** {escaping.prose(_prose(data['bounds']))}"] if data["bounds"] else []),
         ]
     return "\n\n".join(sections) + "\n"
 
@@ -262,7 +264,7 @@ def _cite(card: catalog.ModelCard) -> str:
 
 
 def _texts(row: dict[str, str]) -> dict[str, str]:
-    return {markup.verbatim(name): markup.prose(text) for name, text in row.items()}
+    return {escaping.verbatim(name): escaping.prose(text) for name, text in row.items()}
 
 
 def _prose(docstring: str) -> str:

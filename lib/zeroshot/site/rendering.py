@@ -9,7 +9,7 @@ from statistics import median
 from urllib.parse import unquote, urlsplit
 
 from zeroshot import store
-from zeroshot.markup import templates
+from zeroshot.runtime import templates
 
 STATUS = "book/status.html"
 PLACEHOLDER = '<div id="rendering"></div>'  # on the status page, replaced by what was measured

@@ -8,7 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from zeroshot import markup, paths
+from zeroshot import paths
+from zeroshot.runtime import escaping
 
 BINDER, COLAB = "https://mybinder.org", "https://colab.research.google.com"
 # https, ssh and scp-like addresses; what stands before @ may be a password and is dropped.
@@ -99,7 +100,7 @@ def description() -> str:
     except NoRepositoryError as error:
         return f"Pages have no buttons that open their source, Binder or Colab: {error}."
     services = "Binder and Colab" if repository.on_github else "Binder"
-    place = markup.code(repository.ref)
+    place = escaping.code(repository.ref)
     return f"Buttons lead to {repository.url} and open chapters in {services} at {place}."
 
 

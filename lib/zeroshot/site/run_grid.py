@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from zeroshot import catalog, markup, study
+from zeroshot import catalog, study
 from zeroshot.figures.style import ink_on
-from zeroshot.markup import templates
 from zeroshot.metrics import METRICS, Metric
+from zeroshot.runtime import escaping, templates
 
 Run = tuple[str, str, str]  # data set, model, recipe
 
@@ -67,7 +67,7 @@ def page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame)
     return (
         f"# All runs\n\n{each}. The colour runs from the worst to the best value that a score can have; the "
         "[glossary](glossary.md) says what each asks.\n\n"
-        f"{markup.raw(table)}\n\n{_explained(scores)}\n"
+        f"{escaping.raw(table)}\n\n{_explained(scores)}\n"
     )
 
 

@@ -17,7 +17,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.search import js_index
 
-from zeroshot import markup, paths
+from zeroshot import paths
+from zeroshot.runtime import escaping
 
 _RUNS = "runs/"  # pages of runs are below it
 _AFTER_THE_THEME = 600
@@ -95,7 +96,7 @@ def escape_titles_of_theme(
     """The theme puts the title, which it takes from the tree as text, above the page to print as HTML."""
     for name in ("pagetitle", "page_description"):
         if name in context:
-            context[name] = markup.escape(context[name])
+            context[name] = escaping.escape(context[name])
 
 
 def escape_titles_of_search(app: Sphinx, error: Exception | None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zeroshot import ablations, catalog, models, notebooks, paths, pipeline, results, store
-from zeroshot.markup import templates
+from zeroshot.runtime import templates
 from zeroshot.store import dependencies, hashing
 
 from .declarations import Declaration, declaration

@@ -1,7 +1,8 @@
 """HTML that the library writes, from the Jinja templates in ``book/_templates``.
 
 ``notebooks/`` there holds what a notebook shows by itself: a change in it re-executes pages. ``pages/`` holds
-what goes into pages when the book is staged. Every value is escaped by :func:`zeroshot.markup.escape`.
+what goes into pages when the book is staged. Every value is escaped by
+:func:`zeroshot.runtime.escaping.escape`.
 """
 
 from functools import cache
@@ -12,7 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from zeroshot import catalog, markup, paths
+from zeroshot import paths
+from zeroshot.runtime import escaping
 
 # Those of the checkout that holds this code, which fills them, whatever project it works on.
 FOLDER = paths.PACKAGE.parents[1] / "book" / "_templates"
@@ -51,12 +53,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["script_data"] = lambda data: Markup(markup.script_data(data))  # noqa: S704 - no tag in it
-    environment.filters["family_anchor"] = catalog.family_anchor
-    environment.tests["web_address"] = markup.is_web_address
+    environment.filters["script_data"] = lambda data: Markup(escaping.script_data(data))  # noqa: S704 - no tag in it
+    environment.tests["web_address"] = escaping.is_web_address
     return environment
 
 
 def _as_html(value: Any) -> Markup:
     """Escape as the library does elsewhere: Jinja would leave characters that no page can hold."""
-    return value if hasattr(value, "__html__") else Markup(markup.escape(value))  # noqa: S704
+    return value if hasattr(value, "__html__") else Markup(escaping.escape(value))  # noqa: S704

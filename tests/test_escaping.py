@@ -10,8 +10,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.parsers import get_parser_class
 
-from zeroshot import markup
-from zeroshot.markup import templates
+from zeroshot.runtime import escaping, templates
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -71,7 +70,7 @@ def one_line(text: str) -> str:
 
 
 def page_of(text: str) -> str:
-    shown = markup.verbatim(text)
+    shown = escaping.verbatim(text)
     return (
         f"# Page\n\n## {shown}\n\n{shown}\n\n- {shown}\n- {shown} on {shown}: {shown}\n\n> Note. {shown}\n\n"
         f"| a | b |\n|---|---|\n| {shown} | {shown} |\n\nend\n"
@@ -110,19 +109,19 @@ def test_markdown_shows_random_marks_as_they_are():
 
 
 def test_prose_shows_names_between_backticks_as_code():
-    tree = parse(f"# Page\n\n{markup.prose('Only `library_size`, `a b` and <b>`{x}`</b> of *all*.')}\n")
+    tree = parse(f"# Page\n\n{escaping.prose('Only `library_size`, `a b` and <b>`{x}`</b> of *all*.')}\n")
     (paragraph,) = tree.findall(nodes.paragraph)
     assert [node.astext() for node in paragraph.findall(nodes.literal)] == ["library_size", "a b"]
     assert paragraph.astext() == "Only library_size, a b and <b>`{x}`</b> of *all*."
-    assert markup.code("a`b") == markup.verbatim("a`b") and markup.code("x-1") == "`x-1`"
+    assert escaping.code("a`b") == escaping.verbatim("a`b") and escaping.code("x-1") == "`x-1`"
 
 
 def test_characters_that_no_page_can_hold_are_replaced():
     for text in ("a\x00b", "a\x1bb", "a\ud800b", "a\ufffeb"):
-        assert markup.verbatim(text) == markup.escape(text) == "a\ufffdb"
+        assert escaping.verbatim(text) == escaping.escape(text) == "a\ufffdb"
         link = templates.macros("notebooks/links.html").web_link("https://x.org", text)
         assert "a\ufffdb</a>" in link
-        markup.verbatim(text).encode()
+        escaping.verbatim(text).encode()
 
 
 @pytest.mark.parametrize(
@@ -149,5 +148,5 @@ def test_links_lead_to_the_web_only(url, leads):
 
 def test_html_in_markdown_ends_where_it_should():
     body = "<p>\n```\n{download}`/etc/passwd`\n````\n</p>"
-    (raw,) = parse(f"# Page\n\n{markup.raw(body)}\n").findall(nodes.raw)
+    (raw,) = parse(f"# Page\n\n{escaping.raw(body)}\n").findall(nodes.raw)
     assert raw.astext() == body
