@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zeroshot import paths, store
+from zeroshot import store
+from zeroshot.runtime import paths
 
 
 def write(

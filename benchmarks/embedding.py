@@ -25,11 +25,12 @@ from anndata import AnnData
 from scipy import sparse
 
 from benchmarks import reference_scgpt, write
-from zeroshot import data, embedding, paths, store
+from zeroshot import data, embedding, store
 from zeroshot.embedding import Runner, Settings
 from zeroshot.models import Cells
 from zeroshot.models.geneformer import Geneformer
 from zeroshot.models.scgpt import Scgpt
+from zeroshot.runtime import paths
 from zeroshot.weights import Checkpoint
 
 SCGPT = {

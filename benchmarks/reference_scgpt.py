@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from zeroshot import paths
+from zeroshot.runtime import paths
 
 VERSION = "0.2.4"
 

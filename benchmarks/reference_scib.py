@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from anndata import AnnData
 
-from zeroshot import catalog, data, paths, pipeline, store
+from zeroshot import catalog, data, pipeline, store
+from zeroshot.runtime import paths
 
 REQUIREMENTS = ("scib==1.1.7", "louvain==0.8.2", "leidenalg==0.10.2", "scanpy==1.11.5", "setuptools==80.9.0")
 OUTPUT = paths.home() / "data" / "references" / "scib.json"

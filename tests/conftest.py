@@ -61,7 +61,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the library's sources that the dependency tracker reads instead of the installed ones."""
-    from zeroshot import paths
+    from zeroshot.runtime import paths
     from zeroshot.store import dependencies
 
     copy = tmp_path / "zeroshot"

@@ -13,12 +13,12 @@ READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the 
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "paths", "runtime", "catalog", "store", "tokens", "data", "weights", "models", "metrics",
+    "runtime", "catalog", "store", "tokens", "data", "weights", "models", "metrics",
     "embedding", "figures", "pipeline", "results", "notebooks", "ablations", "study", READING_LIST, "site",
     "cli", "__main__",
 )  # fmt: skip
-# Beside the registries and the paths, what writes a file whole and what puts text on a page.
-NEEDED_BY_READING_LIST = {"catalog", "paths", "store", "runtime"}
+# The paths and what puts text on a page, the registries, and what writes a file whole.
+NEEDED_BY_READING_LIST = {"runtime", "catalog", "store"}
 # The site stages its pages, and the command line has its commands.
 USERS_OF_READING_LIST = {"site", "cli"}
 SOURCES = sorted(LIBRARY.rglob("*.py"))

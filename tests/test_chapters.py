@@ -9,7 +9,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from zeroshot import ablations, paths, results
+from zeroshot import ablations, results
+from zeroshot.runtime import paths
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Chapters that read scores and, of a study without models for them, no cells.

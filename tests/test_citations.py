@@ -6,8 +6,9 @@ import pytest
 from pybtex.database import parse_string
 
 import reading_list
-from zeroshot import paths, site
+from zeroshot import site
 from zeroshot.catalog import CatalogError
+from zeroshot.runtime import paths
 from zeroshot.site import citations, pages
 
 

@@ -23,8 +23,9 @@ from test_metrics import batches, labels, mixed, separated  # noqa: F401 - fixtu
 from test_models import _small_and_quick, adata, base, released_folders  # noqa: F401 - fixtures
 
 import reading_list
-from zeroshot import catalog, data, metrics, models, paths, study
+from zeroshot import catalog, data, metrics, models, study
 from zeroshot.results import evidence, published
+from zeroshot.runtime import paths
 from zeroshot.site import citations
 from zeroshot.store import dependencies
 

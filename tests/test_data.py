@@ -16,8 +16,9 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from zeroshot import catalog, paths, store
+from zeroshot import catalog, store
 from zeroshot.data import DataError, content_hash, download, load, prepare, simulate
+from zeroshot.runtime import paths
 from zeroshot.store import dependencies
 
 CHECKOUT = Path(__file__).resolve().parents[1]

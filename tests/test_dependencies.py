@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot import catalog, metrics, paths, pipeline
+from zeroshot import catalog, metrics, pipeline
 from zeroshot.data.load import PREPARED_BY
 from zeroshot.embedding import masked_prediction
+from zeroshot.runtime import paths
 from zeroshot.store import dependencies
 
 # Imported by modules that compute numbers, but no number depends on their version.
@@ -76,7 +77,7 @@ def notebook(path, *cells: str, kind: str = "code"):
 def test_chapters_about_scores_depend_on_no_model():
     for name in ("02_cell_types", "03_batches"):
         modules = dependencies.modules_of_notebook(paths.notebooks() / f"{name}.ipynb")
-        assert {"zeroshot.results", "zeroshot.figures", "zeroshot.catalog", "zeroshot.paths"} <= modules
+        assert {f"zeroshot.{part}" for part in ("results", "figures", "catalog", "runtime.paths")} <= modules
         # Of the metrics they need the direction of each and how wide an interval is; of the data how cells
         # to point at are drawn.
         beyond = {m for m in modules if m.startswith(("zeroshot.models", "zeroshot.data"))}
@@ -127,7 +128,7 @@ def test_every_module_found_is_a_file():
         ("from zeroshot.store import key_of", {"zeroshot.store"}),
         ("from zeroshot.models import baselines", {"zeroshot.models.baselines"}),
         ("from zeroshot.models import baselines, load", {"zeroshot.models", "zeroshot.models.baselines"}),
-        ("def f():\n    from zeroshot import paths", {"zeroshot.paths"}),
+        ("def f():\n    from zeroshot.runtime import paths", {"zeroshot.runtime.paths"}),
         (
             "if True:\n    try:\n        import zeroshot.figures\n    except ImportError: pass",
             {"zeroshot.figures"},

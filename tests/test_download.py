@@ -24,9 +24,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from zeroshot import catalog, paths
+from zeroshot import catalog
 from zeroshot.catalog import DatasetCard, SourceFile
 from zeroshot.data import DataError, content, download, fetch, load, pins, transfer
+from zeroshot.runtime import paths
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ZEROSHOT_SHARED", CHECKOUT.parent / "shared"))

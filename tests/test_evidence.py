@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from zeroshot import catalog, paths
+from zeroshot import catalog
 from zeroshot.catalog import CatalogError
 from zeroshot.results import evidence
+from zeroshot.runtime import paths
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SOURCES = evidence.sources()

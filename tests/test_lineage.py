@@ -6,8 +6,9 @@ import pytest
 
 import reading_list
 from reading_list import lineage, survey, tables
-from zeroshot import catalog, paths
+from zeroshot import catalog
 from zeroshot.catalog import CatalogError
+from zeroshot.runtime import paths
 
 NODES = {node.name: node for node in lineage.nodes()}
 

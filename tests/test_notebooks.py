@@ -21,11 +21,12 @@ import papermill
 import pytest
 from anndata import AnnData
 
-from zeroshot import notebooks, paths
+from zeroshot import notebooks
 from zeroshot.notebooks import NotebookError, __main__, stamp
 from zeroshot.notebooks.cleaning import relative_paths
 from zeroshot.notebooks.kernel import sockets
 from zeroshot.notebooks.parameters import check_parameters
+from zeroshot.runtime import paths
 
 SOURCES = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -378,7 +379,7 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
     monkeypatch.setenv("TMPDIR", str(long))
     notebook = make(
         "seed = 0  # é\nname = 'x'",
-        "import sys, tempfile, warnings\nfrom pathlib import Path\nfrom zeroshot import paths\n"
+        "import sys, tempfile, warnings\nfrom pathlib import Path\nfrom zeroshot.runtime import paths\n"
         "print(seed + 1, name)\nwarnings.warn('look out')\nfrom tqdm.auto import tqdm",
         "[sys.executable, tempfile.gettempdir(), str(Path.cwd()), str(paths.home() / 'data')]",
         "from zeroshot.notebooks.stamp import stamp\nstamp('tiny', seed=seed)",

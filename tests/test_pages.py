@@ -13,8 +13,9 @@ from test_escaping import parse
 
 import reading_list
 from reading_list import pages as reading_list_pages
-from zeroshot import catalog, paths, site, store, study
+from zeroshot import catalog, site, store, study
 from zeroshot.notebooks import stamp
+from zeroshot.runtime import paths
 from zeroshot.site import pages, run_grid, sphinx_extension
 
 HOSTILE = (

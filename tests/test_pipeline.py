@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zeroshot import catalog, embedding, metrics, paths, pipeline, results, store
+from zeroshot import catalog, embedding, metrics, pipeline, results, store
 from zeroshot.data import content_hash, contract, simulate_atlas
 from zeroshot.embedding import integrity
 from zeroshot.notebooks import stamp
+from zeroshot.runtime import paths
 from zeroshot.store import dependencies
 from zeroshot.study.computing import tables_of_run
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from zeroshot import paths
-from zeroshot.runtime import lock, processes
+from zeroshot.runtime import lock, paths, processes
 
 # A chain as a study is one: the command, what it runs, a job of that, and the job's kernel in a session
 # of its own, which does not end by SIGTERM.

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from zeroshot import catalog, figures, metrics, paths, study
+from zeroshot import catalog, figures, metrics, study
 from zeroshot.catalog import CatalogError
 from zeroshot.results import published
+from zeroshot.runtime import paths
 from zeroshot.store import dependencies
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from bs4 import BeautifulSoup
 
 import reading_list
 from reading_list import entries, pages
-from zeroshot import paths
+from zeroshot.runtime import paths
 
 
 def test_the_table_holds_every_paper_once():

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zeroshot import catalog, metrics, paths, results
+from zeroshot import catalog, metrics, results
 from zeroshot.results import schema
+from zeroshot.runtime import paths
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 STUDIES = sorted(folder.name for folder in (CHECKOUT / "data" / "scores").iterdir())

@@ -18,7 +18,8 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from zeroshot import paths, store
+from zeroshot import store
+from zeroshot.runtime import paths
 from zeroshot.store import hashing
 
 INPUTS = {"data": "abc", "seed": 0}

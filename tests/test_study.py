@@ -14,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zeroshot import catalog, paths, results, study
+from zeroshot import catalog, results, study
 from zeroshot.notebooks import stamp
-from zeroshot.runtime import lock, processes
+from zeroshot.runtime import lock, paths, processes
 
 CHECKOUT = Path(__file__).parents[1]
 STAGED = ["lib", "notebooks", "data", "book", "profiles", "Snakefile", "_config.yml", "_toc.yml",

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from hub_server import LARGE, serving, stop
 
-from zeroshot import catalog, paths, weights
+from zeroshot import catalog, weights
 from zeroshot.catalog import ModelCard, WeightsFile
 from zeroshot.data import download as downloading
 from zeroshot.data import transfer
+from zeroshot.runtime import paths
 from zeroshot.store import hashing
 from zeroshot.weights import WeightsError, fetch, hub, read_state
 

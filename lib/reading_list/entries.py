@@ -5,8 +5,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from reading_list.records import Paper, Section
-from zeroshot import catalog, paths
+from zeroshot import catalog
 from zeroshot.catalog import CatalogError
+from zeroshot.runtime import paths
 
 
 def sections() -> dict[str, Section]:

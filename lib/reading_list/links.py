@@ -18,7 +18,8 @@ from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 from reading_list.records import Paper
-from zeroshot import paths, store
+from zeroshot import store
+from zeroshot.runtime import paths
 
 PAUSE_SECONDS = 3.0  # between two requests to one host; arXiv asks robots for three
 TIMEOUT_SECONDS = 20.0

@@ -16,8 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from reading_list import entries
 from reading_list.records import Text, Tokenisation, Year
-from zeroshot import catalog, paths
+from zeroshot import catalog
 from zeroshot.catalog import CatalogError, ModelCard
+from zeroshot.runtime import paths
 
 PAPER = "foundation-language-model-survey"
 

@@ -19,8 +19,8 @@ from rich.markup import escape
 from rich.status import Status
 from typer.core import TyperGroup
 
-from zeroshot import catalog, paths
-from zeroshot.runtime import failures, outputs, printing, processes, reproducible
+from zeroshot import catalog
+from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
 
 
 class Commands(TyperGroup):

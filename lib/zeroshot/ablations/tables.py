@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from zeroshot import paths, store
+from zeroshot import store
 from zeroshot.results import table_files
 from zeroshot.results.table_files import number, text, whole
+from zeroshot.runtime import paths
 
 _UNIT = {"dataset": text, "model": text}
 _VARIANT = {"ablation": text, **_UNIT, "method": text}

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from zeroshot import paths
 from zeroshot.catalog import citations
 from zeroshot.catalog.evidence import EvidenceSource
 from zeroshot.catalog.fields import Parameters, address_problem
@@ -29,6 +28,7 @@ from zeroshot.catalog.records import (
     WeightsSource,
 )
 from zeroshot.catalog.yaml_files import read
+from zeroshot.runtime import paths
 
 # The notebook behind the page of each run: no chapter.
 RUN_PAGE = "run"

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from zeroshot import paths
+from zeroshot.runtime import paths
 
 _PAPER = re.compile(r"^([a-z0-9-]+):", re.MULTILINE)
 _WORK = re.compile(r"^@\w+\{([^,\s]+),", re.MULTILINE)

@@ -11,9 +11,9 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from zeroshot import paths
 from zeroshot.catalog.names import CatalogError, suggestion
 from zeroshot.catalog.records import Card
+from zeroshot.runtime import paths
 
 MOST_BYTES = 2**20  # of a file; the longest of ours has 0.1 MB
 MOST_NODES = 50_000  # values in a file, with all that aliases stand for; the most of ours is 9,000

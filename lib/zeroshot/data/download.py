@@ -14,11 +14,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from zeroshot import paths
 from zeroshot.catalog import DatasetCard, SourceFile
 from zeroshot.data import content, pins, transfer
 from zeroshot.data.transfer import TransferError
 from zeroshot.data.validate import DataError
+from zeroshot.runtime import paths
 from zeroshot.store.hashing import digest, sha256
 
 ATTEMPTS = 4

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import catalog, paths, store
+from zeroshot import catalog, store
 from zeroshot.catalog import DatasetCard
 from zeroshot.data import download, draws, h5ad, prepare, simulate, validate
 from zeroshot.data.columns import MissingLabels
 from zeroshot.data.error import DataError
-from zeroshot.runtime import reproducible
+from zeroshot.runtime import paths, reproducible
 from zeroshot.store import dependencies
 
 # What to do with files of other kinds, by the end of their names.

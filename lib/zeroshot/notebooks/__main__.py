@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from zeroshot import paths
+from zeroshot.runtime import paths
 
 from . import execution
 from .error import NotebookError

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from zeroshot import paths
+from zeroshot.runtime import paths
 
 from .parameters import with_values
 

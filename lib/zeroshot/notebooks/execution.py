@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from zeroshot import paths
+from zeroshot.runtime import paths
 
 from . import kernel
 from .cleaning import clean

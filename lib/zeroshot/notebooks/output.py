@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zeroshot import paths
-from zeroshot.runtime import outputs
+from zeroshot.runtime import outputs, paths
 
 from .error import NotebookError
 

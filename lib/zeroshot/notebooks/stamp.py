@@ -9,8 +9,8 @@ from typing import Any
 
 from anndata import AnnData
 
-from zeroshot import paths, store
-from zeroshot.runtime import templates
+from zeroshot import store
+from zeroshot.runtime import paths, templates
 from zeroshot.store.hashing import sha256
 
 MIME = "application/vnd.zeroshot.notebooks.stamp+json"

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot import metrics, paths, pipeline
+from zeroshot import metrics, pipeline
+from zeroshot.runtime import paths
 
 # Largest difference that is still agreement. The same formula on the same numbers differs by rounding;
 # scib-metrics computes in float32.

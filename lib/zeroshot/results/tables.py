@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from zeroshot import catalog, paths, store
+from zeroshot import catalog, store
 from zeroshot.metrics import METRICS
 from zeroshot.results import table_files
+from zeroshot.runtime import paths
 
 from .schema import RUN, TABLES, TableError, check_study, missing_runs, read_csv, to_csv
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from zeroshot import paths
-from zeroshot.runtime import processes
+from zeroshot.runtime import paths, processes
 
 
 class LockedError(RuntimeError):

@@ -13,8 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from zeroshot import paths
-from zeroshot.runtime import escaping
+from zeroshot.runtime import escaping, paths
 
 # Those of the checkout that holds this code, which fills them, whatever project it works on.
 FOLDER = paths.PACKAGE.parents[1] / "book" / "_templates"

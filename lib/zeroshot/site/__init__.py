@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 
 from reading_list import pages as reading_list_pages
-from zeroshot import catalog, paths, results, store, study
-from zeroshot.runtime import escaping
+from zeroshot import catalog, results, store, study
+from zeroshot.runtime import escaping, paths
 from zeroshot.site import (
     absent_pages,
     citations,

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from zeroshot import paths, store
+from zeroshot import store
+from zeroshot.runtime import paths
 
 # A link of Markdown: it names a page by its path from its own.
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)\.ipynb(?:#[^)\s]*)?(?=\))")

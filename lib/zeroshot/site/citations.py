@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 import reading_list
 from reading_list import Paper, export
-from zeroshot import catalog, paths
+from zeroshot import catalog
 from zeroshot.catalog import CatalogError
 from zeroshot.results import evidence, published
+from zeroshot.runtime import paths
 
 # A role that is shown as code, with a mark before it, cites nothing.
 _ROLE = re.compile(r"(?<!`)\{cite(?::\w+)?\}`([^`]+)`")

@@ -5,9 +5,9 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zeroshot import catalog, metrics, paths, results, study
+from zeroshot import catalog, metrics, results, study
 from zeroshot.notebooks import stamp
-from zeroshot.runtime import escaping
+from zeroshot.runtime import escaping, paths
 from zeroshot.site import absent_pages, rendering, repository
 from zeroshot.site import cards as every_card
 

@@ -8,8 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from zeroshot import paths
-from zeroshot.runtime import escaping
+from zeroshot.runtime import escaping, paths
 
 BINDER, COLAB = "https://mybinder.org", "https://colab.research.google.com"
 # https, ssh and scp-like addresses; what stands before @ may be a password and is dropped.

@@ -17,8 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.search import js_index
 
-from zeroshot import paths
-from zeroshot.runtime import escaping
+from zeroshot.runtime import escaping, paths
 
 _RUNS = "runs/"  # pages of runs are below it
 _AFTER_THE_THEME = 600

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from zeroshot import paths
+from zeroshot.runtime import paths
 from zeroshot.store.costs import measure, reset_peak_memory
 from zeroshot.store.hashing import sha256
 from zeroshot.store.values import READERS, write_value

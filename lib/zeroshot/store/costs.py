@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zeroshot import paths
+from zeroshot.runtime import paths
 
 # Packages whose version can change a number in the book.
 RECORDED_PACKAGES = (

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from zeroshot import paths
+from zeroshot.runtime import paths
 
 # The packages of lib/, side by side.
 LIBRARIES = ("zeroshot", "reading_list")
@@ -24,7 +24,7 @@ LIBRARIES = ("zeroshot", "reading_list")
 INFRASTRUCTURE = frozenset(
     {
         "zeroshot",
-        "zeroshot.paths",
+        "zeroshot.runtime.paths",
         "zeroshot.store.hashing",
         "zeroshot.catalog",
         "zeroshot.store",

@@ -8,8 +8,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zeroshot import catalog, paths, results
+from zeroshot import catalog, results
 from zeroshot.embedding import masked_prediction
+from zeroshot.runtime import paths
 
 Pair = tuple[catalog.DatasetCard, catalog.ModelCard]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zeroshot import ablations, catalog, models, notebooks, paths, pipeline, results, store
-from zeroshot.runtime import templates
+from zeroshot import ablations, catalog, models, notebooks, pipeline, results, store
+from zeroshot.runtime import paths, templates
 from zeroshot.store import dependencies, hashing
 
 from .declarations import Declaration, declaration

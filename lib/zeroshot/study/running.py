@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from zeroshot import catalog, models, paths, results, store
-from zeroshot.runtime import lock, processes
+from zeroshot import catalog, models, results, store
+from zeroshot.runtime import lock, paths, processes
 
 from . import declarations, finished, grid, progress
 

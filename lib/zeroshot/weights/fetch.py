@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
-from zeroshot import paths
 from zeroshot.catalog import ModelCard, SourceFile, WeightsFile
+from zeroshot.runtime import paths
 from zeroshot.weights import hub
 from zeroshot.weights.error import OutOfReachError, WeightsError
 from zeroshot.weights.files import sha256

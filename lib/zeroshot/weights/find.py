@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from zeroshot import paths
 from zeroshot.catalog import ModelCard
+from zeroshot.runtime import paths
 from zeroshot.weights import fetch
 from zeroshot.weights.error import WeightsError
 from zeroshot.weights.files import require_small, sha256

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zeroshot import catalog, paths
+from zeroshot import catalog
 from zeroshot.catalog.evidence import EvidenceMeasure, EvidenceMethod, EvidenceSource
+from zeroshot.runtime import paths
 
 # As the tables have them.
 TABLE_COLUMNS = (

@@ -9,7 +9,7 @@ named as its card, that holds the weights as released.
 import os
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def home() -> Path:
