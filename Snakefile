@@ -123,7 +123,7 @@ rule ablation:
         "ablations of {wildcards.model} on {wildcards.dataset}"
     shell:
         JOB
-        + f" zeroshot.ablations {STUDY} {{wildcards.dataset:q}} {{params.reference:q}}"
+        + f" zeroshot.study.ablations {STUDY} {{wildcards.dataset:q}} {{params.reference:q}}"
         + f" {{params.directory:q}} {POLICY} {{threads}}"
 
 
@@ -139,7 +139,7 @@ rule ablations:
     message:
         "tables of the ablations"
     shell:
-        JOB + f" zeroshot.ablations.concatenation {BUILD}/ablations {{params.units:q}}"
+        JOB + f" zeroshot.study.ablations.concatenation {BUILD}/ablations {{params.units:q}}"
 
 
 rule umaps:

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zeroshot import ablations, catalog, metrics, pipeline, results
-from zeroshot.ablations import Unit, Variant, compare
-from zeroshot.ablations.__main__ import main
-from zeroshot.ablations.concatenation import main as concatenate
+from zeroshot import catalog, metrics, pipeline, results
 from zeroshot.data import content_hash, contract, simulate_atlas, thin
 from zeroshot.store import StoreError
+from zeroshot.study import ablations
+from zeroshot.study.ablations import Unit, Variant, compare
+from zeroshot.study.ablations.__main__ import main
+from zeroshot.study.ablations.concatenation import main as concatenate
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TWIN = "geneformer-v1-10m-untrained"
@@ -333,7 +334,7 @@ def test_conventions_of_a_unit_are_scored_by_every_metric(study, monkeypatch):
         calls[ablation] = (names, [variant.name for variant in variants])
         return ablations.Tables.of()
 
-    monkeypatch.setattr("zeroshot.ablations.units.compare", record)
+    monkeypatch.setattr("zeroshot.study.ablations.units.compare", record)
     tables = ablations.compute(study, Unit("toy", TWIN, "short"))
     assert list(calls) == ["depth", "genes", "readout", "convention"]
     assert {ablation: names for ablation, (names, _) in calls.items() if ablation != "convention"} == (
@@ -345,7 +346,7 @@ def test_conventions_of_a_unit_are_scored_by_every_metric(study, monkeypatch):
 
 
 def test_a_failure_is_named_and_stops_nothing_else(study, monkeypatch):
-    monkeypatch.setattr("zeroshot.ablations.sensitivity.COUNTS_KEPT", (1, 1e-6))
+    monkeypatch.setattr("zeroshot.study.ablations.sensitivity.COUNTS_KEPT", (1, 1e-6))
     tables = ablations.compute(study, Unit("toy", "pca", "standard"))
     assert set(tables.scores["ablation"]) == {"genes", "n_genes"}
     ((ablation, dataset, model, error),) = tables.failures.to_numpy().tolist()
@@ -367,7 +368,7 @@ def test_cells_that_cannot_be_loaded_fail_every_ablation(study, monkeypatch):
 
 @pytest.mark.parametrize("error", [OSError("no space"), MemoryError(), StoreError("disk full")])
 def test_what_the_machine_lacks_is_no_result(study, monkeypatch, error):
-    monkeypatch.setattr("zeroshot.ablations.units.compare", Mock(side_effect=error))
+    monkeypatch.setattr("zeroshot.study.ablations.units.compare", Mock(side_effect=error))
     with pytest.raises(type(error)):
         ablations.compute(study, Unit("toy", "pca", "standard"))
 

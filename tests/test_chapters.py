@@ -9,8 +9,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from zeroshot import ablations, results
+from zeroshot import results
 from zeroshot.runtime import paths
+from zeroshot.study import ablations
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Chapters that read scores and, of a study without models for them, no cells.

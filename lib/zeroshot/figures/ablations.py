@@ -29,7 +29,7 @@ def draw_effects(effects: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     Parameters
     ----------
     effects
-        As :func:`zeroshot.ablations.effects` returns it.
+        As :func:`zeroshot.study.ablations.effects` returns it.
     metrics
         Metric name to the title of its panel, in the order of the panels.
     """
@@ -85,7 +85,7 @@ def draw_similarity(similarity: pd.DataFrame) -> Figure:
     Parameters
     ----------
     similarity
-        As :class:`zeroshot.ablations.Tables` holds it.
+        As :class:`zeroshot.study.ablations.Tables` holds it.
     """
     every = list(similarity["model"].unique())
     medians = similarity.groupby(["model", "first", "second"], sort=False)[["cka", "overlap"]].median()

@@ -85,7 +85,7 @@ def tally(compared: pd.DataFrame) -> dict[str, int]:
     Parameters
     ----------
     compared
-        Rows with a verdict, as :func:`differences` or :func:`zeroshot.ablations.effects` returns them.
+        Rows with a verdict, as :func:`differences` or :func:`zeroshot.study.ablations.effects` returns them.
 
     Returns
     -------

@@ -64,7 +64,7 @@ class Declaration:
     cells
         Whether it reads cells or stored arrays, so that the tables of a study are not enough for it.
     ablations
-        Whether it reads the tables of :mod:`zeroshot.ablations`, which are computed for it.
+        Whether it reads the tables of :mod:`zeroshot.study.ablations`, which are computed for it.
     needs
         What a study must have, names in :data:`NEEDS`; asked before anything is computed.
     """

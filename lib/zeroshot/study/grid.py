@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zeroshot import ablations, catalog, models, notebooks, pipeline, results, store
+from zeroshot import catalog, models, notebooks, pipeline, results, store
 from zeroshot.runtime import paths, templates
 from zeroshot.store import dependencies, hashing
+from zeroshot.study import ablations
 
 from .declarations import Declaration, declaration
 
@@ -270,7 +271,7 @@ def _ablation(study: catalog.StudyCard, unit: ablations.Unit) -> Job:
         "data set": _hash_of(catalog.dataset(unit.dataset)),
         "models": [_hash_of(one) for one in cards],
         "weights": _hashes_of_weights(card, unit.recipe),
-        **_code({"zeroshot.ablations.units", *_BASELINE} | pipeline.modules_of_model(card)),
+        **_code({"zeroshot.study.ablations.units", *_BASELINE} | pipeline.modules_of_model(card)),
     }
     settings = study.model_dump(include=set(_ABLATION_SETTINGS), mode="json")
     parameters = {"dataset": unit.dataset, "model": unit.model, "recipe": unit.recipe, **settings}

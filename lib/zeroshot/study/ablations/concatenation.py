@@ -1,4 +1,4 @@
-"""``python -m zeroshot.ablations.concatenation``, which Snakemake calls once all units are computed."""
+"""``python -m zeroshot.study.ablations.concatenation``, which Snakemake calls once all units are computed."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from .tables import concatenate, write
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m zeroshot.ablations.concatenation OUTPUT_DIRECTORY UNIT_DIRECTORY…``: one set of tables."""
+    """``python -m zeroshot.study.ablations.concatenation OUTPUT_DIRECTORY UNIT_DIRECTORY…`` joins tables."""
     output, *units = map(Path, arguments)
     write(concatenate(units), output)
     return 0

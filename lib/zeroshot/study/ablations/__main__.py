@@ -1,4 +1,4 @@
-"""``python -m zeroshot.ablations``, which Snakemake calls for each unit of a study."""
+"""``python -m zeroshot.study.ablations``, which Snakemake calls for each unit of a study."""
 
 import sys
 from pathlib import Path
@@ -11,9 +11,10 @@ from .units import Unit, compute
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m zeroshot.ablations STUDY DATASET MODEL OUTPUT_DIRECTORY POLICY THREADS``: compute one unit.
+    """Compute one unit.
 
-    MODEL is ``name`` or ``name@recipe``, as a study names it.
+    ``python -m zeroshot.study.ablations STUDY DATASET MODEL OUTPUT_DIRECTORY POLICY THREADS``; MODEL is
+    ``name`` or ``name@recipe``, as a study names it.
     """
     study, dataset, reference, directory, policy, threads = arguments
     notebooks.prepare_environment(int(threads))
