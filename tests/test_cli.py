@@ -31,6 +31,7 @@ COMMANDS = [
     "keep",
     "book",
     "notebook",
+    "evidence",
 ]
 
 

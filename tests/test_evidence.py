@@ -1,14 +1,17 @@
 """Published scores of others: every table has an entry and the reverse, and faults stand apart."""
 
 import hashlib
+import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from zeroshot import catalog
+from zeroshot import catalog, cli
 from zeroshot.catalog import CatalogError
 from zeroshot.results import evidence
 from zeroshot.runtime import paths
@@ -140,6 +143,33 @@ def test_selection_takes_names_of_ours_and_of_the_source(rows):
 def test_unknown_source_is_answered_with_the_nearest():
     with pytest.raises(CatalogError, match="Did you mean liatir"):
         evidence.load("liatr")
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def printed(*arguments: str) -> str:
+    done = CliRunner().invoke(cli.app, ["evidence", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_command_prints_sources_or_rows():
+    assert [row["name"] for row in json.loads(printed("--json"))] == list(SOURCES)
+    chosen = ("--source", "liatir", "--model", "scgpt", "--metric", "ari")
+    rows = json.loads(printed(*chosen, "--json"))
+    assert [row["value"] for row in rows] == pytest.approx([0.2747793994313853, 0.6692582633789435])
+    table = pd.read_csv(io.StringIO(printed(*chosen, "--csv")))
+    assert list(table.columns) == list(evidence.COLUMNS) and len(table) == 2
+    assert "0.669" in printed(*chosen)
+
+
+def test_command_prints_faults_only_when_asked_for():
+    arguments = ("--model", "geneformer", "--metric", "ilisi", "--csv")
+    shown = pd.read_csv(io.StringIO(printed(*arguments)))
+    assert not shown["fault"].any()
+    faults = pd.read_csv(io.StringIO(printed(*arguments, "--faults")))
+    assert faults["fault"].all() and len(faults) == 20
 
 
 # -- what is refused -------------------------------------------------------------------------------

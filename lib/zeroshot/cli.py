@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +19,8 @@ from rich.status import Status
 from typer.core import TyperGroup
 
 from zeroshot import catalog
+from zeroshot.commands import evidence, registries
+from zeroshot.commands.registries import AsJson
 from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
 
 
@@ -50,7 +51,6 @@ errors = Console(stderr=True)
 SECONDS_TO_LEAVE = 3.0  # after a signal, for files to be removed
 ALL_CORES = os.cpu_count() or 1
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the sequencing batch.")]
 Cores = Annotated[int, typer.Option(min=1, help="Jobs done at the same time.")]
 Policy = Annotated[str, typer.Option(help="Stored results: reuse, recompute or only-stored.")]
@@ -82,26 +82,26 @@ def options(
 @app.command()
 def datasets(name: Name = None, as_json: AsJson = False) -> None:
     """List the data sets that can be loaded by name."""
-    rows = _entries(catalog.datasets(), name, "data set")
-    _list(rows, ["name", "cells", "labels", "batches", "title"], name, as_json)
+    rows = registries.entries(catalog.datasets(), name, "data set")
+    registries.show(rows, ["name", "cells", "labels", "batches", "title"], name, as_json)
 
 
 @app.command()
 def models(name: Name = None, as_json: AsJson = False) -> None:
     """List the models: their default recipe, how many others, and what they need besides counts."""
-    rows = _entries(catalog.models(), name, "model")
+    rows = registries.entries(catalog.models(), name, "model")
     if name is None and not as_json:
-        rows = [row | _at_a_glance(row) for row in rows]
-    _list(rows, ["name", "kind", "recipe", "needs"], name, as_json)
+        rows = [row | registries.at_a_glance(row) for row in rows]
+    registries.show(rows, ["name", "kind", "recipe", "needs"], name, as_json)
 
 
 @app.command()
 def studies(name: Name = None, as_json: AsJson = False) -> None:
     """List the studies that can be run."""
-    rows = _entries(catalog.studies(), name, "study")
+    rows = registries.entries(catalog.studies(), name, "study")
     if name is None and not as_json:
         rows = [row | {key: len(row[key]) for key in ("datasets", "models", "chapters")} for row in rows]
-    _list(rows, ["name", "datasets", "models", "chapters", "description"], name, as_json)
+    registries.show(rows, ["name", "datasets", "models", "chapters", "description"], name, as_json)
 
 
 @app.command()
@@ -358,6 +358,9 @@ def notebook(
     print(output)
 
 
+app.command()(evidence)
+
+
 @papers_app.callback(invoke_without_command=True)
 def list_papers(
     context: typer.Context,
@@ -399,28 +402,6 @@ def check_links(context: typer.Context) -> None:
     print(paths.build() / "reading-list" / "links.csv")
     if any(finding.outcome == "gone" for finding in findings):
         raise typer.Exit(1)
-
-
-def _entries(cards: Mapping[str, catalog.Card], name: str | None, kind: str) -> list[dict[str, Any]]:
-    """All entries of a registry, or the one of a name."""
-    selected = cards.values() if name is None else [catalog.find(cards, name, kind)]
-    return [card.model_dump(mode="json") for card in selected]
-
-
-def _at_a_glance(model: dict[str, Any]) -> dict[str, Any]:
-    """What the list of models says of one in a few characters."""
-    others = len(model["recipes"]) - 1
-    recipe = model["recipe"] + (f" +{others}" if others else "")
-    return {"recipe": recipe, "needs": [*(["weights"] if model["weights"] else []), *model["uses"]]}
-
-
-def _list(rows: list[dict[str, Any]], columns: list[str], name: str | None, as_json: bool) -> None:
-    if as_json:
-        printing.show_json(rows)
-    elif name is None:
-        printing.show_lines(rows, columns)
-    else:
-        printing.show_fields(rows[0])
 
 
 def _update(status: Status, title: str, what: str) -> None:

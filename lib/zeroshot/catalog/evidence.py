@@ -50,6 +50,8 @@ class EvidenceSource(CitedCard):
     reason: Line
     measured: Line
     replicates: Line
+    unit: Line = "data set"  # what a name in the column `dataset` stands for
+    compared_with: tuple[SourceName, ...] = ()  # sources whose baselines were scored in the same way
     latest: Line | None = None  # the replicate to compare where replicates are successive runs of a benchmark
     faults: tuple[Line, ...] = ()
     leakage: Line
@@ -94,6 +96,7 @@ class EvidenceMeasure(Card):
     title: Line
     area: Area | None = None  # None if the task of a row says it
     higher_is_better: bool
+    headline: bool = False  # the mean of these stands for their area
     metrics: tuple[Line, ...] = Field(min_length=1)
 
     @field_validator("metrics")

@@ -1,5 +1,6 @@
 """Scores that others have published, and what they say about foundation models and baselines."""
 
+from .differences import TIE, headline, latest, paired, summarise
 from .tables import (
     COLUMNS,
     TABLE_COLUMNS,
@@ -16,12 +17,17 @@ from .tables import (
 __all__ = [
     "COLUMNS",
     "TABLE_COLUMNS",
+    "TIE",
     "EvidenceError",
     "faults",
+    "headline",
+    "latest",
     "load",
     "measures",
     "methods",
+    "paired",
     "select",
     "sources",
+    "summarise",
     "table_path",
 ]

@@ -1,0 +1,205 @@
+"""Paired differences: a model minus a baseline on the same data, as each source measured them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from .tables import measures, methods, sources
+
+MODEL_KINDS = ("foundation", "text")
+# What is compared within one source.
+MATCHED = ("source", "area", "task", "dataset", "measure", "metric")
+# A model as its source ran it: checkpoint and setting apart.
+VARIANT = ("method", "model", "checkpoint", "setting")
+DIFFERENCE_COLUMNS = (
+    *MATCHED, *VARIANT, "baseline", "baseline_model", "sees_labels", "replicate", "value", "baseline_value",
+    "difference", "leak",
+)  # fmt: skip
+SUMMARY_COLUMNS = (
+    "n", "over", "mean", "median", "low", "high", "wins", "ties", "losses", "n_leak",
+)  # fmt: skip
+TIE = 0.01  # a smaller difference on one data set counts as a tie
+_FEWEST = 3  # values of an interval
+
+
+def latest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows without earlier runs of a benchmark that was run several times.
+
+    Methods, data sets and code changed between such runs: they show the noise, not one more replicate.
+    """
+    newest = {name: source.latest for name, source in sources().items() if source.latest}
+    wanted = rows["source"].map(newest)
+    return rows[wanted.isna() | rows["replicate"].eq(wanted)].reset_index(drop=True)
+
+
+def paired(
+    rows: pd.DataFrame,
+    *,
+    baselines: Sequence[str] | None = None,
+    settings: Sequence[str] = ("zero-shot", "fine-tuned", "trained-on-target"),
+) -> pd.DataFrame:
+    """Return model minus baseline for every data set and replicate that both have.
+
+    Replicates are paired where model and baseline have the same ones on a data set; elsewhere the means
+    over replicates are compared, and ``replicate`` is "". Nothing is compared across sources, except with
+    the sources that an entry names in ``compared_with``.
+
+    Parameters
+    ----------
+    rows
+        As :func:`load` returns them, usually after :func:`latest`. Rows that are marked as faults, costs and
+        reference values are skipped.
+    baselines
+        Names of baselines in ``methods.yml``; all if None.
+    settings
+        Of the models.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns :data:`DIFFERENCE_COLUMNS`. ``difference`` is positive where the model is better, whatever
+        the direction of the metric. ``sees_labels`` is true where the baseline was fitted with labels;
+        ``leak`` where the model probably saw the data in pretraining.
+    """
+    usable = rows[~rows["fault"] & ~rows["area"].isin(["cost", "reference"])]
+    of_models = usable[usable["kind"].isin(MODEL_KINDS) & usable["setting"].isin(settings)]
+    names = [name for name, card in methods().items() if card.kind == "baseline"]
+    of_baselines = usable[usable["method"].isin(names if baselines is None else list(baselines))]
+    of_baselines = pd.concat([of_baselines, *_of_other_sources(of_baselines)], ignore_index=True)
+    model = _means(of_models, VARIANT)
+    baseline = _means(of_baselines, ("method", "model"))
+    keys = list(MATCHED)
+    pairs = model.merge(
+        baseline.rename(columns={"method": "baseline", "model": "baseline_model", "leak": "_"}),
+        on=keys,
+        suffixes=("", "_of_baseline"),
+    )
+    if pairs.empty:
+        return pd.DataFrame(columns=list(DIFFERENCE_COLUMNS))
+    pairs = _by_replicate(pairs)
+    direction = {name: 1 if card.higher_is_better else -1 for name, card in measures().items()}
+    sees_labels = {name: card.sees_labels for name, card in methods().items()}
+    pairs["difference"] = (pairs["value"] - pairs["baseline_value"]) * pairs["measure"].map(direction)
+    pairs["sees_labels"] = pairs["baseline"].map(sees_labels)
+    return pairs[list(DIFFERENCE_COLUMNS)].reset_index(drop=True)
+
+
+def _of_other_sources(of_baselines: pd.DataFrame) -> list[pd.DataFrame]:
+    """Baselines of other sources under the name of the source that is compared with them."""
+    return [
+        of_baselines[of_baselines["source"].eq(other)].assign(source=name)
+        for name, source in sources().items()
+        for other in source.compared_with
+    ]
+
+
+def _means(rows: pd.DataFrame, variant: Sequence[str]) -> pd.DataFrame:
+    """One row for each variant on each data set: its values by replicate as a tuple, and their mean."""
+    keys = [*MATCHED, *variant]
+    by_replicate = rows.groupby([*keys, "replicate"], sort=False, as_index=False).agg(
+        value=("value", "mean"), leak=("leak", "any")
+    )
+    return by_replicate.groupby(keys, sort=False, as_index=False).agg(
+        replicates=("replicate", tuple), values=("value", tuple), leak=("leak", "any")
+    )
+
+
+def _by_replicate(pairs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each replicate that is paired, one with the means where none are."""
+    same = [
+        len(mine) > 1 and sorted(mine) == sorted(theirs)
+        for mine, theirs in zip(pairs["replicates"], pairs["replicates_of_baseline"], strict=True)
+    ]
+    unpaired, matched = pairs[~np.array(same)], pairs[np.array(same)]
+    means = unpaired.assign(
+        replicate="",
+        value=unpaired["values"].map(np.mean),
+        baseline_value=unpaired["values_of_baseline"].map(np.mean),
+    )
+    theirs = [
+        tuple(
+            dict(zip(row.replicates_of_baseline, row.values_of_baseline, strict=True))[r]
+            for r in row.replicates
+        )
+        for row in matched.itertuples()
+    ]
+    single = matched.assign(replicate=matched["replicates"], value=matched["values"], baseline_value=theirs)
+    single = single.explode(["replicate", "value", "baseline_value"])
+    parts = [part for part in (means, single) if len(part)]
+    return pd.concat(parts, ignore_index=True).astype({"value": float, "baseline_value": float})
+
+
+def headline(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences of the metrics that stand for their area, as one mean for each.
+
+    The mean is over the metrics marked ``headline`` in ``measures.yml`` that model and baseline both have
+    on a data set (of clustering ARI, NMI and ASW of labels, or AvgBIO), and over the tasks of an area
+    (splits and numbers of labels). ``task``, ``measure`` and ``metric`` are dropped.
+    """
+    names = [name for name, card in measures().items() if card.headline]
+    keys = ["source", "area", "dataset", *VARIANT, "baseline", "baseline_model", "sees_labels", "replicate"]
+    return (
+        pairs[pairs["measure"].isin(names)]
+        .groupby(keys, sort=False, as_index=False)
+        .agg(difference=("difference", "mean"), leak=("leak", "any"))
+    )
+
+
+def summarise(
+    pairs: pd.DataFrame,
+    by: Sequence[str] = ("source", "area", "method", "setting", "baseline"),
+    tie: float = TIE,
+) -> pd.DataFrame:
+    """Return mean difference, interval, wins, ties and losses of each group of differences.
+
+    What is in a group is first averaged to one value for each data set: over replicates, and over whatever
+    ``by`` does not name (models, checkpoints and settings, tasks, metrics).
+
+    Parameters
+    ----------
+    pairs
+        As :func:`paired` or :func:`headline` returns them.
+    by
+        Columns that name a group; ``source`` must be one of them.
+    tie
+        A data set counts as a tie where the difference is at most this large.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns ``by`` and :data:`SUMMARY_COLUMNS`. ``low`` and ``high`` are the ends of the 95 % t
+        interval of the mean over data sets (``over`` says so); with one data set over its replicates. NaN
+        with fewer than three values. Data sets count equally.
+    """
+    if "source" not in by:
+        raise ValueError("`by` must name 'source': sources measure different things and are not pooled")
+    by = list(by)
+    rows = []
+    for key, group in pairs.groupby(by, sort=False):
+        of_dataset = group.groupby("dataset", sort=False).agg(
+            difference=("difference", "mean"), leak=("leak", "any")
+        )
+        values, over = of_dataset["difference"].to_numpy(), "data sets"
+        sample = values
+        if len(values) == 1 and group["replicate"].nunique() >= _FEWEST:
+            sample, over = group.groupby("replicate")["difference"].mean().to_numpy(), "replicates"
+        low, high = _interval(sample)
+        rows.append(
+            dict(zip(by, key, strict=True))
+            | {"n": len(values), "over": over if np.isfinite(low) else "", "mean": values.mean()}
+            | {"median": np.median(values), "low": low, "high": high}
+            | {"wins": int((values > tie).sum()), "losses": int((values < -tie).sum())}
+            | {"ties": int((np.abs(values) <= tie).sum()), "n_leak": int(of_dataset["leak"].sum())}
+        )
+    return pd.DataFrame(rows, columns=[*by, *SUMMARY_COLUMNS])
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % t interval of the mean."""
+    from scipy import stats
+
+    if len(values) < _FEWEST:
+        return np.nan, np.nan
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)

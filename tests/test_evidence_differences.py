@@ -1,0 +1,220 @@
+"""Paired differences of published scores: oriented, paired, and equal to two independent computations."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zeroshot.results import evidence
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+FIRST_LOOK = CHECKOUT.parent / "shared" / "evidence" / "FIRSTLOOK.csv"
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    return evidence.latest(evidence.load())
+
+
+@pytest.fixture(scope="module")
+def pairs(rows) -> pd.DataFrame:
+    return evidence.paired(rows)
+
+
+def test_every_difference_equals_an_independent_computation(rows, pairs):
+    """By plain pandas: the means over replicates of every pair, in the direction of the row."""
+    keys = ["source", "task", "dataset", "metric"]
+    variant = ["model", "checkpoint", "setting"]
+    compared = rows[~rows["area"].isin(["cost", "reference"])]
+    kind = compared["kind"]
+    models = compared[kind.isin(["foundation", "text"]) & compared["setting"].ne("control")]
+    baselines = compared[kind.eq("baseline")]
+    borrowed = baselines[
+        baselines["source"].isin(["openproblems_batch_integration", "openproblems_label_projection"])
+    ]
+    baselines = pd.concat([baselines, borrowed.assign(source="scprint2")])
+    mine = models.groupby([*keys, *variant, "higher_is_better"])["value"].mean().reset_index()
+    theirs = baselines.groupby([*keys, "model"])["value"].mean().reset_index()
+    expected = mine.merge(theirs, on=keys, suffixes=("", "_base"))
+    sign = np.where(expected["higher_is_better"], 1, -1)
+    expected["difference"] = sign * (expected["value"] - expected["value_base"])
+    names = {"model_base": "baseline_model"}
+    place = [*keys, *variant, "baseline_model"]
+    expected = expected.rename(columns=names).set_index(place)["difference"].sort_index()
+    ours = pairs.groupby(place)["difference"].mean().sort_index()
+    assert len(ours) > 10_000 and ours.index.equals(expected.index)
+    np.testing.assert_allclose(ours, expected, atol=1e-9)
+
+
+# What the first look calls a baseline, and our names of it.
+BASELINES = {
+    "HVG": ("HVG", "2,000 HVGs"), "PCA": ("PCA", "pca", "PCA [100]", "50 PCs"),
+    "PCA/none": ("no_integration",),
+    "HVG+PCA": ("HVG+PCA", "hvg_pca"), "PCA 500": ("PCA_500",), "Harmony": ("harmony", "Harmony"),
+    "scVI": ("scvi", "scVI"), "scANVI (sees labels)": ("scanvi",), "kNN on PCA": ("knn",),
+    "logistic regression": ("logistic_regression",), "mean": ("Mean baseline",),
+    "MLP on genes": ("MLP baseline",),
+    "XGBoost on genes": ("Raw_XGBoost",), "linear model": ("linearModel",), "train mean": ("trainMean",),
+    "linear on genes": ("linear",), "scTab": ("tabnet",), "bulk gene2vec": ("GENE2VEC",),
+    "PPI node2vec": ("NODE2VEC",), "amino acid composition": ("AAC",),
+}  # fmt: skip
+# Its families of scores: the metrics of which it takes the mean, and how a family names a task.
+FAMILIES = {
+    "clustering bio: mean of ARI, NMI, ASW": ("ari", "nmi", "asw_label"),
+    "clustering bio: mean of ARI, NMI": ("ari", "nmi"),
+    "batch: mean of ASW, iLISI, kBET, graph": ("asw_batch", "ilisi", "kbet", "graph_connectivity"),
+    "batch: mean of ASW, graph, iLISI": ("asw_batch", "graph_connectivity", "ilisi"),
+    "batch: PCR comparison": ("pcr",),
+    "annotation accuracy": ("accuracy",),
+    "annotation f1_macro": ("f1_macro",),
+    "annotation macro F1": ("macro_f1",),
+    "annotation kNN macro F1": ("knn_macro_f1",),
+    "annotation logistic macro F1": ("logistic_macro_f1",),
+    "patient AUC, mean of 3 strategies": ("AUC|MIL", "AUC|avg", "AUC|vote"),
+    "AUC": ("auc_macro",),
+    "minus test MSE": ("test_MSE",),
+}
+LIATIR = {"asw_batch": "asw_batch", "ilisi": "ilisi_scaled"}
+# A unit of these is a replicate or a task; of all others, a data set.
+WITHIN_ONE_DATASET = ("subsample of one data set", "fold or run of one data set", "task of one data set")
+
+
+def first_look_rows(pairs: pd.DataFrame, row: pd.Series) -> pd.Series:
+    """Our differences for one of its rows, one for each of its units."""
+    source, family = row["source"], row["family"]
+    candidates = pairs[pairs["baseline_model"].isin(BASELINES[row["baseline"]])]
+    variants = {"scGPT_CP": ("scgpt", "scGPT_CP"), "scgpt": ("scgpt", "scGPT_human")}
+    if source == "scgpt_tutorials":
+        model, checkpoint = variants[row["model"]]
+        candidates = candidates[candidates["checkpoint"].str.startswith(checkpoint)]
+    else:
+        model = row["model"]
+    if source == "openproblems":
+        own = candidates["source"].str.startswith("openproblems") | candidates["source"].eq("scprint2")
+        candidates = candidates[own & candidates["task"].ne("batch_integration_seed_check")]
+        copied = candidates["source"].eq("scprint2") & ~candidates["model"].str.startswith(
+            ("scPRINT", "Trans")
+        )
+        candidates = candidates[~copied]
+    else:
+        candidates = candidates[candidates["source"].eq(source)]
+    candidates = candidates[candidates["model"].eq(model)]
+    unit = ["dataset"]
+    if source == "gene_embedding":
+        candidates = candidates[candidates["task"].str.split("|").str[0].eq(family)]
+        unit = ["dataset", "replicate"] if family.startswith("gene_pair") else unit
+    elif source == "tme_benchmark":
+        task = "cell_type_annotation_linear_probe|" + "|".join(family.split()[-2:])
+        candidates = candidates[candidates["task"].eq(task)]
+    elif source == "scperturbench":
+        metric, task = family.split(" ", 1)
+        candidates = candidates[candidates["metric"].eq(metric) & candidates["task"].str.endswith(task)]
+    elif source == "stfm_benchmark":
+        task, metric = family.rsplit(" ", 1)
+        candidates = candidates[candidates["metric"].eq(metric) & candidates["task"].eq(task)]
+    else:
+        metrics = FAMILIES.get(family, (family,))
+        metrics = [LIATIR.get(m, m) for m in metrics] if source == "liatir" else metrics
+        candidates = candidates[candidates["metric"].isin(metrics)]
+    if row["unit"] in WITHIN_ONE_DATASET:
+        unit = ["task", "replicate"]
+    return candidates.groupby(unit)["difference"].mean()
+
+
+def test_differences_agree_with_the_first_look(pairs):
+    if not FIRST_LOOK.is_file():
+        pytest.skip("../shared/evidence/FIRSTLOOK.csv is not here")
+    table = pd.read_csv(FIRST_LOOK)
+    assert len(table) == 770
+    wrong = []
+    for _, row in table.iterrows():
+        ours = first_look_rows(pairs, row)
+        found = [len(ours), ours.mean(), ours.median(), (ours > 0).sum()]
+        expected = [row["n"], row["mean"], row["median"], row["wins"]]
+        if not np.allclose(found, expected, atol=1e-9):
+            wrong.append((row["source"], row["family"], row["model"], row["baseline"], found, expected))
+    assert not wrong, f"{len(wrong)} of 770, the first: {wrong[:12]}"
+
+
+# As the source itself prints them, rounded to four digits (results/T7_headline_summary.csv).
+OF_THE_SOURCE = (
+    ("S1_within_dataset", "5", "geneformer", -0.0238, 6),
+    ("S1_within_dataset", "all", "scgpt", 0.0516, 13),
+    ("S2_leave_donor_out", "all", "geneformer", 0.0417, 12),
+    ("S3_leave_dataset_out", "100", "scgpt", -0.0706, 2),
+    ("S3_leave_dataset_out", "all", "geneformer", -0.1071, 0),
+)
+
+
+def test_differences_are_those_that_a_source_prints(pairs):
+    of_source = pairs[pairs["source"].eq("tme_benchmark") & pairs["baseline"].eq("pca")]
+    summary = evidence.summarise(of_source, ("source", "task", "method"), tie=0).set_index(["task", "method"])
+    for split, budget, method, mean, wins in OF_THE_SOURCE:
+        ours = summary.loc[(f"cell_type_annotation_linear_probe|{split}|budget={budget}", method)]
+        assert ours["mean"] == pytest.approx(mean, abs=5e-5) and ours["wins"] == wins and ours["n"] == 13
+
+
+# -- on rows made here -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made():
+    """Rows of one source with changes: a value for each of (dataset, model, replicate)."""
+
+    def make(values: dict, metric: str = "ari", **changes) -> pd.DataFrame:
+        template = (
+            evidence.load("liatir").query("metric == 'ari'").drop_duplicates("model").set_index("model")
+        )
+        table = []
+        for (dataset, model, replicate), value in values.items():
+            row = {"model": model, "dataset": dataset, "replicate": replicate, "value": value}
+            table.append(template.loc[model].to_dict() | row | changes)
+        return pd.DataFrame(table)
+
+    return make
+
+
+def test_positive_is_better_whatever_the_direction(made):
+    values = {("a", "scgpt", "1"): 0.7, ("a", "pca", "1"): 0.5}
+    (difference,) = evidence.paired(made(values))["difference"]
+    assert difference == pytest.approx(0.2)
+    (difference,) = evidence.paired(made(values, measure="pcr"))["difference"]
+    assert difference == pytest.approx(-0.2)
+
+
+def test_same_replicates_are_paired_and_others_averaged(made):
+    scgpt, pca = {"1": 0.4, "2": 0.8}, {"1": 0.1, "2": 0.7}
+    rows = {("a", "scgpt", r): v for r, v in scgpt.items()} | {("a", "pca", r): v for r, v in pca.items()}
+    assert list(evidence.paired(made(rows))["difference"]) == pytest.approx([0.3, 0.1])
+    del rows[("a", "pca", "2")]
+    assert list(evidence.paired(made(rows))["difference"]) == pytest.approx([0.5])
+
+
+def test_a_fault_is_compared_with_nothing(made):
+    values = {("a", "scgpt", "1"): 0.7, ("a", "pca", "1"): 0.5}
+    assert evidence.paired(made(values, fault=True)).empty
+
+
+def test_summary_has_t_intervals_over_data_sets_and_counts(made):
+    values = {"a": 0.6, "b": 0.505, "c": 0.2}
+    rows = {(d, "scgpt", "1"): v for d, v in values.items()} | {(d, "pca", "1"): 0.5 for d in values}
+    pairs = evidence.paired(made(rows))
+    (row,) = evidence.summarise(pairs).to_dict("records")
+    assert (row["wins"], row["ties"], row["losses"], row["n"]) == (1, 1, 1, 3)
+    # t of two degrees of freedom is 4.3027.
+    differences = np.array([0.1, 0.005, -0.3])
+    half = 4.302652729911275 * differences.std(ddof=1) / 3**0.5
+    assert row["high"] - row["mean"] == pytest.approx(half) and row["over"] == "data sets"
+    (row,) = evidence.summarise(pairs[pairs["dataset"] != "c"]).to_dict("records")
+    assert np.isnan(row["low"]) and row["over"] == ""
+    with pytest.raises(ValueError, match="not pooled"):
+        evidence.summarise(pairs, ("method",))
+
+
+def test_one_data_set_has_an_interval_over_replicates(made):
+    rows = {("a", "scgpt", str(r)): 0.5 + 0.1 * r for r in range(3)} | {
+        ("a", "pca", str(r)): 0.4 for r in range(3)
+    }
+    (row,) = evidence.summarise(evidence.paired(made(rows))).to_dict("records")
+    assert row["over"] == "replicates" and row["n"] == 1 and row["low"] < 0.2 < row["high"]
