@@ -132,7 +132,7 @@ def test_a_data_set(home, tmp_path, monkeypatch):
 
 def test_a_function_that_prepares_a_data_set(home, tmp_path, monkeypatch):
     (source,) = examples("A data set", "python")
-    namespace = dict(vars(importlib.import_module("zeroshot.data.prepare")))
+    namespace = {"__package__": "zeroshot.data.prepare"}
     exec(source, namespace)
     cells = write_cells(tmp_path)
     prepared = namespace["my_tissue"]({file.name: file for file in tmp_path.glob("*.csv.gz")})

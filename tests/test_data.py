@@ -18,20 +18,21 @@ from scipy import sparse
 
 from zeroshot import catalog, store
 from zeroshot.data import DataError, content_hash, download, load, prepare, simulate
+from zeroshot.data.fingerprints import identical_cells
 from zeroshot.runtime import paths
 from zeroshot.store import dependencies
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ZEROSHOT_SHARED", CHECKOUT.parent / "shared"))
-SOURCES = SHARED / "data" / "sources"
+FOLDERS = [folder for name in ("data", "corpus") if (folder := SHARED / name / "sources").is_dir()]
 needs_sources = pytest.mark.skipif(
-    not SOURCES.is_dir(), reason=f"no source files in {SOURCES} (name the folder in ZEROSHOT_SHARED)"
+    len(FOLDERS) < 2, reason=f"no source files in {SHARED} (name the folder in ZEROSHOT_SHARED)"
 )
 
-# cells, genes, sum of counts, non-zeros, cells per label, cells per batch
 # The module; the attribute of that name is the function.
 LOAD = importlib.import_module("zeroshot.data.load")
 
+# cells, genes, sum of counts, non-zeros, cells per label, cells per batch
 FACTS = {
     "pbmc68k-reduced": (700, 765, 486_651, 174_400, None, {"pbmc68k-reduced": 700}),
     "celllines-scmixology": (
@@ -62,6 +63,84 @@ FACTS = {
         {"alpha": 1289, "beta": 975, "delta": 282, "ductal": 645, "endothelial": 39, "gamma": 284},
         {"Baron": 2812, "Segerstolpe": 702},
     ),
+    "pbmc-savercat": (
+        2000, 10_000, 5_215_695, 1_537_444, {"T/NK cells": 1004, "Monocytes": 716, "B cells": 280},
+        {"V3": 865, "V2": 588, "VDJ": 547},
+    ),
+    "cortex-culture": (
+        4447, 2000, 2_489_803, 573_047,
+        {"glutamatergic neuron": 1767, "glioblast": 1262, "forebrain neuroblast": 811,
+         "radial glial cell": 226, "GABAergic neuron": 175, "Cajal-Retzius cell": 62,
+         "oligodendrocyte precursor cell": 53, "microglial cell": 50, "progenitor cell": 37,
+         "erythrocyte": 4},
+        {"10X353_7": 2718, "10X355_7": 1729},
+    ),
+    "kang-deepmaps": (
+        2800, 14_053, 5_799_413, 1_971_641,
+        {"CD14 Mono": 912, "CD4 Naive T": 535, "CD4 Memory T": 333, "CD16 Mono": 225, "B": 178,
+         "CD8 T": 148, "T activated": 130, "NK": 107, "DC": 89, "B Activated": 66, "Mk": 46, "pDC": 23,
+         "Eryth": 8},
+        {"STIM": 1490, "CTRL": 1310},
+    ),
+    # Without the 177 cells of pbmc-sorted.
+    "zheng-sorted-fasttopics": (
+        3697, 16_791, 7_417_981, 2_662_856,
+        {"CD19+ B": 754, "CD34+": 701, "CD56+ NK": 634, "CD8+ Cytotoxic T": 380, "CD4+ T Helper2": 256,
+         "CD8+/CD45RA+ Naive Cytotoxic": 227, "CD4+/CD45RO+ Memory": 225, "CD4+/CD25 T Reg": 204,
+         "CD4+/CD45RA+/CD25- Naive T": 183, "CD14+ Monocyte": 133},
+        {"zheng-sorted-fasttopics": 3697},
+    ),
+    # Seven sources: each sum is that of their tables.
+    "geact-fetal": (
+        233 + 314 + 292 + 396 + 286 + 643 + 313, 22_262,
+        7_611_162 + 6_933_741 + 5_963_104 + 11_776_178 + 6_750_179 + 18_451_222 + 4_499_458,
+        1_057_506 + 1_021_113 + 1_113_085 + 1_916_103 + 1_205_897 + 2_951_741 + 939_052,
+        None, {"geact-fetal": 2477},
+    ),
+    "baron-human1": (
+        1937, 20_125, 11_244_731, 3_726_445,
+        {"beta": 872, "alpha": 236, "delta": 214, "endothelial": 130, "ductal": 120, "acinar": 110,
+         "quiescent_stellate": 92, "gamma": 70, "activated_stellate": 51, "macrophage": 14, "epsilon": 13,
+         "mast": 8, "schwann": 5, "t_cell": 2},
+        {"baron-human1": 1937},
+    ),
+}  # fmt: skip
+
+
+# Cells read from the source files by other means (csv, h5py, the parser below rdata).
+BY_HAND = {
+    "pbmc-savercat": {
+        "V3_9782": ("T/NK cells", 2386, {"B2M": 106, "MT-ATP6": 72}),
+        "V3_8947": (None, 1860, {"B2M": 81, "MT-CO1": 78}),
+        "V3_1495": (None, 4257, {"S100A8": 211, "MT-CO1": 161}),
+    },
+    "cortex-culture": {
+        "10X355_7_AB_YFP:AGAACCTTCGTGTTCCx": ("glutamatergic neuron", 331, {"SOX4": 30, "SOX11": 23}),
+        "10X353_7_AB_YFP_1:CAACAGTTCGGTCATAx": (None, 138, {"HSP90AA1": 10, "ARRDC3": 5}),
+        "10X355_7_AB_YFP:TTTGGAGGTGAGCGATx": (None, 983, {"MT-CO2": 123, "SOX4": 53}),
+    },
+    "kang-deepmaps": {
+        "AAACATACATTTCC.1": ("CD14 Mono", 3017, {"FTH1": 388, "FTL": 279}),
+        "AATCCTTGGTCGTA.1": (None, 1054, {"MALAT1": 79, "TMSB4X": 38}),
+        "TTTGCATGACGTAC.1": (None, 1364, {"MALAT1": 144, "TMSB4X": 56}),
+    },
+    "zheng-sorted-fasttopics": {
+        "CGTGATGATTTCAC-1-b_cells": ("CD19+ B", 1784, {"MALAT1": 49, "RPL13A": 34}),
+        "TTTGACTGTTGAGC-1-cd34_filtered": ("CD34+", 12_704, {"RPS2": 123, "RPS18": 120}),
+        "AGCTGTGATTGTGG-1-naive_cytotoxic": (
+            "CD8+/CD45RA+ Naive Cytotoxic", 1640, {"RPL10": 30, "RPS2": 30},
+        ),
+    },
+    "geact-fetal": {
+        "PG_D-C1_03": ("bladder: Immune", 9631, {"MALAT1--1": 432, "MT-RNR2": 386}),
+        "HJC_D-C5_41": ("large intestine: Fibro-DPT", 18_761, {"COL3A1": 1075, "MT-RNR2": 709}),
+        "XX_C-C5_95": ("thymus: Pre-T", 11_726, {"MALAT1--1": 433, "HSP90AA1": 412}),
+    },
+    "baron-human1": {
+        "human1_lib1.final_cell_0001": ("acinar", 22_412, {"REG1A": 1618, "CTRB2": 885}),
+        "human1_lib2.final_cell_0401": ("alpha", 5639, {"TTR": 226, "GCG": 111}),
+        "human1_lib3.final_cell_0740": ("quiescent_stellate", 1503, {"FTL": 52, "COL3A1": 13}),
+    },
 }  # fmt: skip
 
 
@@ -73,9 +152,7 @@ def home(tmp_path_factory):
     shutil.copy(CHECKOUT / "data" / "datasets.yml", root / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROSHOT_HOME", str(root))
-        patch.setenv("ZEROSHOT_DATA", str(SOURCES)) if SOURCES.is_dir() else patch.delenv(
-            "ZEROSHOT_DATA", raising=False
-        )
+        patch.setenv("ZEROSHOT_DATA", os.pathsep.join(map(str, FOLDERS)))
         yield root
 
 
@@ -96,6 +173,11 @@ def keeps_contract(adata):
 # -- the registry -----------------------------------------------------------------------------------
 
 
+def test_every_verified_set_has_its_facts_here():
+    cards = catalog.datasets().values()
+    assert set(FACTS) == {card.name for card in cards if card.verified and card.source != "simulate"}
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n == "pbmc68k-reduced" else needs_sources) for n in FACTS]
 )
@@ -112,6 +194,31 @@ def test_prepared_set_equals_its_published_facts(home, name):
     assert adata.uns["dataset"]["name"] == name and adata.uns["dataset"]["notes"]
     # A second call reads the store and says the same.
     assert load(name, policy="only-stored").uns["dataset"] == adata.uns["dataset"]
+
+
+@needs_sources
+def test_cells_read_by_hand_have_the_same_counts(home):
+    for name, expected in BY_HAND.items():
+        adata = load(name)
+        for cell, (label, total, counts) in expected.items():
+            one = adata[cell]
+            assert one.X.sum() == total and label in (None, one.obs["cell_type"].item()), (name, cell)
+            assert {gene: one[:, gene].X.sum() for gene in counts} == counts, (name, cell)
+
+
+@needs_sources
+def test_cells_of_one_study_in_another_source(home):
+    """What the entries and their notes say of cells that two data sets share."""
+    raw = prepare.zheng_sorted_fasttopics(download.fetch(catalog.dataset("zheng-sorted-fasttopics")))
+    assert raw.shape == (3874, 16_791) and raw.X.sum() == 7_675_054 and raw.X.nnz == 2_767_251
+    test_set, clean = load("pbmc-sorted"), load("zheng-sorted-fasttopics")
+    assert identical_cells(raw, test_set).sum() == 177 == raw.n_obs - clean.n_obs
+    assert not identical_cells(clean, test_set).any()
+    assert "177 cells are left out" in clean.uns["dataset"]["notes"][-1]
+    pancreas = load("pancreas-two-studies")
+    donors = set(pancreas.obs["donor"][pancreas.obs["batch"] == "Baron"])
+    assert donors == {"human2", "human4"}
+    assert not identical_cells(load("baron-human1"), pancreas).any()
 
 
 @needs_sources
@@ -560,7 +667,7 @@ def test_wrong_source_file_is_passed_over_and_named(home, tmp_path, monkeypatch)
     (tmp_path / card.files[0].name).write_bytes(b"something else")
     monkeypatch.setenv("ZEROSHOT_DATA", str(tmp_path))
     monkeypatch.setattr(download, "fetch_file", lambda file, target, otherwise: target)
-    with pytest.warns(UserWarning, match=f"is not used: its sha256 is .*{card.files[0].sha256}"):
+    with pytest.warns(UserWarning, match=f"is not used: it has 14 bytes, .*{card.files[0].sha256}"):
         found = download.fetch(card)
     assert found[card.files[0].name].parent == paths.downloads() / card.name
 

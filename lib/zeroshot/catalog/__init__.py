@@ -45,8 +45,14 @@ __all__ = [
 
 
 def datasets() -> dict[str, DatasetCard]:
-    """All data sets by name, in the order of the file; the works they cite must exist."""
-    return with_known_citations("datasets", read("datasets", DatasetCard))
+    """All data sets by name, in the order of the file; works and data sets that they name must exist."""
+    cards = with_known_citations("datasets", read("datasets", DatasetCard))
+    for card in cards.values():
+        with _entry("datasets", card):
+            for other in card.without_cells_of:
+                if find(cards, other, "data set").without_cells_of:
+                    raise CatalogError(f"without_cells_of: {other} leaves out cells itself; name another")
+    return cards
 
 
 def models() -> dict[str, ModelCard]:
@@ -65,13 +71,19 @@ def models() -> dict[str, ModelCard]:
 def seen_in_pretraining(model_name: str, dataset_name: str) -> Seen:
     """Whether a model was trained on cells of a data set before it was used on them.
 
-    A model without pretraining has seen nothing, and nobody has seen what is simulated. A data set that
-    is not registered is one of the model's other data sets.
+    A model without pretraining has seen nothing, and nobody has seen what is simulated. What its card says of
+    a data set by name holds before what follows from the accessions of both. A data set that is not
+    registered is one of the model's other data sets.
     """
     before, cells = model(model_name).pretrained_on, datasets().get(dataset_name)
     if before is None or (cells is not None and cells.source == "simulate"):
         return "unseen"
-    return before.datasets.get(dataset_name, before.other_datasets)
+    if dataset_name in before.datasets:
+        return before.datasets[dataset_name]
+    accessions = set(cells.accessions) if cells else set()
+    if accessions & set(before.accessions):
+        return "seen" if accessions <= set(before.accessions) else "partly"
+    return before.other_datasets
 
 
 def studies() -> dict[str, StudyCard]:

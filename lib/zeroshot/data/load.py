@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from zeroshot import catalog, store
 from zeroshot.catalog import DatasetCard
-from zeroshot.data import download, draws, h5ad, prepare, simulate, validate
+from zeroshot.data import download, draws, fingerprints, h5ad, prepare, simulate, validate
 from zeroshot.data.columns import MissingLabels
 from zeroshot.data.error import DataError
 from zeroshot.runtime import paths, reproducible
@@ -33,7 +33,12 @@ _CONVERT = {
 # Cells of each label that a subset keeps (where there are as many): silhouettes need a neighbour.
 CELLS_PER_LABEL = 2
 # A prepared data set is stored; a change in one of these, or in what they import, prepares it again.
-PREPARED_BY = {"zeroshot.data.prepare", "zeroshot.data.simulate", "zeroshot.data.validate"}
+PREPARED_BY = {
+    "zeroshot.data.fingerprints",
+    "zeroshot.data.prepare",
+    "zeroshot.data.simulate",
+    "zeroshot.data.validate",
+}
 
 
 def load(
@@ -132,7 +137,7 @@ def load(
         )
         about = {"name": path.stem, "title": path.stem, "source": str(path.resolve())}
         notes = []
-    notes += adata.uns.get("dataset", {}).get("notes", [])
+    notes.extend(adata.uns.get("dataset", {}).get("notes", []))  # an array, where it was stored
     if subset is not None:
         adata = _subset(adata, subset, seed)
     adata.uns["dataset"] = about | {"notes": notes, "content_hash": validate.content_hash(adata)}
@@ -158,14 +163,20 @@ def _user_path(name_or_path: str | Path) -> tuple[Path, bool]:
 
 def _prepared(card: DatasetCard, policy: store.Policy) -> AnnData:
     """The data set from the store, prepared first if the card or the code that prepares it changed."""
-    decides = {"source", "files", "label_key", "batch_key", "counts", "prepare", "parameters"}
-    facts = {"cells", "genes", "labels", "batches"}
-    inputs = {
-        "name": card.name,
-        "card": card.model_dump(mode="json", include=decides | facts),
-        **dependencies.computation(PREPARED_BY),
-    }
+    inputs = _inputs(card) | dependencies.computation(PREPARED_BY)
+    others = [catalog.dataset(name) for name in card.without_cells_of]
+    if others:
+        inputs["without_cells_of"] = [_inputs(other) for other in others]
     return store.load_or_compute("data", inputs, lambda: {"data": _prepare(card)}, policy).load("data")
+
+
+def _inputs(card: DatasetCard) -> dict[str, Any]:
+    """What of a card decides about the prepared data set."""
+    decides = {"source", "files", "label_key", "batch_key", "counts", "prepare", "parameters"}
+    return {
+        "name": card.name,
+        "card": card.model_dump(mode="json", include=decides | set(_facts_of_card(card))),
+    }
 
 
 def _preparation(module: ModuleType, card: DatasetCard) -> Callable[..., AnnData]:
@@ -203,16 +214,10 @@ def _prepare(card: DatasetCard) -> AnnData:
         (path,) = download.fetch(card).values()
         raw = h5ad.read_h5ad_parts(path, card.counts)
         keys = {"label_key": card.label_key, "batch_key": card.batch_key}
-    adata = validate.contract(raw, name=card.name, **keys)
-    expected = {"cells": card.cells, "genes": card.genes, "labels": card.labels, "batches": card.batches}
-    found = {
-        "cells": adata.n_obs,
-        "genes": adata.n_vars,
-        "labels": adata.obs["cell_type"].nunique(),
-        "batches": adata.obs["batch"].nunique(),
-    }
+    adata = _without_cells_of(card, validate.contract(raw, name=card.name, **keys))
+    expected, found = _facts_of_card(card), _facts(adata)
     wrong = [
-        f"{found[fact]:,} {fact} instead of {count:,}"
+        f"{found[fact]:,} {fact.replace('_', ' ')} instead of {count:,}"
         for fact, count in expected.items()
         if count not in (None, found[fact])
     ]
@@ -226,6 +231,44 @@ def _prepare(card: DatasetCard) -> AnnData:
         warnings.warn(
             f"{card.name} (not verified) has {', '.join(wrong)} reported by its authors.", stacklevel=2
         )
+    return adata
+
+
+def _facts_of_card(card: DatasetCard) -> dict[str, int | None]:
+    """What a card says of the prepared data set in numbers, None for what it does not say."""
+    return {
+        fact: getattr(card, fact)
+        for fact in ("cells", "genes", "labels", "batches", "counts_sum", "nonzeros")
+    }
+
+
+def _facts(adata: AnnData) -> dict[str, int]:
+    """The same numbers, counted."""
+    return {
+        "cells": adata.n_obs,
+        "genes": adata.n_vars,
+        "labels": adata.obs["cell_type"].nunique(),
+        "batches": adata.obs["batch"].nunique(),
+        "counts_sum": int(adata.X.sum(dtype=np.float64)),
+        "nonzeros": adata.X.nnz,
+    }
+
+
+def _without_cells_of(card: DatasetCard, adata: AnnData) -> AnnData:
+    """The cells that none of the data sets has that the card excludes, with a note how many are left out."""
+    notes = list(adata.uns.get("dataset", {}).get("notes", []))
+    for name in card.without_cells_of:
+        other = catalog.dataset(name)
+        shared = fingerprints.identical_cells(adata, _prepared(other, "reuse"))
+        adata = adata[~shared].copy()
+        notes.append(
+            f"{shared.sum():,} cells are left out because {other.title} has them, too: cells with the same "
+            "counts over all genes that both have."
+        )
+    for key in adata.obs.columns[adata.obs.dtypes == "category"]:
+        adata.obs[key] = adata.obs[key].cat.remove_unused_categories()
+    if notes:
+        adata.uns["dataset"] = {"notes": notes}
     return adata
 
 

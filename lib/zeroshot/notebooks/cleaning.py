@@ -90,7 +90,7 @@ def _folders() -> dict[str, str]:
         "PYTHON": [sys.base_prefix, sys.prefix],
         "site-packages": [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")],
         "TMPDIR": [tempfile.gettempdir()],
-        "ZEROSHOT_DATA": [paths.local_sources()],
+        "ZEROSHOT_DATA": paths.local_sources(),
         "ZEROSHOT_WEIGHTS": [paths.local_weights()],
         "": [paths.PACKAGE.parents[1], Path.cwd(), paths.home()],
     }

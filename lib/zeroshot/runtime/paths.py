@@ -1,8 +1,8 @@
 """Every path of the project in one place.
 
 ``ZEROSHOT_HOME`` names another project root (a copy of this repository); without it the
-checkout that holds this file is the root. ``ZEROSHOT_DATA`` names a folder searched for
-source files before anything is downloaded, ``ZEROSHOT_WEIGHTS`` one with a folder per model,
+checkout that holds this file is the root. ``ZEROSHOT_DATA`` names folders, separated as in ``PATH``, that
+are searched for source files before anything is downloaded, ``ZEROSHOT_WEIGHTS`` one with a folder per model,
 named as its card, that holds the weights as released.
 """
 
@@ -49,10 +49,10 @@ def downloads() -> Path:
     return home() / "data" / "downloads"
 
 
-def local_sources() -> Path | None:
-    """Folder named by ``ZEROSHOT_DATA``, or None."""
-    folder = os.environ.get("ZEROSHOT_DATA")
-    return Path(folder).expanduser().resolve() if folder else None
+def local_sources() -> tuple[Path, ...]:
+    """Folders named by ``ZEROSHOT_DATA``, separated as in ``PATH``, in that order."""
+    folders = os.environ.get("ZEROSHOT_DATA", "").split(os.pathsep)
+    return tuple(Path(folder).expanduser().resolve() for folder in folders if folder)
 
 
 def local_weights() -> Path | None:
