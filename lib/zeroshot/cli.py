@@ -242,11 +242,12 @@ def evaluate(
     ] = None,
     missing_labels: MissingLabels = "refuse",
     seed: Seed = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Score embeddings of a file: annotation metrics, and integration metrics if batches are named."""
+    """Score embeddings of a file, with batches also their mixing; warns of rows that are not in its order."""
     import pandas as pd
 
-    from zeroshot import metrics, pipeline
+    from zeroshot import pipeline
     from zeroshot.data.embedded import read_embedding
     from zeroshot.embedding import integrity
 
@@ -259,26 +260,23 @@ def evaluate(
         with failures.about(f"obsm[{name!r}] of {source}"):
             integrity.require(integrity.check(values, len(labels)))
     baseline = None if before is None else read_embedding(source, before, **keys)[0]
+    doubts = pipeline.doubts_of_file(source, embeddings, label_key, before=before, seed=seed, notes=notes)
     tables = []
     for number, (name, values) in enumerate(embeddings.items(), 1):
         title = escape(f"scoring {name} of {len(labels):,} cells ({number} of {len(embeddings)})")
         # The same labels and seed for all: their intervals are of the same subsamples.
         with errors.status(title) as status, failures.about(f"obsm[{name!r}] of {source}"):
-            tell = partial(_update, status, title)
-            scored = pipeline.score_matrix(
-                values, labels, batches, baseline=baseline, seed=seed, progress=tell
-            )
-        scores = scored.load("scores")
-        tables.append(scores.drop(columns=["seeds", "seed_sd"]))  # of seeds of an embedding nothing is known
-        tables[-1] = tables[-1].assign(
-            file=source.name,
-            embedding=name,
-            label=[metrics.METRICS[metric].label for metric in scores["metric"]],
-            higher_is_better=[metrics.METRICS[metric].higher_is_better for metric in scores["metric"]],
-        )
+            how = {"baseline": baseline, "seed": seed, "progress": partial(_update, status, title)}
+            scored = pipeline.score_matrix(values, labels, batches, **how)
+        tables.append(pipeline.evaluation_table(scored, source.name, name, doubts[name]))
     table = pd.concat(tables, ignore_index=True)
     with outputs.replacing(output) as temporary:
         table.to_csv(temporary, index=False)
+    for name, found in doubts.items():
+        for doubt in found:
+            errors.print(f"warning: {name}: {doubt}", markup=False, soft_wrap=True, highlight=False)
+    if as_json:
+        return printing.show_json(pipeline.evaluation_record(table, doubts, notes))
     for name, scores in table.groupby("embedding", sort=False):
         better = scores["higher_is_better"].map({True: "higher", False: "lower"})
         columns = ["metric", "label", "better", "value", "low", "high"]

@@ -2,6 +2,7 @@
 
 from .embeddings import embed, reconstruct
 from .keys import COMPUTED_BY, modules_of_model
+from .own_embeddings import doubts_of_file, evaluation_record, evaluation_table
 from .runs import Run, run
 from .scores import score, score_matrix, score_other_seeds
 from .umaps import ON_UMAP, project, score_umap
@@ -10,7 +11,10 @@ __all__ = [
     "COMPUTED_BY",
     "ON_UMAP",
     "Run",
+    "doubts_of_file",
     "embed",
+    "evaluation_record",
+    "evaluation_table",
     "modules_of_model",
     "project",
     "reconstruct",

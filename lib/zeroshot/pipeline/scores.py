@@ -8,7 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import catalog, embedding, metrics, store
-from zeroshot.embedding import integrity
+from zeroshot.embedding import alignment, integrity
 from zeroshot.store import dependencies
 
 from .embeddings import embed
@@ -187,7 +187,11 @@ def _what_decides_scores(adata: AnnData, cells: dict[str, np.ndarray | None], se
 
 def _gate(values: np.ndarray, n_cells: int, probed: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
     """The integrity checks of an embedding, and why it must not be scored; None if it may."""
-    checks = integrity.check(values, n_cells, probed)
+    columns = alignment.counters(values)
+    counting = ("no column counts the rows", not columns, f"columns that count them: {columns or 'none'}")
+    checks = pd.concat(
+        [integrity.check(values, n_cells, probed), integrity.table([counting])], ignore_index=True
+    )
     try:
         integrity.require(checks)
     except integrity.IntegrityError as error:
