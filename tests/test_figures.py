@@ -83,6 +83,15 @@ def on_umap():
     return table.assign(on_umap=table["value"] + 0.1)
 
 
+def variants():
+    """An embedding in order and in another, on two data sets."""
+    rows = [
+        (name, variant, 0.8 - 0.7 * moved) for name in ("one", "two") for moved, variant in enumerate("ab")
+    ]
+    table = pd.DataFrame(rows, columns=["dataset", "variant", "value"])
+    return pd.concat([table.assign(metric=name) for name in METRICS], ignore_index=True)
+
+
 def differences():
     """PCA better on both sets, the random control worse on one and tied on the other."""
     rows = [
@@ -257,6 +266,7 @@ DRAWN = {
     "draw_places": lambda: places(),
     "draw_ranks": ranked,
     "draw_pareto": pareto,
+    "draw_variants": lambda: figures.draw_variants(variants(), METRICS),
     "draw_scores_on_umap": lambda: figures.draw_scores_on_umap(on_umap(), METRICS),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),
     "draw_composition": lambda: figures.draw_composition(obs(), "toy"),

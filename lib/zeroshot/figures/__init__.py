@@ -31,6 +31,7 @@ from .scores import (
     draw_scores_by_method,
     draw_scores_on_umap,
 )
+from .variants import draw_variants
 
 __all__ = [
     "FlowExplorer",
@@ -60,6 +61,7 @@ __all__ = [
     "draw_taxonomy",
     "draw_umap",
     "draw_umaps",
+    "draw_variants",
     "draw_workflow",
     "explore_flows",
     "explore_umaps",
