@@ -109,6 +109,7 @@ def score(
         if len(baseline) != len(embedding):
             raise ValueError(f"baseline has {len(baseline)} rows for {len(embedding)} cells.")
     shared = _Shared(embedding, labels, batches, seed, baseline, progress)
+    shared.reseeded = [shared.clustered_with(seed + number) for number in range(1, clusterings)]
     if progress is not None and len(embedding) >= MANY_CELLS:
         minutes = PAIR_SECONDS * len(embedding) ** 2 / 60
         progress(f"{len(embedding):,} cells, all pairs: up to about {minutes:.1f} min on one core")
@@ -123,22 +124,16 @@ def score(
             value, note = np.nan, f"not applicable: {reason}"
         rows.append({"metric": name, "group": metric.group, "value": value, "note": note})
     table = pd.DataFrame(rows, columns=["metric", "group", "value", "note"])
-    spread = _cluster_sd(shared, dict(zip(table["metric"], table["value"], strict=True)), clusterings)
+    spread = _cluster_sd(shared, dict(zip(table["metric"], table["value"], strict=True)))
     return table.assign(cluster_sd=table["metric"].map(spread).astype(float))
 
 
-def _cluster_sd(shared: "_Shared", values: Mapping[str, float], clusterings: int) -> dict[str, float]:
+def _cluster_sd(shared: "_Shared", values: Mapping[str, float]) -> dict[str, float]:
     """Standard deviation over seeds of the clusterings, of the metrics that read them and have a value."""
     names = [name for name, value in values.items() if reads_clusters(name) and not np.isnan(value)]
-    if clusterings < 2 or not names:
+    if not shared.reseeded or not names:
         return {}
-    others = [shared.clustered_with(shared.seed + number) for number in range(1, clusterings)]
-    if "silhouettes" in shared:  # their distances are computed once for all seeds
-        clusters = np.concatenate([other["louvain"] for other in others])
-        silhouettes = mean_silhouettes(shared["embedding"], clusters)
-        for other, of_seed in zip(others, np.split(silhouettes, len(others)), strict=True):
-            other.put("silhouettes", of_seed)
-    by_seed = [[values[name] for name in names]] + [[other[name] for name in names] for other in others]
+    by_seed = [[one[name] for name in names] for one in (shared, *shared.reseeded)]
     # Rounded: the same clusters under other numbers differ in the last digits of a score.
     return dict(zip(names, np.std(by_seed, axis=0, ddof=1).round(12), strict=True))
 
@@ -198,8 +193,13 @@ class _Shared:
             "baseline": None if baseline is None else baseline[self.order],
         }
         self._notes: dict[str, str] = {}
+        # The same for other seeds of the clusterings, which take everything else from here.
+        self.reseeded: list[_Shared] = []
+        self._cells: _Shared | None = None
 
     def __getitem__(self, name: str) -> Any:
+        if self._cells is not None and not reads_clusters(name):
+            return self._cells[name]
         if name == "labels":
             require_groups(self._values["labels"], "label")
         if name not in self._values:
@@ -218,9 +218,6 @@ class _Shared:
             self._values[name] = value
         return self._values[name]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
-
     def put(self, name: str, value: Any) -> None:
         """Provide what was computed elsewhere."""
         self._values[name] = value
@@ -228,9 +225,8 @@ class _Shared:
     def clustered_with(self, seed: int) -> "_Shared":
         """The same cells, neighbours and graph, to be clustered with another seed."""
         other = copy.copy(self)
-        other.seed, other._notes = seed, {}
+        other.seed, other._cells, other._values, other._notes = seed, self, {}, {}
         other._progress = lambda what: self._progress(f"{what}, seed {seed}")
-        other._values = {name: value for name, value in self._values.items() if not reads_clusters(name)}
         return other
 
     def note(self, name: str, text: str) -> None:
@@ -267,6 +263,15 @@ def _graph(shared: _Shared) -> Any:
     if cells < 15:
         shared.note("graph", f"15 neighbours capped at all {cells} cells")
     return neighbor_graph(shared["neighbors"].first(15))
+
+
+def _silhouettes(shared: _Shared) -> np.ndarray:
+    """Of the clusterings of all seeds, so that distances are computed once; each seed gets its own."""
+    every = [shared, *shared.reseeded]
+    silhouettes = mean_silhouettes(shared["embedding"], np.concatenate([one["louvain"] for one in every]))
+    for one, own in zip(every, np.split(silhouettes, len(every)), strict=True):
+        one.put("silhouettes", own)
+    return shared["silhouettes"]
 
 
 def _clusters(shared: _Shared) -> np.ndarray:
@@ -307,7 +312,7 @@ INTERMEDIATES: dict[str, Callable[[_Shared], Any]] = {
     "leiden": lambda shared: leiden(shared["graph"], seed=shared.seed),
     "agreement": lambda shared: agreement(shared["louvain"], shared["labels"]),
     # Silhouettes of twenty clusterings take long, and only the label-free choice needs them.
-    "silhouettes": lambda shared: mean_silhouettes(shared["embedding"], shared["louvain"]),
+    "silhouettes": _silhouettes,
     "sweep": lambda shared: choose(shared["louvain"], shared["agreement"], shared["silhouettes"]),
     "clusters": _clusters,
     "clusters_label_free": _clusters_label_free,
