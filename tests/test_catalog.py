@@ -492,7 +492,8 @@ def test_rules_of_pretrained_models(register):
         ({"weights": WEIGHTS | {"revision": None}}, "`hub` goes with a pinned `revision`"),
         ({"weights": WEIGHTS | {"revision": "main"}}, r"weights\.revision: .*pattern"),
         ({"weights": without(WEIGHTS, "hub", "revision")}, "files come from `hub` or `drive`, or each"),
-        ({"weights": WEIGHTS | {"files": {"config": {"path": "a"}}}}, "at least `config` and `weights`"),
+        ({"weights": WEIGHTS | {"files": {"config": {"path": "a"}}}}, "at least `weights`"),
+        ({"weights": WEIGHTS | {"page": "https://example.org"}}, "files of a `page` are taken by hand"),
         ({"weights": WEIGHTS | {"package": "toy"}}, "`package` is trusted by hash alone"),
         (
             {"weights": WEIGHTS | {"files": WEIGHTS["files"] | {"config": {"path": "a", "url": "https://b"}}}},
@@ -518,8 +519,9 @@ def test_rules_of_pretrained_models(register):
         {"drive": "1abc_-D"},
         {"hub": "authors/model", "revision": "0" * 40, "drive": "1abc_-D"},
         {"files": {role: {"path": role, "url": "https://example.org"} for role in ("config", "weights")}},
+        {"page": "https://example.org"},
     ],
-    ids=["drive", "hub and drive", "addresses"],
+    ids=["drive", "hub and drive", "addresses", "page"],
 )
 def test_sources_of_weights(register, source):
     assert register("models", PRETRAINED | {"weights": {"files": WEIGHTS["files"]} | source})["entry"].weights

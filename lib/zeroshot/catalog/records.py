@@ -110,11 +110,22 @@ class DatasetCard(CitedCard):
         return self
 
 
+def _is_default(value: bool | str | None) -> bool:
+    """Of a field that came later: cards that do not use it are dumped, and their jobs named, as before."""
+    return not value
+
+
 class Recipe(Record):
     """A published convention for the same model: parameters and where they come from."""
 
     source: str
     parameters: Parameters = Field(default_factory=dict)
+    # Whether other cells of the data set, or their order, change a cell's embedding: by design or as
+    # upstream.
+    neighbors: bool = Field(default=False, exclude_if=_is_default)
+    seeded: bool | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )  # where it differs from the card's
 
 
 class WeightsFile(Record):
@@ -130,15 +141,17 @@ _HUB_NAME = r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*"  # neither ".." nor "--"
 
 
 class WeightsSource(Record):
-    """Where the released files of a model are: a hub repository, a Drive folder, or one address a file.
+    """Where the released files of a model are: a hub repository, a Drive folder, addresses, or a page.
 
-    A hub repository may have the authors' Drive folder beside it, for places that cannot reach the hub.
+    A hub repository may have the authors' Drive folder beside it, for places that cannot reach the hub. From
+    a page nothing is downloaded: a person takes the files there, and accepts what the page asks for.
     """
 
     # Names of folders in the hub's cache are made of owner and repository with `--` between them.
     hub: str | None = Field(default=None, pattern=rf"^{_HUB_NAME}/{_HUB_NAME}$", max_length=96)
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     drive: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=200)  # id of the folder
+    page: Address | None = Field(default=None, exclude_if=_is_default)  # where a person finds the files
     # An installed distribution that carries the same files.
     package: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
     files: Annotated[Mapping[str, WeightsFile], read_only, as_dict]
@@ -147,12 +160,14 @@ class WeightsSource(Record):
     def _sources_agree(self) -> "WeightsSource":
         addressed = [file.url is not None for file in self.files.values()]
         listed = self.hub is not None or self.drive is not None
-        if any(addressed) if listed else not all(addressed):
+        if self.page is not None and (listed or any(addressed)):
+            raise ValueError("files of a `page` are taken by hand: no `hub`, `drive` or `url` goes with it")
+        if self.page is None and (any(addressed) if listed else not all(addressed)):
             raise ValueError("files come from `hub` or `drive`, or each from its `url`, not from both")
         if (self.hub is None) != (self.revision is None):
             raise ValueError("`hub` goes with a pinned `revision`")
-        if "weights" not in self.files or "config" not in self.files:
-            raise ValueError("`files` must name at least `config` and `weights`")
+        if "weights" not in self.files:
+            raise ValueError("`files` must name at least `weights`")
         if self.package and not all(file.sha256 for file in self.files.values()):
             raise ValueError("`package` is trusted by hash alone: each file needs its sha256")
         names = [PurePosixPath(path).name.lower() for path in {file.path for file in self.files.values()}]
@@ -160,6 +175,12 @@ class WeightsSource(Record):
         if repeated and (self.hub is None or self.drive):  # downloads of these lie in one folder
             raise ValueError(f"two files are both called {', '.join(repeated)}")
         return self
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files together; None where that of one is unknown."""
+        sizes = {file.path: file.size for file in self.files.values()}
+        return None if None in sizes.values() else sum(sizes.values())
 
 
 # Whether cells of a data set were in a model's training data: all, some, none, or nobody has said.
@@ -207,6 +228,20 @@ class ModelCard(CitedCard):
     recipe: str
     recipes: Annotated[Mapping[EntryName, Recipe], read_only, as_dict]  # names become parts of paths
     version: int = 1
+
+    @property
+    def access(self) -> Literal["none", "installed", "download", "bring"]:
+        """How its weights come here: with the installation, by a download, or brought by a person."""
+        if self.weights is None:
+            return "none"
+        if self.weights.page:
+            return "bring"
+        return "installed" if self.weights.package else "download"
+
+    def seeded_under(self, recipe: str | None) -> bool:
+        """Whether another seed gives another embedding under a recipe, None for the default one."""
+        own = self.recipes[recipe or self.recipe].seeded
+        return self.seeded if own is None else own
 
     def method(self, recipe: str) -> str:
         """Title of the model under a recipe: "PCA", or "scVI (short)" where it is not the default."""

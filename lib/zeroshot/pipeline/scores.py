@@ -131,7 +131,7 @@ def score_other_seeds(
         integrity gate. None for a model that does not depend on a seed, for one seed, and where nothing was
         scored under the first.
     """
-    if not catalog.model(model).seeded or seeds < 2 or "subsamples" not in scored:
+    if not catalog.model(model).seeded_under(recipe) or seeds < 2 or "subsamples" not in scored:
         return None
     others = {
         other: embed(adata, model, recipe, seed=other, precision=precision, policy=policy)

@@ -187,19 +187,20 @@ def models_page(built: list[study.Page] = ()) -> str:
         }
         for card in pretrained
     ]
-    recipes: dict[tuple[str, str, str], list[str]] = {}
+    recipes: dict[tuple[str, str, str, bool], list[str]] = {}
     for card in cards:
         for name, recipe in card.recipes.items():
             shown = ", ".join(f"{key} {value}" for key, value in recipe.parameters.items()) or "–"
-            recipes.setdefault((name, recipe.source, shown), []).append(card.title)
+            recipes.setdefault((name, recipe.source, shown, recipe.neighbors), []).append(card.title)
     conventions = [
         {
             "recipe": escaping.code(name),
             "of": escaping.verbatim(", ".join(titles)),
             "parameters": escaping.prose(shown),
+            "other cells": "change the embedding" if neighbors else "–",
             "source": escaping.prose(source),
         }
-        for (name, source, shown), titles in recipes.items()
+        for (name, source, shown, neighbors), titles in recipes.items()
     ]
     return (
         "\n\n".join(
@@ -217,7 +218,8 @@ def models_page(built: list[study.Page] = ()) -> str:
                 _table(corpora),
                 "## Recipes",
                 "The same weights are used in several ways in several places. Each way is a recipe with its "
-                "source; a study names it as `model@recipe`.",
+                "source; a study names it as `model@recipe`. Where other cells change the embedding of a "
+                "cell, scores of a subset are not those of the whole.",
                 _table(conventions),
             ]
         )

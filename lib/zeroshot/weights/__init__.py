@@ -1,16 +1,18 @@
 """Weights of pretrained models: found, downloaded and checked; read without executing anything.
 
 ``find`` gives the files of a model's card, ``at_hand`` tells without network whether they are here.
-``read_state`` and ``read_dictionary`` read tensors and gene dictionaries, ``load_state`` fills a
-module and names every key that does not fit.
+``read_state`` reads tensors, ``read_content`` what else a torch file holds, ``read_dictionary`` and
+``read_genes`` read gene dictionaries and the order of genes; ``load_state`` fills a module and names every
+key that does not fit.
 """
 
 from zeroshot.weights.error import WeightsError
 from zeroshot.weights.find import DICTIONARIES, ROLES, Checkpoint, at_hand, find
+from zeroshot.weights.gene_lists import read_genes
 from zeroshot.weights.pickles import read_dictionary
-from zeroshot.weights.state import load_state, read_state
+from zeroshot.weights.state import load_state, read_content, read_state
 
 __all__ = [
     "DICTIONARIES", "ROLES", "Checkpoint", "WeightsError", "at_hand", "find", "load_state",
-    "read_dictionary", "read_state",
+    "read_content", "read_dictionary", "read_genes", "read_state",
 ]  # fmt: skip

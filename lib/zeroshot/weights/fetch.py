@@ -1,5 +1,7 @@
 """Where the files of a card come from: an installed package, the hub, a Drive folder, plain addresses.
 
+Of a card that names a page nothing is fetched: its error says where a person finds the files.
+
 Each source is first asked for what it has here already. A file counts only with the right sha256: the
 card's, else the one the hub states for that revision, else the one of the first download.
 ``HF_HUB_OFFLINE`` forbids every download.
@@ -30,6 +32,13 @@ def files(card: ModelCard, roles: list[str], *, download: bool) -> tuple[Found, 
     """
     if card.weights.package and (packaged := _in_package(card, roles)):
         return packaged
+    if card.weights.page:
+        names = ", ".join(card.weights.files[role].path for role in roles)
+        raise WeightsError(
+            f"files of {card.name} are not on this machine, and are not downloaded for you: {names}. They "
+            f"are on {card.weights.page} (licence of the weights: {card.weights_licence}). Download them "
+            f"there and {otherwise(card)}."
+        )
     sources = _sources(card)
     held = []
     for origin, ask in sources.items():

@@ -15,20 +15,31 @@ from zeroshot.weights.files import require_small, sha256
 # What a file is for, and how it is called in released folders; of several, the first is taken.
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "config": ("config.json", "args.json"),
-        "weights": ("model.safetensors", "pytorch_model.bin", "best_model.pt"),
+        "config": ("config.json", "args.json", "*.config.json"),
+        "weights": ("model.safetensors", "pytorch_model.bin", "best_model.pt", "*.best.ckpt"),
         "token_dictionary": ("token_dictionary*.pkl", "token_dictionary*.json"),
         "gene_medians": ("gene_median_dictionary*.pkl", "gene_median_dictionary*.json"),
         "gene_names": ("gene_name_id_dict*.pkl", "gene_name_id_dict*.json"),
         "ensembl_mapping": ("ensembl_mapping_dict*.pkl", "ensembl_mapping_dict*.json"),
-        "vocabulary": ("vocab.json", "vocab.txt", "tokenizer.json"),
+        "vocabulary": ("vocab.json", "vocab.txt", "tokenizer.json", "gene_list.txt", "*.config.json"),
+        "dissociated_means": ("dissociated_mean*.npy",),
+        "merfish_means": ("merfish_mean*.npy",),
+        "cosmx_means": ("cosmx_mean*.npy",),
+        "xenium_means": ("xenium_mean*.npy",),
+        "iss_means": ("iss_mean*.npy",),
+        "gene_positions": ("species_chrom.csv",),
+        "species_offsets": ("species_offsets.pkl", "species_offsets.json"),
     }
 )
 # Roles that belong together: numbers of one vocabulary mean nothing in another.
-DICTIONARIES = frozenset({"token_dictionary", "gene_medians", "gene_names", "ensembl_mapping", "vocabulary"})
+DICTIONARIES = frozenset(ROLES) - {"config", "weights"}
 _NUMBERING = ("token_dictionary", "vocabulary")
 _MOST_FILES = 20_000  # in a folder that is searched for those of one model
-_OPTIONAL = ("gene_names", "ensembl_mapping")  # a folder with its own dictionaries may lack them
+# A folder with its own dictionaries may lack these: names, and the means of technologies not asked for.
+_OPTIONAL = (
+    "gene_names", "ensembl_mapping", "dissociated_means", "merfish_means", "cosmx_means", "xenium_means",
+    "iss_means",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

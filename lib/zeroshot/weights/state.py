@@ -19,7 +19,7 @@ from zeroshot.weights.pickle_machine import RefusedError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_PICKLED = (".pt", ".bin", ".ckpt", ".pth")
+_PICKLED = (".pt", ".bin", ".ckpt", ".pth", ".torch")
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PARALLEL = "module."
 _LARGEST_HEADER = 2**24  # bytes; a thousand tensors need some 100,000
@@ -34,7 +34,7 @@ def read_state(path: Path) -> "dict[str, Tensor]":
     Parameters
     ----------
     path
-        ``.safetensors``, or ``.pt .bin .ckpt .pth`` as torch saves them, read with
+        ``.safetensors``, or ``.pt .bin .ckpt .pth .torch`` as torch saves them, read with
         ``weights_only=True``; tensors under an entry ``state_dict``, ``model_state_dict`` or ``model`` are
         taken from there, and the ``module.`` that DataParallel puts before every name is left out.
 
@@ -45,7 +45,7 @@ def read_state(path: Path) -> "dict[str, Tensor]":
         is a pickle that needs other objects than tensors and plain values. Nothing of such a file is
         executed.
     """
-    read = {".safetensors": _read_safetensors} | dict.fromkeys(_PICKLED, _read_torch)
+    read = {".safetensors": _read_safetensors} | dict.fromkeys(_PICKLED, read_content)
     if path.suffix not in read:
         raise WeightsError(
             f"{path} is not a checkpoint that can be read: its name should end with one of "
@@ -124,7 +124,16 @@ def _require_unique_names(path: Path, head: bytes) -> None:
         raise ValueError(f"it holds {Counter(names).most_common(1)[0][0][:60]} more than once")
 
 
-def _read_torch(path: Path) -> object:
+def read_content(path: Path) -> object:
+    """What a file that torch saved holds: tensors and plain values, in dictionaries and lists.
+
+    For releases that keep a config or several models beside the tensors.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, or a pickle that needs other objects. Nothing of it is executed.
+    """
     import torch
 
     head = head_of(path, _EXPECTED)

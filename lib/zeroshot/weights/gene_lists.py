@@ -1,0 +1,84 @@
+"""The order of a model's genes, from the file in which it was released."""
+
+from pathlib import Path
+
+from zeroshot.weights.error import WeightsError
+from zeroshot.weights.files import REMEDY, head_of, read_bytes
+
+EXPECTED = (
+    "a list of genes: .txt with one a line, .tsv or .csv with a column gene_name, .h5ad, or .pt by gene"
+)
+_MOST_GENES = 2**20
+
+
+def read_genes(path: Path) -> list[str]:
+    """Names of a model's genes in the order of its embedding.
+
+    Parameters
+    ----------
+    path
+        ``.txt`` with one name a line, ``.tsv`` or ``.csv`` with a column ``gene_name``, ``.h5ad`` (the names
+        of its variables), or ``.pt`` with something for each gene by its name.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, or its names are none, empty or not unique.
+    """
+    kinds = {".txt": _of_lines, ".tsv": _of_table, ".csv": _of_table, ".h5ad": _of_h5ad, ".pt": _of_torch}
+    if path.suffix not in kinds:
+        raise WeightsError(f"{path} is refused: expected {EXPECTED}. {REMEDY}")
+    genes = kinds[path.suffix](path)
+    if not genes or len(genes) > _MOST_GENES or not all(type(gene) is str and gene for gene in genes):
+        raise WeightsError(f"{path} does not hold the names of genes; expected {EXPECTED}. {REMEDY}")
+    if len(set(genes)) < len(genes):
+        raise WeightsError(f"{path} names a gene twice: its order would be ambiguous. {REMEDY}")
+    return genes
+
+
+def _of_lines(path: Path) -> list[str]:
+    return _text(path).split()
+
+
+def _of_table(path: Path) -> list[str]:
+    separator = "\t" if path.suffix == ".tsv" else ","
+    head, *lines = _text(path).splitlines() or [""]
+    columns = head.split(separator)
+    if "gene_name" not in columns:
+        raise WeightsError(f"{path} has no column gene_name; expected {EXPECTED}. {REMEDY}")
+    place = columns.index("gene_name")
+    rows = [line.split(separator) for line in lines if line]
+    if any(len(row) != len(columns) for row in rows):
+        raise WeightsError(f"{path} has rows of different length; expected {EXPECTED}. {REMEDY}")
+    return [row[place] for row in rows]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, EXPECTED).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise WeightsError(f"{path} is not text; expected {EXPECTED}. {REMEDY}") from None
+
+
+def _of_h5ad(path: Path) -> list[str]:
+    import h5py
+
+    head_of(path, EXPECTED)
+    try:
+        with h5py.File(path, "r") as file:
+            variables = file["var"]
+            index = variables[variables.attrs["_index"]]
+            if index.ndim != 1 or len(index) > _MOST_GENES:
+                raise ValueError(f"its variables are of shape {index.shape}")
+            return [str(name) for name in index.asstr()[:]]
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{path} is damaged, or no .h5ad file: {str(error)[:200]}. Expected {EXPECTED}. {REMEDY}"
+        ) from None
+
+
+def _of_torch(path: Path) -> list[str]:
+    from zeroshot.weights.state import read_content
+
+    content = read_content(path)
+    return list(content) if isinstance(content, dict) else []
