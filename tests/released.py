@@ -4,9 +4,13 @@ import json
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from zeroshot.models import Cells
 
 # Small cases of the reference implementations, with what those compute for them.
 PARITY = Path(__file__).resolve().parent / "parity"
@@ -114,3 +118,207 @@ def write_cellama(folder: Path, *, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         save_file(BertModel(config).state_dict(), folder / "model.safetensors")
     return folder
+
+
+# -- released layouts of other families, from their specifications
+
+
+def cells_of(counts, genes: Sequence[str], **facts) -> "Cells":
+    """Cells named by number with these counts."""
+    import pandas as pd
+    from scipy import sparse
+
+    from zeroshot.models import Cells
+
+    matrix = sparse.csr_matrix(counts, dtype=np.float32)
+    names = pd.Index([f"cell{row}" for row in range(matrix.shape[0])])
+    known = {"library_size": np.asarray(matrix.sum(axis=1), np.float64).ravel()} | facts
+    return Cells(matrix, pd.Index(genes), names, **known)
+
+
+def random_state(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random tensors by name; the scales of norms are near 1."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, shape in shapes.items():
+        values = torch.randn(shape, generator=generator) * (0.3 if len(shape) > 1 else 0.1)
+        state[name] = values + (len(shape) == 1 and name.endswith("weight"))
+    return state
+
+
+def linear(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+
+
+def norm(name: str, dim: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (dim,), f"{name}.bias": (dim,)}
+
+
+def encoder_layer(prefix: str, dim: int, ffn: int) -> dict[str, tuple[int, ...]]:
+    """A layer of torch's own encoder."""
+    return {
+        f"{prefix}.self_attn.in_proj_weight": (3 * dim, dim), f"{prefix}.self_attn.in_proj_bias": (3 * dim,),
+        **linear(f"{prefix}.self_attn.out_proj", dim, dim), **linear(f"{prefix}.linear1", ffn, dim),
+        **linear(f"{prefix}.linear2", dim, ffn), **norm(f"{prefix}.norm1", dim), **norm(f"{prefix}.norm2",
+        dim),
+    }  # fmt: skip
+
+
+def performer_layer(
+    prefix: str, dim: int, heads: int, width: int, *, bias: bool
+) -> dict[str, tuple[int, ...]]:
+    """A layer of performer-pytorch; the projection has as many features as the reference draws."""
+    inner, attention = heads * width, f"{prefix}.0.fn"
+    shapes = {f"{attention}.fast_attention.projection_matrix": (int(width * np.log(width)), width)}
+    for part in ("to_q", "to_k", "to_v"):
+        shapes[f"{attention}.{part}.weight"] = (inner, dim)
+        shapes |= {f"{attention}.{part}.bias": (inner,)} if bias else {}
+    return (
+        shapes | linear(f"{attention}.to_out", dim, inner) | norm(f"{prefix}.0.norm", dim)
+        | norm(f"{prefix}.1.norm", dim) | linear(f"{prefix}.1.fn.fn.w1", 4 * dim, dim)
+        | linear(f"{prefix}.1.fn.fn.w2", dim, 4 * dim)
+    )  # fmt: skip
+
+
+SCFOUNDATION_CONFIG = {
+    "encoder": {"hidden_dim": 16, "depth": 2, "heads": 2, "module_type": "transformer", "norm_first": False},
+    "decoder": {"hidden_dim": 8, "depth": 1, "heads": 2, "dim_head": 8, "module_type": "performer",
+                "norm_first": False},
+    "bin_num": 10, "bin_alpha": 1.0, "pad_token_id": 103, "mask_token_id": 102,
+}  # fmt: skip
+
+
+def write_scfoundation(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """``models.ckpt`` with three models, and the list of genes."""
+    config, n_genes = SCFOUNDATION_CONFIG, len(symbols)
+    dim, narrow, bins = 16, 8, config["bin_num"]
+    shapes = {"token_emb.emb.weight": (bins, dim), "token_emb.emb_mask.weight": (1, dim),
+              "token_emb.emb_pad.weight": (1, dim), "pos_emb.weight": (n_genes + 3, dim)}  # fmt: skip
+    shapes |= linear("token_emb.mlp", bins, 1) | linear("token_emb.mlp2", bins, bins)
+    for layer in range(config["encoder"]["depth"]):
+        shapes |= encoder_layer(f"encoder.transformer_encoder.{layer}", dim, 4 * dim)
+    shapes |= norm("encoder.norm", dim) | linear("decoder_embed", narrow, dim)
+    shapes |= performer_layer("decoder.performer.net.layers.0", narrow, 2, 8, bias=True)
+    shapes |= norm("decoder.norm", narrow) | norm("norm", narrow) | linear("to_final", 1, narrow)
+    content = {}
+    for number, entry in enumerate(("cell", "rde", "gene")):
+        state = {f"model.{name}": value for name, value in random_state(shapes, seed + number).items()}
+        state["model.decoder.performer.calls_since_last_redraw"] = torch.tensor(0)
+        stated = {"model_config": {"mae_autobin": config | {"seq_len": n_genes + 2}},
+                  "dataset_config": {"rnaseq": {"bin_num": bins}}}  # fmt: skip
+        content[entry] = {"config": stated, "state_dict": state}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gene_list.txt").write_text("\n".join(symbols))
+    torch.save(content, folder / "models.ckpt")
+    return folder
+
+
+NICHEFORMER_CONFIG = {"nlayers": 2, "dim_model": 16, "nheads": 2, "dim_feedforward": 24, "context_length": 64}
+
+
+def write_nicheformer(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """A Lightning checkpoint, the list of genes, means of one technology, and names of genes."""
+    ids, config = ensembl_ids(symbols), NICHEFORMER_CONFIG | {"n_tokens": len(symbols) + 30}
+    dim, ffn = config["dim_model"], config["dim_feedforward"]
+    shapes = {"embeddings.weight": (len(ids) + 35, dim), "positional_embedding.weight": (64, dim)}
+    for prefix in ("encoder_layer", *(f"encoder.layers.{layer}" for layer in range(config["nlayers"]))):
+        shapes |= encoder_layer(prefix, dim, ffn)
+    shapes |= linear("classifier_head", 5, dim) | linear("pooler_head", dim, dim) | linear("cls_head", 5, dim)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"state_dict": random_state(shapes, seed), "hyper_parameters": config}
+    torch.save(content, folder / "nicheformer.ckpt")
+    means = np.random.default_rng(seed).gamma(2, 2, len(ids))
+    means[::17] = np.nan  # genes that the technology does not measure
+    np.save(folder / "dissociated_mean_script.npy", means)
+    (folder / "gene_list.txt").write_text("\n".join(ids.values()))
+    (folder / "gene_name_id_dict_gc104M.pkl").write_bytes(pickle.dumps(ids))
+    return folder
+
+
+def write_uce(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """A checkpoint with its table of tokens; proteins and positions of two species on five chromosomes."""
+    dim, ffn, protein, n_genes = 16, 24, 12, len(symbols)
+    shapes = {"pe_embedding.weight": (4 + n_genes + 10, protein), "pos_encoder.pe": (1536, 1, dim)}
+    shapes |= linear("encoder.0", dim, protein) | norm("encoder.2", dim) | linear("decoder.3", dim, dim)
+    for layer in range(2):
+        shapes |= encoder_layer(f"transformer_encoder.layers.{layer}", dim, ffn)
+    for place in range(3):
+        shapes |= linear(f"decoder.{place}.0", dim, dim) | norm(f"decoder.{place}.1", dim)
+    shapes |= linear("binary_decoder.3", 1, 8) | linear("gene_embedding_layer.0", dim, protein)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(random_state(shapes, seed), folder / "4layer_model.torch")
+    (folder / "gene_list.txt").write_text("\n".join(symbols))
+    (folder / "species_offsets.pkl").write_bytes(pickle.dumps({"human": 4, "mouse": 4 + n_genes}))
+    rng = np.random.default_rng(seed)
+    lines = [",species,gene_symbol,chromosome,start"]
+    for species in ("mouse", "human"):
+        for number, symbol in enumerate(symbols):
+            place = f"{rng.integers(1, 6)},{rng.integers(10**6)}"
+            lines.append(f"{number},{species},{symbol.upper()},{place}")
+    (folder / "species_chrom.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_scbert(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """``panglao_pretrained.pth`` with positions of double precision, and the list of genes."""
+    dim, heads, width = 12, 2, 8
+    shapes = {"token_emb.weight": (7, dim), "pos_emb.emb.weight": (len(symbols) + 1, dim)}
+    for layer in range(2):
+        shapes |= performer_layer(f"performer.net.layers.{layer}", dim, heads, width, bias=False)
+    state = random_state(shapes | norm("norm", dim) | linear("to_out", 7, dim), seed)
+    state["pos_emb.emb.weight"] = state["pos_emb.emb.weight"].double()
+    state["performer.calls_since_last_redraw"] = torch.tensor(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"model_state_dict": state}, folder / "panglao_pretrained.pth")
+    (folder / "gene_list.txt").write_text("\n".join(symbols))
+    return folder
+
+
+CELLPLM_CONFIG = {"enc_layers": 2, "enc_hid": 16, "num_clusters": 3, "post_latent_dim": 10}
+
+
+def write_cellplm(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """A config with its list of genes, a checkpoint with tables that nothing reads, names of genes."""
+    ids, dim, clusters, latent = ensembl_ids(symbols), 16, 3, 10
+    shapes = {"embedder.feat_enc.emb": (len(ids), dim), "embedder.pe_enc.missing_pe": (dim,)}
+    shapes |= norm("embedder.norm0", dim) | linear("embedder.extra_linear.0", dim, dim)
+    shapes |= norm("embedder.extra_linear.3", dim) | norm("pre_latent_norm.norm", dim)
+    for layer in range(2):
+        prefix = f"encoder.layers.{layer}"
+        for part in ("query", "key", "value", "out"):
+            shapes |= linear(f"{prefix}.self_attn.{part}_projection", dim, dim)
+        shapes |= linear(f"{prefix}._ff_block.0", 2 * dim, dim) | linear(
+            f"{prefix}._ff_block.3", dim, 2 * dim
+        )
+        shapes |= norm(f"{prefix}.norm1", dim) | norm(f"{prefix}.norm2", dim)
+    inference = "latent.layers.1.inference"
+    shapes |= linear(f"{inference}.inference_qyx.0.logits", clusters, dim)
+    shapes |= linear(f"{inference}.inference_qzyx.0", 512, dim + clusters)
+    for part, columns in (("inference_qzyx.2.mu", 512), ("inference_qzyx.2.var", 512), ("y_mu", clusters)):
+        shapes |= linear(f"{inference}.{part}", latent, columns)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"model_state_dict": random_state(shapes, seed)}, folder / "20230926_85M.best.ckpt")
+    config = CELLPLM_CONFIG | {
+        "enc_mod": "flowformer",
+        "latent_mod": "gmvae",
+        "gene_list": list(ids.values()),
+    }
+    (folder / "20230926_85M.config.json").write_text(json.dumps(config))
+    (folder / "gene_name_id_dict_gc104M.pkl").write_bytes(pickle.dumps(ids))
+    return folder
+
+
+# What makes an untrained twin small, by family, and what a small checkpoint needs besides its recipe.
+SMALL_ARCHITECTURES = {
+    "Geneformer": GENEFORMER_CONFIG, "scGPT": SCGPT_ARGS, "scFoundation": SCFOUNDATION_CONFIG,
+    "Nicheformer": NICHEFORMER_CONFIG, 
+    "scBERT": {"depth": 2, "dim": 12, "heads": 2, "head_dim": 8, "num_tokens": 7},
+    "CellPLM": CELLPLM_CONFIG,
+}  # fmt: skip
+
+
+def small_parameters(family: str | None, n_genes: int) -> dict[str, int]:
+    """Parameters of a small checkpoint; one call for all cells, so that their order is of no account."""
+    if family != "UCE":
+        return {}
+    return {"n_heads": 2, "n_draws": 48, "first_chromosome": 4 + n_genes, "batch_size": 10**6}
