@@ -88,13 +88,8 @@ def datasets(name: Name = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def models(name: Name = None, as_json: AsJson = False) -> None:
-    """List the models: their default recipe, how many others, what they need, and their weights.
-
-    Weights are installed with the project, a download on first use, or files that you bring (--weights DIR).
-    """
+    """List the models: default recipe, needs, and whether weights are installed, a download or yours."""
     rows = registries.entries(catalog.models(), name, "model")
-    for row in rows:
-        row["access"] = catalog.model(row["name"]).access
     if name is None and not as_json:
         rows = [row | registries.at_a_glance(row) for row in rows]
     registries.show(rows, ["name", "kind", "recipe", "needs", "weights"], name, as_json)

@@ -21,7 +21,7 @@ def at_a_glance(model: dict[str, Any]) -> dict[str, Any]:
     """What the list of models says of one in a few characters."""
     others = len(model["recipes"]) - 1
     recipe = model["recipe"] + (f" +{others}" if others else "")
-    return {"recipe": recipe, "needs": model["uses"], "weights": model["access"]}
+    return {"recipe": recipe, "needs": model["uses"], "weights": catalog.model(model["name"]).access}
 
 
 def show(rows: list[dict[str, Any]], columns: list[str], name: str | None, as_json: bool) -> None:
