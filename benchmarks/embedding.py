@@ -30,8 +30,8 @@ from zeroshot.embedding import Runner, Settings
 from zeroshot.models import Cells
 from zeroshot.models.geneformer import Geneformer
 from zeroshot.models.scgpt import Scgpt
+from zeroshot.models.weights import Checkpoint
 from zeroshot.runtime import paths
-from zeroshot.weights import Checkpoint
 
 SCGPT = {
     "embsize": 512, "nheads": 8, "d_hid": 512, "nlayers": 12, "n_layers_cls": 3, "dropout": 0.2,

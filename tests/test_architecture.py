@@ -13,7 +13,7 @@ READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the 
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "runtime", "catalog", "store", "tokens", "data", "weights", "models", "metrics", "embedding", "figures",
+    "runtime", "catalog", "store", "tokens", "data", "models", "metrics", "embedding", "figures",
     "pipeline", "results", "notebooks", "study", READING_LIST, "site", "commands", "cli", "__main__",
 )  # fmt: skip
 # The paths and what puts text on a page, the registries, and what writes a file whole.
@@ -79,7 +79,7 @@ def test_metrics_and_integrity_know_nothing_of_the_project():
 
 def test_models_see_no_data_sets_and_no_metrics():
     for file in (PACKAGE / "models").glob("*.py"):
-        allowed = {"models", "catalog", "tokens", "weights"}
+        allowed = {"models", "catalog", "tokens"}
         assert imported_parts(file.read_text(), file) <= allowed, file.name
 
 

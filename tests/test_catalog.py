@@ -11,9 +11,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from zeroshot import catalog, models, weights
+from zeroshot import catalog, models
 from zeroshot.catalog import CatalogError
-from zeroshot.weights import ROLES, Checkpoint
+from zeroshot.models import weights
+from zeroshot.models.weights import ROLES, Checkpoint
 
 FILES_SET = {
     "title": "A",

@@ -17,8 +17,8 @@ from scipy import sparse
 from zeroshot.embedding import Runner, Settings
 from zeroshot.models import Cells
 from zeroshot.models.cellama import Cellama, top_genes, write_sentence
+from zeroshot.models.weights import Checkpoint, WeightsError
 from zeroshot.tokens.genes import GeneOverlapError
-from zeroshot.weights import Checkpoint, WeightsError
 
 OFFICIAL = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # all-MiniLM-L6-v2
 SYMBOLS = (

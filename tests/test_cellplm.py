@@ -7,10 +7,11 @@ import pytest
 import torch
 from released import PARITY, cells_of, write_cellplm
 
-from zeroshot import embedding, weights
+from zeroshot import embedding
 from zeroshot.data import contract, simulate_atlas
+from zeroshot.models import weights
 from zeroshot.models.cellplm import CellPlm
-from zeroshot.weights import WeightsError
+from zeroshot.models.weights import WeightsError
 
 REFERENCE = PARITY / "cellplm"
 

@@ -15,15 +15,15 @@ from released import PARITY, ensembl_ids, write_geneformer
 from safetensors.torch import load_file, save_file
 from scipy import sparse
 
-from zeroshot import catalog, embedding, weights
+from zeroshot import catalog, embedding
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Runner, Settings
 from zeroshot.metrics.reconstruction import mean_rank_correlation, rank_correlation
-from zeroshot.models import Cells
+from zeroshot.models import Cells, weights
 from zeroshot.models.geneformer import Geneformer, nonzero_medians
+from zeroshot.models.weights import WeightsError
 from zeroshot.tokens.genes import GeneOverlapError
 from zeroshot.tokens.sequences import Tokens
-from zeroshot.weights import WeightsError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 REFERENCE = PARITY / "geneformer"

@@ -81,7 +81,7 @@ def test_real_dictionary():
     if not folder.is_dir():
         pytest.skip("the released dictionaries are not at hand")
     from zeroshot.data import load
-    from zeroshot.weights import read_dictionary
+    from zeroshot.models.weights import read_dictionary
 
     tokens = read_dictionary(next(folder.rglob("token_dictionary*")))
     names = read_dictionary(next(folder.rglob("gene_name_id_dict*")))

@@ -24,8 +24,8 @@ from scipy import sparse
 from zeroshot import catalog, embedding, metrics, models
 from zeroshot.data import content_hash, contract, simulate_atlas
 from zeroshot.models import Cells, baselines, controls
+from zeroshot.models.weights import find as find_weights
 from zeroshot.runtime.reproducible import LARGEST_SEED
-from zeroshot.weights import find as find_weights
 
 
 def special_tokens(card):

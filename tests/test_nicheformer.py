@@ -7,11 +7,12 @@ import pytest
 import torch
 from released import PARITY, cells_of, write_nicheformer
 
-from zeroshot import embedding, weights
+from zeroshot import embedding
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Runner, Settings
+from zeroshot.models import weights
 from zeroshot.models.nicheformer import ASSAYS, Nicheformer, rank_genes, technology_means
-from zeroshot.weights import WeightsError
+from zeroshot.models.weights import WeightsError
 
 REFERENCE = PARITY / "nicheformer"
 CPU = Settings(device="cpu")

@@ -5,11 +5,12 @@ import pytest
 import torch
 from released import PARITY, cells_of, write_scbert
 
-from zeroshot import embedding, weights
+from zeroshot import embedding
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Runner, Settings
+from zeroshot.models import weights
 from zeroshot.models.scbert import ScBert, bin_tokens, log2_normalized
-from zeroshot.weights import WeightsError
+from zeroshot.models.weights import WeightsError
 
 REFERENCE = PARITY / "scbert"
 CPU = Settings(device="cpu")

@@ -5,11 +5,12 @@ import pytest
 import torch
 from released import PARITY, cells_of, write_scfoundation
 
-from zeroshot import catalog, embedding, weights
+from zeroshot import catalog, embedding
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Runner, Settings
+from zeroshot.models import weights
 from zeroshot.models.scfoundation import ScFoundation, depth_tokens, target_depth
-from zeroshot.weights import WeightsError
+from zeroshot.models.weights import WeightsError
 
 REFERENCE = PARITY / "scfoundation"
 CPU = Settings(device="cpu")

@@ -14,16 +14,16 @@ from released import PARITY, write_scgpt
 from scipy import sparse
 from typer.testing import CliRunner
 
-from zeroshot import catalog, cli, embedding, weights
+from zeroshot import catalog, cli, embedding
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Runner, Settings
 from zeroshot.metrics import reconstruction
-from zeroshot.models import Cells
+from zeroshot.models import Cells, weights
 from zeroshot.models.scgpt import Scgpt
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder
+from zeroshot.models.weights import WeightsError
 from zeroshot.tokens.genes import GeneOverlapError
 from zeroshot.tokens.tokenizers import bin_blocks
-from zeroshot.weights import WeightsError
 
 REFERENCE = PARITY / "scgpt"
 CPU = Settings(device="cpu")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from released import PARITY, small_parameters, write_uce
 
-from zeroshot import embedding, weights
+from zeroshot import embedding
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Settings
-from zeroshot.models import Cells
+from zeroshot.models import Cells, weights
 from zeroshot.models.uce import CLS, PAD, Uce, choose, draw_weights, read_genome, sentence
-from zeroshot.weights import WeightsError
+from zeroshot.models.weights import WeightsError
 
 REFERENCE = PARITY / "uce"
 CPU = Settings(device="cpu")

@@ -17,15 +17,16 @@ import numpy as np
 import pytest
 from hub_server import LARGE, serving, stop
 
-from zeroshot import catalog, weights
+from zeroshot import catalog
 from zeroshot.catalog import ModelCard, WeightsFile
 from zeroshot.data import download as downloading
 from zeroshot.data import transfer
+from zeroshot.models import weights
+from zeroshot.models.weights import WeightsError, fetch, hub, read_state
 from zeroshot.runtime import paths
 from zeroshot.store import hashing
-from zeroshot.weights import WeightsError, fetch, hub, read_state
 
-finding = importlib.import_module("zeroshot.weights.find")  # `weights.find` is the function
+finding = importlib.import_module("zeroshot.models.weights.find")  # `weights.find` is the function
 
 REPOSITORY, REVISION = "authors/Model", "0123456789abcdef0123456789abcdef01234567"
 
@@ -310,7 +311,7 @@ def test_package_of_cellama():
 
 FIND = """
 import json, sys, warnings
-from zeroshot import weights
+from zeroshot.models import weights
 from zeroshot.catalog import ModelCard
 from zeroshot.data import download
 download.WAIT_SECONDS = 0.1
@@ -739,7 +740,7 @@ def test_drive_that_is_too_slow_is_given_up(drive, monkeypatch):
 
 
 def test_drive_beside_a_hub_that_is_out_of_reach(drive, monkeypatch):
-    from zeroshot.weights import hub
+    from zeroshot.models.weights import hub
 
     def unreachable(*_):
         raise weights.error.OutOfReachError("args.json: ConnectError: refused.")

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from zeroshot import catalog, weights
-from zeroshot.weights import WeightsError, read_dictionary, read_state
+from zeroshot import catalog
+from zeroshot.models import weights
+from zeroshot.models.weights import WeightsError, read_dictionary, read_state
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ZEROSHOT_SHARED", CHECKOUT.parent / "shared"))

@@ -219,7 +219,7 @@ def weights(
     model: Annotated[str, typer.Argument(help="Name of a model, see `zeroshot models`.")],
 ) -> None:
     """Get the released weights of a model, or find them where they already are, and print where that is."""
-    from zeroshot import weights as weights_
+    from zeroshot.models import weights as weights_
 
     checkpoint = weights_.find(catalog.model(model))
     rows = [

@@ -36,7 +36,8 @@ def embed(
     seed
         The same seed gives the same bytes.
     weights
-        Folder with the weights as released; None to look for them as :func:`zeroshot.weights.find` does.
+        Folder with the weights as released; None to look for them as :func:`zeroshot.models.weights.find`
+        does.
     settings
         Device, precision and chunk size of models that are networks.
 
@@ -49,7 +50,7 @@ def embed(
     ------
     EmbeddingError
         If the model returned another shape or type, memory does not suffice, or the seed cannot be one.
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the weights cannot be had, or are not those of the model.
     zeroshot.tokens.genes.GeneOverlapError
         If the model knows fewer than half of the genes.

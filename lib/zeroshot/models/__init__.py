@@ -21,8 +21,8 @@ from zeroshot import catalog
 if TYPE_CHECKING:
     import torch
 
+    from zeroshot.models.weights import Checkpoint
     from zeroshot.tokens.sequences import Tokenizer
-    from zeroshot.weights import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def load(
         One of the card's recipes; None for its default.
     weights
         Folder with the weights as released; None to look for them, and to download them if need be,
-        as :func:`zeroshot.weights.find` does.
+        as :func:`zeroshot.models.weights.find` does.
     parameters
         Put over those of the recipe.
 
@@ -214,7 +214,7 @@ def load(
     ------
     zeroshot.catalog.CatalogError
         If the name, the recipe or one of its parameters does not exist.
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the model has weights and they cannot be had.
     """
     card = catalog.model(name)
@@ -246,10 +246,10 @@ def find_checkpoint(card: catalog.ModelCard, recipe: str | None, weights: Path |
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If they cannot be had, or a folder was named for a model that reads none.
     """
-    from zeroshot import weights as weights_
+    from zeroshot.models import weights as weights_
 
     released = _released(card, recipe)
     if released is not None:
@@ -261,7 +261,7 @@ def find_checkpoint(card: catalog.ModelCard, recipe: str | None, weights: Path |
 
 def unavailable(card: catalog.ModelCard, recipe: str | None) -> str | None:
     """Why the files that a model needs are not on this machine; None if they are. Uses no network."""
-    from zeroshot import weights
+    from zeroshot.models import weights
 
     released = _released(card, recipe)
     return None if released is None else weights.at_hand(released)

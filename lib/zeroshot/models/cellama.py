@@ -18,10 +18,8 @@ from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells
-from zeroshot.tokens.genes import GeneOverlapError, is_identifier
-from zeroshot.tokens.sequences import Tokenizer, Tokens
-from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
-from zeroshot.weights.files import (
+from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_state
+from zeroshot.models.weights.files import (
     REMEDY,
     read_bytes,
     read_json,
@@ -29,6 +27,8 @@ from zeroshot.weights.files import (
     require_numbering,
     shortened,
 )
+from zeroshot.tokens.genes import GeneOverlapError, is_identifier
+from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -94,7 +94,7 @@ class Cellama:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             If more than half of the genes are named by identifiers: there is nothing to read in them.
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If vocabulary and config are of different models, or ``max_tokens`` is too long for it.
         """
         overlap = examine_names(cells.genes, cells.counts)
@@ -128,7 +128,7 @@ class Cellama:
 
         Raises
         ------
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If config or weights are not those of a BERT, or not of the same one.
         """
         from transformers import BertModel
@@ -310,7 +310,7 @@ def read_config(path: Path) -> "BertConfig":
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the file is damaged or describes another kind of model.
     """
     from transformers import BertConfig
@@ -364,7 +364,7 @@ def read_word_pieces(path: Path, n_pieces: int) -> "WordPieces":
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the file is damaged or has another number of pieces.
     """
     from tokenizers import BertWordPieceTokenizer

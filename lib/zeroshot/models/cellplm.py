@@ -17,10 +17,10 @@ from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear
 from zeroshot.models.geneformer_files import read_names
 from zeroshot.models.untrained import fill_normal, gene_rows
+from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_state
+from zeroshot.models.weights.files import REMEDY, read_json, require_whole
 from zeroshot.tokens.genes import Alignment, align_ensembl, align_symbols, collapse, require_overlap
 from zeroshot.tokens.tokenizers import cell_keys, uniform
-from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
-from zeroshot.weights.files import REMEDY, read_json, require_whole
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
@@ -92,7 +92,7 @@ class CellPlm:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             If the model knows fewer than half of the genes.
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If config and weights do not belong together.
         """
         genes = self._genes(cells)
@@ -127,7 +127,7 @@ class CellPlm:
 
         Raises
         ------
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If config and weights do not belong together.
         """
         genes = self._genes(cells)
@@ -277,7 +277,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the file is damaged or describes what this network does not compute.
     """
     config = {"cat_pe": False, "norm": "groupnorm", **read_json(path, "config.json of a CellPLM")}

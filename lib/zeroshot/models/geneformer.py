@@ -25,11 +25,11 @@ from zeroshot.models.geneformer_files import (
     rename,
 )
 from zeroshot.models.untrained import fill_normal, gene_rows
+from zeroshot.models.weights import Checkpoint, WeightsError, load_state
+from zeroshot.models.weights.files import shortened
 from zeroshot.tokens.genes import align_ensembl, collapse, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import rank_tokens
-from zeroshot.weights import Checkpoint, WeightsError, load_state
-from zeroshot.weights.files import shortened
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
@@ -98,7 +98,7 @@ class Geneformer:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If dictionaries and model are not of the same release.
         """
         config = self._config()
@@ -145,7 +145,7 @@ class Geneformer:
 
         Raises
         ------
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If config, dictionaries and weights do not belong together.
         """
         config = self._config()

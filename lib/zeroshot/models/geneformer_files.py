@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from zeroshot.weights import WeightsError, read_dictionary, read_state
-from zeroshot.weights.files import (
+from zeroshot.models.weights import WeightsError, read_dictionary, read_state
+from zeroshot.models.weights.files import (
     REMEDY,
     read_json,
     require_architecture,
@@ -34,7 +34,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the file is damaged or describes what this network does not compute.
     """
     config = read_json(path, "config.json of a Geneformer")
@@ -59,7 +59,7 @@ def read_tokens(path: Path) -> dict[str, int]:
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the file does not number its tokens from 0 on, or lacks ``<pad>`` or ``<mask>``.
     """
     tokens = require_numbering(read_dictionary(path), path, "a token dictionary of Geneformer")
@@ -76,7 +76,7 @@ def read_medians(path: Path, genes: Sequence[str], dictionary: Path) -> dict[str
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If a gene has none, or one that expression cannot be divided by.
     """
     medians = read_dictionary(path)
@@ -101,7 +101,7 @@ def read_names(path: Path) -> dict[str, str]:
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If a value is no name.
     """
     names = {}

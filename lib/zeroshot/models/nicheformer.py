@@ -19,11 +19,11 @@ from zeroshot.models.encoder import TransformerEncoder
 from zeroshot.models.geneformer_files import read_names
 from zeroshot.models.released_names import rename_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
+from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_content, read_genes
+from zeroshot.models.weights.files import REMEDY, head_of, require_architecture
 from zeroshot.tokens.genes import align_ensembl, collapse, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import rank_tokens
-from zeroshot.weights import Checkpoint, WeightsError, load_state, read_content, read_genes
-from zeroshot.weights.files import REMEDY, head_of, require_architecture
 
 PACKAGES = ("numba", "numpy", "pandas", "scipy", "torch")
 
@@ -122,7 +122,7 @@ class Nicheformer:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If genes, means and model do not belong together.
         """
         room = self._hyperparameters()["context_length"]
@@ -158,7 +158,7 @@ class Nicheformer:
 
         Raises
         ------
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If genes and weights do not belong together.
         """
         config = self._hyperparameters()
@@ -322,7 +322,7 @@ def read_means(path: Path, n_genes: int) -> np.ndarray:
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the file is damaged or of another vocabulary.
     """
     expected = f"means of {n_genes:,} genes, as numpy saves them"

@@ -16,10 +16,10 @@ from torch import nn
 from zeroshot.models import Cells, performer
 from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.untrained import fill_normal, gene_rows
+from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_genes, read_state
+from zeroshot.models.weights.files import REMEDY
 from zeroshot.tokens.genes import align_symbols, collapse, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
-from zeroshot.weights import Checkpoint, WeightsError, load_state, read_genes, read_state
-from zeroshot.weights.files import REMEDY
 
 PACKAGES = ("numpy", "pandas", "scanpy", "scipy", "torch")
 
@@ -99,7 +99,7 @@ class ScBert:
 
         Raises
         ------
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If genes and weights do not belong together.
         """
         genes = self._genes(cells)

@@ -17,10 +17,10 @@ from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.released_names import rename_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
+from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_content, read_genes
+from zeroshot.models.weights.files import REMEDY, require_whole
 from zeroshot.tokens.genes import Alignment, align_symbols, collapse, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
-from zeroshot.weights import Checkpoint, WeightsError, load_state, read_content, read_genes
-from zeroshot.weights.files import REMEDY, require_whole
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
@@ -99,7 +99,7 @@ class ScFoundation:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If the list of genes is damaged.
         """
         genes = self._genes(cells)
@@ -124,7 +124,7 @@ class ScFoundation:
 
         Raises
         ------
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If config, genes and weights do not belong together.
         """
         genes = self._genes(cells)

@@ -18,10 +18,10 @@ from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
 from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename
 from zeroshot.models.untrained import fill_uniform, gene_rows
+from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_state
 from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import Draws, bin_blocks, bin_values, cell_keys, value_tokens
-from zeroshot.weights import Checkpoint, WeightsError, load_state, read_state
 
 # scikit-misc: the loess fit of scanpy's seurat_v3.
 PACKAGES = ("numpy", "pandas", "scanpy", "scikit-misc", "scipy", "torch")
@@ -116,7 +116,7 @@ class Scgpt:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If config or vocabulary are not those of an scGPT.
         ValueError
             If there are too few cells to choose variable genes by.
@@ -184,7 +184,7 @@ class Scgpt:
 
         Raises
         ------
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If config, vocabulary and weights do not belong together.
         """
         config, tokens = self._config(), self._tokens(cells)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from zeroshot.weights import WeightsError
-from zeroshot.weights.files import (
+from zeroshot.models.weights import WeightsError
+from zeroshot.models.weights.files import (
     REMEDY,
     read_json,
     require_architecture,
@@ -28,7 +28,7 @@ def read_args(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the file is damaged or describes what this network does not compute.
     """
     config = read_json(path, "args.json of an scGPT")
@@ -60,7 +60,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If the file is damaged, or does not number its tokens from 0 on.
     """
     expected = "vocab.json of an scGPT"

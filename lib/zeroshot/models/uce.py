@@ -18,10 +18,7 @@ from torch import nn
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.released_names import rename_layer
-from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
-from zeroshot.tokens.sequences import Tokenizer, Tokens
-from zeroshot.tokens.tokenizers import cell_keys, uniform
-from zeroshot.weights import (
+from zeroshot.models.weights import (
     Checkpoint,
     WeightsError,
     load_state,
@@ -29,7 +26,10 @@ from zeroshot.weights import (
     read_genes,
     read_state,
 )
-from zeroshot.weights.files import REMEDY, read_bytes
+from zeroshot.models.weights.files import REMEDY, read_bytes
+from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
+from zeroshot.tokens.sequences import Tokenizer, Tokens
+from zeroshot.tokens.tokenizers import cell_keys, uniform
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
@@ -103,7 +103,7 @@ class Uce:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             If fewer than half of the genes have a protein embedding and a position.
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If a file is damaged, or the species is in none of them.
         """
         genome = read_genome(self.checkpoint.files, self.species)
@@ -152,7 +152,7 @@ class Uce:
 
         Raises
         ------
-        zeroshot.weights.WeightsError
+        zeroshot.models.weights.WeightsError
             If they are not those of a UCE, or of another number of heads.
         """
         path = self.checkpoint.files["weights"]
@@ -290,7 +290,7 @@ def read_genome(files: Mapping[str, Path], species: str) -> pd.DataFrame:
 
     Raises
     ------
-    zeroshot.weights.WeightsError
+    zeroshot.models.weights.WeightsError
         If a file is damaged, or does not know the species.
     """
     offsets = read_dictionary(files["species_offsets"])

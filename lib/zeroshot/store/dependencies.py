@@ -28,7 +28,7 @@ INFRASTRUCTURE = frozenset(
         "zeroshot.store.hashing",
         "zeroshot.catalog",
         "zeroshot.store",
-        "zeroshot.weights",
+        "zeroshot.models.weights",
     }
 )
 

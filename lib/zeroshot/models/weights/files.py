@@ -6,8 +6,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from zeroshot.models.weights.error import WeightsError
 from zeroshot.store import hashing
-from zeroshot.weights.error import WeightsError
 
 LARGEST = 2**25  # bytes; the largest vocabulary or dictionary that is released has some million
 

@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 
 from zeroshot.catalog import ModelCard, SourceFile, WeightsFile
+from zeroshot.models.weights import hub
+from zeroshot.models.weights.error import OutOfReachError, WeightsError
+from zeroshot.models.weights.files import sha256
 from zeroshot.runtime import paths
-from zeroshot.weights import hub
-from zeroshot.weights.error import OutOfReachError, WeightsError
-from zeroshot.weights.files import sha256
 
 Found = dict[str, Path]  # by role
 

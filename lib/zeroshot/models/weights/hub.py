@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from zeroshot.catalog import SourceFile, WeightsFile, WeightsSource, address_problem
+from zeroshot.models.weights.error import OutOfReachError, WeightsError
+from zeroshot.models.weights.files import sha256
 from zeroshot.store.hashing import digest
-from zeroshot.weights.error import OutOfReachError, WeightsError
-from zeroshot.weights.files import sha256
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata

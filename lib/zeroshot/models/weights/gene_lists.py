@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from zeroshot.weights.error import WeightsError
-from zeroshot.weights.files import REMEDY, head_of, read_bytes
+from zeroshot.models.weights.error import WeightsError
+from zeroshot.models.weights.files import REMEDY, head_of, read_bytes
 
 EXPECTED = (
     "a list of genes: .txt with one a line, .tsv or .csv with a column gene_name, .h5ad, or .pt by gene"
@@ -78,7 +78,7 @@ def _of_h5ad(path: Path) -> list[str]:
 
 
 def _of_torch(path: Path) -> list[str]:
-    from zeroshot.weights.state import read_content
+    from zeroshot.models.weights.state import read_content
 
     content = read_content(path)
     return list(content) if isinstance(content, dict) else []

@@ -11,10 +11,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zeroshot.weights import torch_files
-from zeroshot.weights.error import WeightsError
-from zeroshot.weights.files import foreign_kind, head_of, shortened
-from zeroshot.weights.pickle_machine import RefusedError
+from zeroshot.models.weights import torch_files
+from zeroshot.models.weights.error import WeightsError
+from zeroshot.models.weights.files import foreign_kind, head_of, shortened
+from zeroshot.models.weights.pickle_machine import RefusedError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

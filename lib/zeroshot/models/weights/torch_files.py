@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from zeroshot.weights.pickle_machine import Machine, Name, RefusedError
+from zeroshot.models.weights.pickle_machine import Machine, Name, RefusedError
 
 ZIP = b"PK\x03\x04"
 
@@ -40,7 +40,7 @@ def inspect(path: Path, head: bytes) -> None:
 
     Raises
     ------
-    zeroshot.weights.pickle_machine.RefusedError
+    zeroshot.models.weights.pickle_machine.RefusedError
         If it is none that torch may read.
     Exception
         Of any type, if it is damaged.

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from zeroshot.weights.error import WeightsError
-from zeroshot.weights.files import foreign_kind, read_bytes, read_json
-from zeroshot.weights.pickle_machine import Machine, Name, RefusedError
+from zeroshot.models.weights.error import WeightsError
+from zeroshot.models.weights.files import foreign_kind, read_bytes, read_json
+from zeroshot.models.weights.pickle_machine import Machine, Name, RefusedError
 
 Value = int | float | str | np.ndarray
 

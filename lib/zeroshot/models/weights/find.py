@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from zeroshot.catalog import ModelCard
+from zeroshot.models.weights import fetch
+from zeroshot.models.weights.error import WeightsError
+from zeroshot.models.weights.files import require_small, sha256
 from zeroshot.runtime import paths
-from zeroshot.weights import fetch
-from zeroshot.weights.error import WeightsError
-from zeroshot.weights.files import require_small, sha256
 
 # What a file is for, and how it is called in released folders; of several, the first is taken.
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(

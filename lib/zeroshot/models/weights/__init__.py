@@ -6,11 +6,11 @@
 key that does not fit.
 """
 
-from zeroshot.weights.error import WeightsError
-from zeroshot.weights.find import DICTIONARIES, ROLES, Checkpoint, at_hand, find
-from zeroshot.weights.gene_lists import read_genes
-from zeroshot.weights.pickles import read_dictionary
-from zeroshot.weights.state import load_state, read_content, read_state
+from zeroshot.models.weights.error import WeightsError
+from zeroshot.models.weights.find import DICTIONARIES, ROLES, Checkpoint, at_hand, find
+from zeroshot.models.weights.gene_lists import read_genes
+from zeroshot.models.weights.pickles import read_dictionary
+from zeroshot.models.weights.state import load_state, read_content, read_state
 
 __all__ = [
     "DICTIONARIES", "ROLES", "Checkpoint", "WeightsError", "at_hand", "find", "load_state",
