@@ -11,7 +11,6 @@ import pytest
 
 from zeroshot import catalog, metrics, pipeline
 from zeroshot.data.load import PREPARED_BY
-from zeroshot.embedding import masked_prediction
 from zeroshot.runtime import paths
 from zeroshot.store import dependencies
 
@@ -53,7 +52,7 @@ def keys() -> dict[tuple[str, ...], dict]:
             computed_by[(stage,)] = modules
             continue
         for family, card in families.items():
-            if stage == "embedding" or masked_prediction.objective(card.name) is not None:
+            if stage == "embedding" or card.objective is not None:
                 computed_by[stage, family] = modules | pipeline.modules_of_model(card)
     return {stage: dependencies.computation(modules) for stage, modules in computed_by.items()}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from zeroshot import models
+from zeroshot import catalog, models
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Settings, masked_prediction
 from zeroshot.models import PredictsMasked
@@ -40,10 +40,6 @@ class Echo(torch.nn.Module):
 class Family:
     """Reads the genes that a cell expresses between two special tokens."""
 
-    @classmethod
-    def objective(cls):
-        return cls.what
-
     def tie_widths(self, cells, rows, seed):
         return None
 
@@ -68,12 +64,12 @@ class Family:
 
 @dataclass(frozen=True)
 class Values(Family):
-    what, part, built = "values", "values", []
+    objective, part, built = "values", "values", []
 
 
 @dataclass(frozen=True)
 class Ranks(Family):
-    what, part, built = "ranks", "ids", []
+    objective, part, built = "ranks", "ids", []
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +78,9 @@ def adata():
 
 
 def measure(adata, monkeypatch, family):
-    monkeypatch.setattr(models, "implementation", lambda card: family)
+    card = catalog.model("pca").model_copy(update={"objective": family.objective})
+    monkeypatch.setattr(catalog, "model", lambda name: card)
     monkeypatch.setattr(models, "load", lambda *_, **__: family())
-    assert masked_prediction.objective("pca") == family.what
     return masked_prediction.reconstruct(adata, "pca", n_cells=5, fractions=[0, 0.5], settings=CPU)
 
 
@@ -106,8 +102,13 @@ def test_ranks_of_a_new_family_are_measured(adata, monkeypatch):
     assert Ranks.built[-1].hidden_ends and not any(Ranks.built[-1].hidden_ends)
 
 
-def test_what_was_not_pretrained_so_has_no_objective(adata):
-    assert [masked_prediction.objective(name) for name in ("pca", "cellama", "label-oracle")] == [None] * 3
+def test_cards_state_an_objective_where_their_family_predicts_what_is_hidden():
     assert issubclass(Values, PredictsMasked)
+    for card in catalog.models().values():
+        family = models.implementation(card) if card.implementation else object
+        assert issubclass(family, PredictsMasked) == (card.objective is not None), card.name
+
+
+def test_a_model_without_an_objective_is_refused(adata):
     with pytest.raises(masked_prediction.ReconstructionError, match="pca was not trained to predict"):
         masked_prediction.reconstruct(adata, "pca")

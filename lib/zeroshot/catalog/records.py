@@ -200,6 +200,10 @@ class Pretraining(Record):
     source: str
 
 
+# What a model was pretrained to predict where it is hidden: the values of genes, or the genes at their ranks.
+Objective = Literal["values", "ranks"]
+
+
 class ModelCard(CitedCard):
     """One model of ``data/models.yml``."""
 
@@ -218,6 +222,7 @@ class ModelCard(CitedCard):
     max_tokens: int | None = Field(default=None, gt=0)
     layers: int | None = Field(default=None, gt=0)
     dim: int | None = Field(default=None, gt=0)
+    objective: Objective | None = None  # of a family that has `zeroshot.models.PredictsMasked`
     parameter_count: int | None = Field(default=None, gt=0)
     pretrained_on: Pretraining | None = None
     verified: str | None = None  # what has been run, in words

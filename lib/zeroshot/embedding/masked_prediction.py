@@ -1,8 +1,8 @@
 """The pretraining objective, measured: can a model put back what is hidden from it?
 
-A family says by :class:`zeroshot.models.PredictsMasked` whether it predicts the values of genes or the gene
-at each rank, and what stands for a hidden one. A growing share of a cell's genes is masked, and every
-prediction stands beside baselines that know nothing of biology.
+A model's card says whether it predicts the values of genes or the gene at each rank, and its family by
+:class:`zeroshot.models.PredictsMasked` what stands for a hidden one. A growing share of a cell's
+genes is masked, and every prediction stands beside baselines that know nothing of biology.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from anndata import AnnData
 from zeroshot import catalog, models
 from zeroshot.embedding.engine import Runner, Settings
 from zeroshot.metrics import reconstruction as metrics
-from zeroshot.models import Cells, Objective, PredictsMasked
+from zeroshot.models import Cells
 from zeroshot.tokens import tokenizers
 from zeroshot.tokens.sequences import Tokens
 
@@ -33,13 +33,6 @@ RANK_EDGES = np.linspace(0, 1, 41)
 
 class ReconstructionError(ValueError):
     """The model has no pretraining objective that can be measured here."""
-
-
-def objective(model: str) -> Objective | None:
-    """What a model was trained to predict: "values" of genes, the genes at their "ranks", or None."""
-    card = catalog.model(model)
-    family = models.implementation(card) if card.implementation else object
-    return family.objective() if issubclass(family, PredictsMasked) else None
 
 
 def reconstruct(
@@ -80,8 +73,8 @@ def reconstruct(
     ReconstructionError
         If the model has no such objective.
     """
-    predicts = objective(model)
-    if predicts is None:
+    objective = catalog.model(model).objective
+    if objective is None:
         raise ReconstructionError(
             f"{model} was not trained to predict hidden genes or values: choose a foundation model that was"
         )
@@ -94,7 +87,7 @@ def reconstruct(
     # Drawn by seed, cell and gene: a cell's mask does not depend on the other cells.
     cell = np.repeat(np.arange(len(rows)), tokens.lengths)
     draws = tokenizers.uniform(seed, tokenizers.cell_keys(cells.ids[rows])[cell], tokens.ids)
-    if predicts == "values":
+    if objective == "values":
         widths = embedder.tie_widths(cells, rows, seed)
         # Variance of a uniform draw from so many values.
         noise = None if widths is None else (widths.clip(min=1) ** 2 - 1) / 12

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -138,10 +138,6 @@ class TokenEmbedder(Protocol):
         ...
 
 
-# What is hidden and predicted: the value of a gene, or the gene at a rank.
-Objective = Literal["values", "ranks"]
-
-
 class MaskedNetwork(Protocol):
     """A network that predicts what is hidden from it.
 
@@ -172,14 +168,9 @@ class MaskedNetwork(Protocol):
 class PredictsMasked(TokenEmbedder, Protocol):
     """A family that was pretrained to predict what is hidden.
 
-    :mod:`zeroshot.embedding.masked_prediction` measures how well it does. Its ``network`` is a
-    :class:`MaskedNetwork` as well.
+    Its cards say what (``objective``), its ``network`` is a :class:`MaskedNetwork` as well, and
+    :mod:`zeroshot.embedding.masked_prediction` measures how well it does.
     """
-
-    @classmethod
-    def objective(cls) -> Objective:
-        """What is hidden and predicted."""
-        ...
 
     def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> np.ndarray | None:
         """Return the (tokens,) number of values that chance chooses from at each token, 1 where it does not.

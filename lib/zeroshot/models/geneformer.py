@@ -12,7 +12,7 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from zeroshot.models import Cells, Objective
+from zeroshot.models import Cells
 from zeroshot.models.encoder import TransformerEncoder
 from zeroshot.models.geneformer_files import (
     IGNORED,
@@ -131,11 +131,6 @@ class Geneformer:
             )
 
         return Tokenizer(tokenize, pad_id=tokens["<pad>"], overlap=overlap, notes=notes)
-
-    @classmethod
-    def objective(cls) -> Objective:
-        """Genes are hidden, and predicted from the others and the rank."""
-        return "ranks"
 
     def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> None:
         """Return None: equal expression keeps the order of the genes, nothing is drawn."""

@@ -13,7 +13,7 @@ from anndata import AnnData
 from scipy import sparse
 from torch import nn
 
-from zeroshot.models import Cells, Objective
+from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
 from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename
@@ -158,11 +158,6 @@ class Scgpt:
             overlap=None if self.vocabulary == "data-set" else alignment.report(cells.counts),
             notes=tuple(notes),
         )
-
-    @classmethod
-    def objective(cls) -> Objective:
-        """Bins of the expression values are hidden and predicted."""
-        return "values"
 
     def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> np.ndarray:
         """Return the (tokens,) number of bins that each token's value can fall into, 1 where it is not tied.

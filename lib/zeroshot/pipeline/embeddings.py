@@ -86,9 +86,9 @@ def reconstruct(
         What :func:`zeroshot.embedding.masked_prediction.reconstruct` returns; None for a model without
         such an objective.
     """
-    if masked_prediction.objective(model) is None:
-        return None
     card = catalog.model(model)
+    if card.objective is None:
+        return None
     inputs = what_decides(adata, card, recipe, seed, precision, "reconstruction")
     inputs |= {"n_cells": n_cells, "fractions": list(fractions)}
 

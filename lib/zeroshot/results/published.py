@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from zeroshot import catalog, models, store
-from zeroshot.embedding import masked_prediction
 from zeroshot.metrics import METRICS
 from zeroshot.metrics.reconstruction import correlation_summary
 
@@ -191,7 +190,7 @@ def summarise(model: str, reconstruction_artifact: store.Artifact | None) -> pd.
     """
     numbers: list[tuple[str, str, float]] = []
     if reconstruction_artifact is not None:
-        if masked_prediction.objective(model) == "values":
+        if catalog.model(model).objective == "values":
             numbers = _of_values(reconstruction_artifact.load("errors"))
         else:
             numbers = _of_ranks(reconstruction_artifact.load("correlations"))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zeroshot import catalog, results
-from zeroshot.embedding import masked_prediction
 from zeroshot.runtime import paths
 
 Pair = tuple[catalog.DatasetCard, catalog.ModelCard]
@@ -46,7 +45,7 @@ NEEDS = {
     ),
     "pretraining-objective": Need(
         "a model with a pretraining objective, for instance scgpt-untrained@short",
-        lambda _, model: masked_prediction.objective(model.name) is not None,
+        lambda _, model: model.objective is not None,
     ),
 }
 
