@@ -665,7 +665,7 @@ def test_embed_reads_a_named_library_size(project, users_file, zeroshot):
     assert zeroshot(*given, "--library-size-key", "depth")[0] == 0
     assert not np.allclose(anndata.read_h5ad("a.h5ad").obsm["X_pca"], summed)
     code, _, err = zeroshot(*given, "--missing-labels", "drop")
-    assert code == 2 and "--missing-labels is drop, but embed writes every cell of INPUT" in err
+    assert code == 2 and "--missing-labels is drop, but embed writes every cell" in err
 
 
 def test_evaluate_never_writes_over_its_input(project, embedded, zeroshot):

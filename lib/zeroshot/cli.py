@@ -147,11 +147,7 @@ def embed(
         device, precision, chunk_tokens, progress=sys.stderr.isatty(), compile=compile_network
     )
     if missing_labels == "drop":
-        raise UsageError(
-            "--missing-labels is drop, but embed writes every cell of INPUT: leave the option out. "
-            "Labels play no part in an embedding. Where cells have no batch, give them one, or write a file "
-            "without them first"
-        )
+        raise UsageError("--missing-labels is drop, but embed writes every cell: give each cell a batch")
     # Whatever can be refused is, before anything is computed.
     outputs.require_new(output, source)
     require_place(source, key, overwrite=overwrite)
