@@ -212,7 +212,7 @@ def test_progress_names_what_is_computed_and_the_subsamples():
     said.clear()
     labels = np.arange(20_000) % 2
     metrics.score(np.zeros((20_000, 1)), labels, labels, names=["pcr"], progress=said.append)
-    assert said == ["20,000 cells, all pairs: up to about 0.3 min on one core", "pcr"]
+    assert said == ["20,000 cells, all pairs: up to about 0.4 min on one core", "pcr"]
 
 
 def test_what_does_not_apply_has_no_interval():
