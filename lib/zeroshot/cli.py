@@ -147,7 +147,9 @@ def embed(
         device, precision, chunk_tokens, progress=sys.stderr.isatty(), compile=compile_network
     )
     if missing_labels == "drop":
-        raise UsageError("--missing-labels is drop, but embed writes every cell: give each cell a batch")
+        raise UsageError(
+            "--missing-labels is drop, but embed writes every cell: leave it out, and give each cell a batch"
+        )
     # Whatever can be refused is, before anything is computed.
     outputs.require_new(output, source)
     require_place(source, key, overwrite=overwrite)
