@@ -169,7 +169,7 @@ def test_command_prints_faults_only_when_asked_for():
     shown = pd.read_csv(io.StringIO(printed(*arguments)))
     assert not shown["fault"].any()
     faults = pd.read_csv(io.StringIO(printed(*arguments, "--faults")))
-    assert faults["fault"].all() and len(faults) == 20
+    assert faults["fault"].all() and len(faults) == 15
 
 
 # -- what is refused -------------------------------------------------------------------------------

@@ -241,7 +241,44 @@ def tree():
     return pd.DataFrame(rows, columns=["level1", "level2", "level3", "model"])
 
 
+def forest() -> pd.DataFrame:
+    """Differences of two models in two sources: above, below and around 0, and without an interval."""
+    rows = [
+        ("scGPT", "one", "PCA", 0.1, 0.05, 0.15, 5, 0),
+        ("scGPT", "two", "PCA", -0.1, -0.2, -0.05, 5, 2),
+        ("scGPT", "two", "scVI", 0.0, -0.1, 0.1, 4, 0),
+        ("UCE", "one", "PCA", 0.2, np.nan, np.nan, 1, 1),
+    ]
+    return pd.DataFrame(rows, columns=["method", "source", "baseline", "mean", "low", "high", "n", "n_leak"])
+
+
+def outcomes() -> pd.DataFrame:
+    rows = [("clustering", "PCA", 3, 1, 2, 6), ("annotation", "kNN", 0, 0, 4, 4)]
+    return pd.DataFrame(rows, columns=["area", "baseline", "wins", "ties", "losses", "n"])
+
+
+def noise() -> pd.DataFrame:
+    rows = [("one", "clustering", 0.01, 0.05), ("two", "annotation", 0.1, 0.02)]
+    return pd.DataFrame(rows, columns=["source", "area", "spread", "effect"])
+
+
+def profiles() -> pd.DataFrame:
+    rows = [
+        (1, "scVI", "baseline", 0.6, 0.5, 100.0, True),
+        (2, "scGPT", "foundation", 0.5, 0.4, 900.0, False),
+        (3, "shuffled", "control", 0.0, 0.3, np.nan, False),
+    ]
+    return pd.DataFrame(
+        rows, columns=["number", "method", "kind", "clustering", "batch_mixing", "seconds", "front"]
+    )
+
+
+AXES = {"clustering": "clustering", "batch_mixing": "batch mixing"}
 DRAWN = {
+    "draw_forest": lambda: figures.draw_forest(forest()),
+    "draw_outcomes": lambda: figures.draw_outcomes(outcomes()),
+    "draw_noise": lambda: figures.draw_noise(noise()),
+    "draw_profiles": lambda: figures.draw_profiles(profiles(), AXES),
     "draw_papers_by_year": lambda: figures.draw_papers_by_year(papers()),
     "draw_papers_by_venue": lambda: figures.draw_papers_by_venue(papers(), 5),
     "draw_editions": lambda: figures.draw_editions(grown()),

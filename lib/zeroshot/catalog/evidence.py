@@ -52,6 +52,7 @@ class EvidenceSource(CitedCard):
     replicates: Line
     unit: Line = "data set"  # what a name in the column `dataset` stands for
     compared_with: tuple[SourceName, ...] = ()  # sources whose baselines were scored in the same way
+    repeats: tuple[Line, ...] = ()  # models whose values it took over from another source
     latest: Line | None = None  # the replicate to compare where replicates are successive runs of a benchmark
     faults: tuple[Line, ...] = ()
     leakage: Line

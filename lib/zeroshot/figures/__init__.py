@@ -9,6 +9,7 @@ and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :
 
 from .ablations import draw_curves, draw_effects, draw_similarity
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
+from .evidence import draw_forest, draw_noise, draw_outcomes, draw_profiles
 from .explore import UmapExplorer, explore_umaps
 from .files import show_with_files, to_csv, to_svg
 from .flows import FlowExplorer, explore_flows, lay_out_flows
@@ -43,13 +44,17 @@ __all__ = [
     "draw_differences",
     "draw_editions",
     "draw_effects",
+    "draw_forest",
     "draw_joint",
     "draw_lineage",
+    "draw_noise",
+    "draw_outcomes",
     "draw_papers_by_venue",
     "draw_papers_by_year",
     "draw_pareto",
     "draw_places",
     "draw_pretraining_sizes",
+    "draw_profiles",
     "draw_published",
     "draw_rank_correlations",
     "draw_ranks",

@@ -1,6 +1,19 @@
 """Scores that others have published, and what they say about foundation models and baselines."""
 
-from .differences import TIE, headline, latest, paired, summarise
+from .differences import TIE, comparable, headline, paired, summarise
+from .overview import (
+    THIS_STUDY,
+    answer,
+    fault_counts,
+    from_study,
+    noise,
+    outcomes,
+    profiles,
+    readable,
+    source_table,
+    source_title,
+    title,
+)
 from .tables import (
     COLUMNS,
     TABLE_COLUMNS,
@@ -17,17 +30,28 @@ from .tables import (
 __all__ = [
     "COLUMNS",
     "TABLE_COLUMNS",
+    "THIS_STUDY",
     "TIE",
     "EvidenceError",
+    "answer",
+    "comparable",
+    "fault_counts",
     "faults",
+    "from_study",
     "headline",
-    "latest",
     "load",
     "measures",
     "methods",
+    "noise",
+    "outcomes",
     "paired",
+    "profiles",
+    "readable",
     "select",
+    "source_table",
+    "source_title",
     "sources",
     "summarise",
     "table_path",
+    "title",
 ]

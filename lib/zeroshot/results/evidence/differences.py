@@ -23,14 +23,19 @@ TIE = 0.01  # a smaller difference on one data set counts as a tie
 _FEWEST = 3  # values of an interval
 
 
-def latest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows without earlier runs of a benchmark that was run several times.
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows without what is there twice.
 
-    Methods, data sets and code changed between such runs: they show the noise, not one more replicate.
+    Of a benchmark that was run several times the newest run is kept: methods, data sets and code changed
+    between runs, so that they show the noise and are no replicates. Models whose values a source took
+    over from another one (``repeats`` of its entry) are dropped.
     """
-    newest = {name: source.latest for name, source in sources().items() if source.latest}
+    cards = sources()
+    newest = {name: source.latest for name, source in cards.items() if source.latest}
+    repeated = {(name, model) for name, source in cards.items() for model in source.repeats}
     wanted = rows["source"].map(newest)
-    return rows[wanted.isna() | rows["replicate"].eq(wanted)].reset_index(drop=True)
+    twice = [pair in repeated for pair in zip(rows["source"], rows["model"], strict=True)]
+    return rows[(wanted.isna() | rows["replicate"].eq(wanted)) & ~np.array(twice)].reset_index(drop=True)
 
 
 def paired(
@@ -48,8 +53,8 @@ def paired(
     Parameters
     ----------
     rows
-        As :func:`load` returns them, usually after :func:`latest`. Rows that are marked as faults, costs and
-        reference values are skipped.
+        As :func:`load` returns them, usually after :func:`comparable`. Rows that are marked as faults, costs
+        and reference values are skipped.
     baselines
         Names of baselines in ``methods.yml``; all if None.
     settings
