@@ -16,7 +16,7 @@ from zeroshot.study import ablations
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Chapters that read scores and, of a study without models for them, no cells.
 CHAPTERS = ("02_cell_types", "03_batches", "04_pretraining", "05_reconstruction", "07_summary", "conventions",
-            "published")  # fmt: skip
+            "published", "claims")  # fmt: skip
 SEVERAL_BATCHES, ONE_BATCH, NO_SCORES = "pbmc-3k-4k", "pbmc-sorted", "kang-deepmaps"
 STUDIES = {
     "usual": (["hvg", "pca", "random", "label-oracle"], [SEVERAL_BATCHES, ONE_BATCH]),
@@ -100,6 +100,7 @@ def test_chapters_name_what_a_study_lacks(execute, study):
     assert pages["07_summary"][1]["n_most_often_ilisi"] == 0
     assert "No model of this study predicts ranks" in pages["05_reconstruction"][0]
     assert "nothing to compare" in " ".join(pages["conventions"][0].split())
+    assert "this study 0 and 0" in pages["claims"][0] and pages["claims"][1]["n_tested"] > 15
 
 
 def test_chapters_are_complete_by_themselves(execute):

@@ -24,7 +24,7 @@ from test_models import _small_and_quick, adata, base, released_folders  # noqa:
 
 import reading_list
 from zeroshot import catalog, data, metrics, models, study
-from zeroshot.results import evidence, published
+from zeroshot.results import claims, evidence, published
 from zeroshot.runtime import paths
 from zeroshot.site import citations
 from zeroshot.store import dependencies
@@ -224,6 +224,15 @@ def test_a_paper_and_a_published_number(home):
         columns=["dataset", "model", "recipe", "metric", "value", "subset", "n_cells", "seed"]
     )
     assert number in set(published.ledger(empty)["id"])
+
+
+def test_a_claim(home):
+    (entry,) = examples("A claim", "yaml")
+    name = paste(home, "claims", entry)
+    table = claims.ledger().set_index(["claim", "source"])
+    # The publication prints no NMI; the reproduction has no HVG.
+    assert set(table.loc[name, "verdict"]) == {"not testable here"}
+    assert table.loc[(name, "Reproduction"), "numbers"] == "no NMI of HVG"
 
 
 def test_scores_of_another_benchmark(home):

@@ -77,6 +77,17 @@ def pareto():
     return figures.draw_pareto(table, {"avg_bio": "AvgBIO", "ilisi": "iLISI"}, "seconds", "seconds")
 
 
+def verdicts():
+    """Two claims by two sources, one of them changed."""
+    rows = [
+        ("a-claim", "Preprint", "holds", "It fails."), ("a-claim", "Publication", "fails", "It fails."),
+        ("b-claim", "Preprint", "not testable here", ""), ("b-claim", "Publication", "holds", ""),
+        ("c-claim", "Preprint", "not a predicate", ""),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["claim", "source", "verdict", "reversal"])
+    return table.assign(numbers="a: 1")
+
+
 def on_umap():
     """Scores of UMAP coordinates, a little above those of the embedding."""
     table = scores()
@@ -304,6 +315,7 @@ DRAWN = {
     "draw_ranks": ranked,
     "draw_pareto": pareto,
     "draw_variants": lambda: figures.draw_variants(variants(), METRICS),
+    "draw_verdicts": lambda: figures.draw_verdicts(verdicts()),
     "draw_scores_on_umap": lambda: figures.draw_scores_on_umap(on_umap(), METRICS),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),
     "draw_composition": lambda: figures.draw_composition(obs(), "toy"),

@@ -8,6 +8,7 @@ and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :
 """
 
 from .ablations import draw_curves, draw_effects, draw_similarity
+from .claims import draw_verdicts
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .evidence import draw_forest, draw_noise, draw_outcomes, draw_profiles
 from .explore import UmapExplorer, explore_umaps
@@ -67,6 +68,7 @@ __all__ = [
     "draw_umap",
     "draw_umaps",
     "draw_variants",
+    "draw_verdicts",
     "draw_workflow",
     "explore_flows",
     "explore_umaps",
