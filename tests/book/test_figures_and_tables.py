@@ -79,6 +79,19 @@ def test_a_long_table_is_searched(viewport, book, open_tab):
     assert tab.problems == []
 
 
+def test_claims_are_filtered(book, open_tab):
+    tab = open_tab()
+    tab.open("notebooks/claims.html")
+    rows, form = tab.page.locator("#claims tbody tr:visible"), tab.page.locator("form[data-table=claims]")
+    count = rows.count()
+    form.locator("select[name=outcome]").select_option("reversed")
+    assert 0 < rows.count() < count and all("⇄" in text for text in rows.all_inner_texts())
+    form.locator("select[name=version]").select_option("publication")
+    assert rows.count() and form.locator("output").inner_text() == f"{rows.count()} claims"
+    form.locator("input").fill("scGPT has the highest AvgBIO")
+    assert form.locator("output").inner_text() == "1 claim" and tab.problems == []
+
+
 def test_tables_that_cannot_be_sorted_are_left_alone(book, open_tab):
     """In each sorted table every row has a cell per head, and no cell spans others."""
     tab = open_tab()
