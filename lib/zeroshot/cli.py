@@ -243,8 +243,6 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score embeddings of a file, with batches also their mixing; warns of rows that are not in its order."""
-    import pandas as pd
-
     from zeroshot import pipeline
     from zeroshot.data.embedded import read_embedding
     from zeroshot.embedding import integrity
@@ -259,19 +257,18 @@ def evaluate(
             integrity.require(integrity.check(values, len(labels)))
     baseline = None if before is None else read_embedding(source, before, **keys)[0]
     doubts = pipeline.doubts_of_file(source, embeddings, label_key, before=before, seed=seed, notes=notes)
-    tables = []
+    scored = {}
     for number, (name, values) in enumerate(embeddings.items(), 1):
         title = escape(f"scoring {name} of {len(labels):,} cells ({number} of {len(embeddings)})")
         # The same labels and seed for all: their intervals are of the same subsamples.
         with errors.status(title) as status, failures.about(f"obsm[{name!r}] of {source}"):
             how = {"baseline": baseline, "seed": seed, "progress": partial(_update, status, title)}
-            scored = pipeline.score_matrix(values, labels, batches, **how)
-        tables.append(pipeline.evaluation_table(scored, source.name, name, doubts[name]))
-    table = pd.concat(tables, ignore_index=True)
+            scored[name] = pipeline.score_matrix(values, labels, batches, **how)
+    table = pipeline.evaluation_table(scored, source.name, doubts)
     with outputs.replacing(output) as temporary:
         table.to_csv(temporary, index=False)
-    for name, found in doubts.items():
-        for doubt in found:
+    for name, of_embedding in doubts.items():
+        for doubt in of_embedding:
             errors.print(f"warning: {name}: {doubt}", markup=False, soft_wrap=True, highlight=False)
     if as_json:
         return printing.show_json(pipeline.evaluation_record(table, doubts, notes))

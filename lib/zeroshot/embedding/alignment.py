@@ -89,9 +89,9 @@ def doubts(
     -------------
     Rows that are exchanged within a cell type, or in a small part of the file, go unnoticed.
     """
-    found = [_doubt_of_counters(columns)] if (columns := counters(embedding)) else []
+    reasons = [_doubt_of_counters(columns)] if (columns := counters(embedding)) else []
     if reference is None or len(embedding) < MIN_CELLS_FOR_NEIGHBORS:
-        return found
+        return reasons
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(embedding))[:SAMPLE])
     near, near_reference = _neighbors(embedding[rows]), _neighbors(reference[rows])
@@ -99,7 +99,7 @@ def doubts(
         near, near_reference, reference[rows], None if labels is None else np.asarray(labels)[rows], rng
     )
     position = _doubt_of_position(near, near_reference)
-    return [*found, *(doubt for doubt in (chance, position) if doubt)]
+    return [*reasons, *(doubt for doubt in (chance, position) if doubt)]
 
 
 def counters(embedding: np.ndarray) -> list[int]:

@@ -53,32 +53,37 @@ def doubts_of_file(
         reference = read_embedding(path, before, **how)[0][rows]
     elif reference is None and notes is not None:
         notes.append(f"the order of the rows was not compared with counts: {reason}")
-    found = {}
+    doubts = {}
     for key in keys:
         values, labels, _ = read_embedding(path, key, **how)
         of_columns = alignment.doubts(values)
         of_order = alignment.doubts(values[rows], reference, np.asarray(labels)[rows], seed=seed)
-        found[key] = list(dict.fromkeys([*of_columns, *of_order]))
-    return found
+        doubts[key] = list(dict.fromkeys([*of_columns, *of_order]))
+    return doubts
 
 
 def evaluation_table(
-    scored: store.Artifact, file: str, embedding: str, doubts: Iterable[alignment.Doubt]
+    scored: Mapping[str, store.Artifact], file: str, doubts: Mapping[str, Iterable[alignment.Doubt]]
 ) -> pd.DataFrame:
-    """Scores of one embedding of a file as ``zeroshot evaluate`` writes them.
+    """Scores of embeddings of a file as ``zeroshot evaluate`` writes them.
 
     Columns metric, group, value, note, low, high, file, embedding, label, higher_is_better, and warning:
     which checks say that its rows may not be those of the cells; empty if none.
     """
-    scores = scored.load("scores")
-    of_metrics = [metrics.METRICS[metric] for metric in scores["metric"]]
-    return scores.drop(columns=["seeds", "seed_sd"]).assign(  # of seeds of an embedding nothing is known
-        file=file,
-        embedding=embedding,
-        label=[metric.label for metric in of_metrics],
-        higher_is_better=[metric.higher_is_better for metric in of_metrics],
-        warning="; ".join(doubt.check for doubt in doubts),
-    )
+    tables = []
+    for key, artifact in scored.items():
+        scores = artifact.load("scores")
+        of_metrics = [metrics.METRICS[metric] for metric in scores["metric"]]
+        tables.append(
+            scores.drop(columns=["seeds", "seed_sd"]).assign(  # of seeds of an embedding nothing is known
+                file=file,
+                embedding=key,
+                label=[metric.label for metric in of_metrics],
+                higher_is_better=[metric.higher_is_better for metric in of_metrics],
+                warning="; ".join(doubt.check for doubt in doubts[key]),
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
 
 
 def evaluation_record(

@@ -95,8 +95,10 @@ def compare(adata: AnnData, model: str, *, seed: int = 0) -> Comparison:
     for variant, values in variants(embedding, n_genes, seed).items():
         table = metrics.score(values, labels, batches, baseline=components, seed=seed)
         scores.append(table.assign(dataset=dataset, variant=variant))
-        found = alignment.doubts(values, components, labels, seed=seed)
-        doubts += [(dataset, variant, doubt.check, doubt.seen, doubt.expected) for doubt in found]
+        doubts += [
+            (dataset, variant, doubt.check, doubt.seen, doubt.expected)
+            for doubt in alignment.doubts(values, components, labels, seed=seed)
+        ]
     return Comparison(
         pd.concat(scores, ignore_index=True)[["dataset", "variant", "metric", "value"]],
         pd.DataFrame(doubts, columns=["dataset", "variant", "check", "seen", "expected"]),
