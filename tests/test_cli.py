@@ -584,7 +584,7 @@ def test_evaluate_writes_every_metric(project, embedded, zeroshot):
     directions = {name: metric.higher_is_better for name, metric in metrics.METRICS.items()}
     assert dict(zip(table["metric"], table["higher_is_better"], strict=True)) == directions
     assert list(table["label"]) == [metric.label for metric in metrics.METRICS.values()]
-    assert list(missing["metric"]) == ["pcr_comparison", "average_batch"]
+    assert list(missing["metric"]) == ["pcr_comparison", "average_batch", "scgraph"]
     assert (missing["note"] == "not applicable: no embedding before integration was given").all()
     assert set(table["file"]) == {"embedded.h5ad"} and set(table["embedding"]) == {"X_good"}
     adata = anndata.read_h5ad(embedded)

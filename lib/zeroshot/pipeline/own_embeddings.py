@@ -12,6 +12,12 @@ from zeroshot.data.embedded import read_embedding
 from zeroshot.embedding import alignment
 from zeroshot.models import Cells
 
+# Of what `zeroshot evaluate` writes. Not those of seeds: of an embedding from elsewhere none is known.
+_COLUMNS = (
+    "metric", "group", "value", "note", "low", "high", "file", "embedding", "label", "higher_is_better",
+    "cluster_sd", "warning",
+)  # fmt: skip
+
 
 def doubts_of_file(
     path: Path,
@@ -67,15 +73,16 @@ def evaluation_table(
 ) -> pd.DataFrame:
     """Scores of embeddings of a file as ``zeroshot evaluate`` writes them.
 
-    Columns metric, group, value, note, low, high, file, embedding, label, higher_is_better, and warning:
-    which checks say that its rows may not be those of the cells; empty if none.
+    Columns metric, group, value, note, low, high, file, embedding, label, higher_is_better, cluster_sd (the
+    spread over seeds of the clustering), and warning: which checks say that its rows may not be those of the
+    cells; empty if none.
     """
     tables = []
     for key, artifact in scored.items():
         scores = artifact.load("scores")
         of_metrics = [metrics.METRICS[metric] for metric in scores["metric"]]
         tables.append(
-            scores.drop(columns=["seeds", "seed_sd"]).assign(  # of seeds of an embedding nothing is known
+            scores.assign(
                 file=file,
                 embedding=key,
                 label=[metric.label for metric in of_metrics],
@@ -83,7 +90,7 @@ def evaluation_table(
                 warning="; ".join(doubt.check for doubt in doubts[key]),
             )
         )
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True)[list(_COLUMNS)]
 
 
 def evaluation_record(
