@@ -11,6 +11,8 @@ import pytest
 from zeroshot import catalog, metrics, results
 from zeroshot.results import schema
 from zeroshot.runtime import paths
+from zeroshot.site import pages
+from zeroshot.study import grid
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 STUDIES = sorted(folder.name for folder in (CHECKOUT / "data" / "scores").iterdir())
@@ -33,8 +35,9 @@ def test_committed_files_are_tables_of_studies_as_they_would_be_written(committe
     for study in committed:
         folder = CHECKOUT / "data" / "scores" / study
         assert {file.name for file in folder.iterdir()} == {f"{name}.csv" for name in results.TABLES}
-        runs = results.require_committed(study)  # a new metric or model waits for the next run of the study
-        assert set(runs["dataset"]) == set(catalog.study(study).datasets)
+        runs = results.require_committed(study)
+        # A new metric, model or data set waits for the next run of the study.
+        assert len(runs) and set(runs["dataset"]) <= set(catalog.study(study).datasets)
         for name in results.TABLES:
             file = folder / f"{name}.csv"
             assert results.to_csv(name, results.read_csv(name, file, "")) == file.read_text(), file
@@ -303,3 +306,20 @@ def test_what_the_study_names_and_is_not_committed(home):
     assert ("pbmc68k-reduced", "pca") not in absent and len(absent) == 2 * 6 - 2
     runs = made_up()["runs"]
     assert schema.missing_runs(catalog.study("smoke"), runs) == absent
+
+
+def test_the_status_page_lists_what_is_not_committed_yet(run_study, monkeypatch):
+    """The study names two data sets; scores of two models on one of them are committed."""
+    results.keep("smoke")
+    made = {"device": "CPU", "seconds": 1, "artifacts": [], "data": "", "commit": "0", "finished": "2026"}
+    monkeypatch.setattr(pages.stamp, "read", lambda _: made)
+    card = catalog.study("smoke")
+    page = pages.status_page(card, "committed", grid.pages(card, "committed"))
+    warning = page.partition(":::{warning}")[2].partition(":::")[0]
+    assert "1 of the study's 2 data sets" in warning and "Simulated blood atlas" in warning
+    listed = page.partition("Pairs of the study's grid without a score:")[2].splitlines()
+    lines = [line.replace("\\", "") for line in listed if line.startswith("- ")]
+    assert len(lines) == 2 and all(line.endswith("not computed yet") for line in lines)
+    by_dataset = {line.split()[1]: line for line in lines}
+    assert "pca" not in by_dataset["pbmc68k-reduced"] and "hvg" in by_dataset["pbmc68k-reduced"]
+    assert "hvg, pca, " in by_dataset["simulated-atlas"]

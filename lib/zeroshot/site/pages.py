@@ -99,13 +99,25 @@ def _unlisted(card: catalog.StudyCard) -> list[str]:
 
 
 def _committed_notice(card: catalog.StudyCard) -> list[str]:
-    return [
+    notice = (
         ":::{important}\n"
         "No score in this book was computed by this build. They are those of "
         f"`data/scores/{card.name}`, which `zeroshot keep {card.name}` wrote after a run of the study. "
         "Which stored results they come from is listed [below](#runs-whose-scores-are-committed). "
         "Pages that read cells are [left out](#left-out).\n"
         ":::"
+    )
+    scored = set(results.load_runs(card.name)["dataset"])
+    waiting = [catalog.dataset(name).title for name in card.datasets if name not in scored]
+    if not waiting:
+        return [notice]
+    titles = "; ".join(map(markup.verbatim, waiting))
+    return [
+        notice,
+        ":::{warning}\n"
+        f"{len(waiting)} of the study's {len(card.datasets)} data sets have no committed scores yet, and no "
+        f"page counts them: {titles}.\n"
+        ":::",
     ]
 
 
@@ -120,11 +132,6 @@ def _committed_runs(card: catalog.StudyCard) -> list[str]:
         }
         for run in results.load_runs(card.name).itertuples()
     ]
-    absent = [
-        f"- {escaping.verbatim(reference)} on {escaping.verbatim(dataset)}: "
-        f"{escaping.prose(study.misfit(dataset, reference) or 'no scores are committed')}"
-        for dataset, reference in results.without_committed_scores(card.name)
-    ]
     chapters = [f"- {chapter_title(page.notebook)}" for page in study.absent_chapters(card, "committed")]
     return [
         "## Runs whose scores are committed",
@@ -137,7 +144,19 @@ def _committed_runs(card: catalog.StudyCard) -> list[str]:
         "\n".join(chapters) or "- none",
         *_unlisted(card),
         "Pairs of the study's grid without a score:",
-        "\n".join(absent) or "- none",
+        "\n".join(_pairs_without_scores(card)) or "- none",
+    ]
+
+
+def _pairs_without_scores(card: catalog.StudyCard) -> list[str]:
+    """One item for each data set and reason, with the models that have no committed score there."""
+    models: dict[tuple[str, str], list[str]] = {}
+    for dataset, reference in results.without_committed_scores(card.name):
+        reason = study.misfit(dataset, reference) or "no scores are committed, not computed yet"
+        models.setdefault((dataset, reason), []).append(markup.verbatim(reference))
+    return [
+        f"- {markup.verbatim(dataset)} with {', '.join(references)}: {markup.prose(reason)}"
+        for (dataset, reason), references in models.items()
     ]
 
 
