@@ -536,6 +536,22 @@ def test_twins_have_an_architecture_and_a_model(register):
     assert register("models", TWIN)["entry"].architecture == {"layers": 1}
 
 
+def test_what_a_model_has_seen_follows_from_accessions():
+    expected = {
+        "baron-human1": "seen",  # one study, in the corpus
+        "pancreas-two-studies": "partly",  # one of its two
+        "pancreas": "partly",  # named by the card
+        "kang-deepmaps": "unknown",  # another accession
+        "pbmc-savercat": "unknown",  # none
+        "simulated-atlas": "unseen",
+        "own-file": "unknown",
+    }
+    seen = {name: catalog.seen_in_pretraining("geneformer-v1-10m", name) for name in expected}
+    assert seen == expected
+    assert catalog.seen_in_pretraining("geneformer-gc95m-12l", "baron-human1") == "unknown"
+    assert catalog.seen_in_pretraining("geneformer-v1-10m-untrained", "baron-human1") == "unseen"
+
+
 def test_registry_of_pretrained_models():
     """What holds for all of them: known roles, twins of the same shape, each architecture with a twin."""
     cards = catalog.models()
