@@ -44,7 +44,9 @@ def test_every_paper_of_a_model_says_the_same_of_it():
 
 def test_a_model_of_a_family_that_is_here_names_it():
     families = {model.card for model in MODELS.values() if model.card}
-    assert families == {"Geneformer", "scGPT", "CELLama"}
+    assert families == {
+        "Geneformer", "scGPT", "CELLama", "scBERT", "UCE", "CellPLM", "scFoundation", "Nicheformer",
+    }  # fmt: skip
     assert all(model.name == model.card for model in MODELS.values() if model.card)
 
 
@@ -58,9 +60,10 @@ def test_the_tree_has_the_same_facts_as_the_tables():
 
 def test_what_this_book_has_of_a_model():
     assert {card.name for card in survey.cards(MODELS["CELLama"])} == {"cellama"}
-    assert survey.cards(MODELS["UCE"]) == []
+    assert survey.cards(MODELS["tGPT"]) == []
     rows = {row["model"]: row for row in survey.families_in_book()}
-    assert set(rows) == {"Geneformer", "scGPT", "CELLama"}
+    assert set(rows) == {model.card for model in MODELS.values() if model.card}
+    assert rows["UCE"]["checkpoints"] == "UCE 4 layers; UCE 33 layers"
     trained, twin = "trained weights in studies", "untrained twin in studies"
     assert rows["CELLama"][trained] == "default; real; paper" and rows["CELLama"][twin] == ""
     assert rows["scGPT"][trained] == "paper" and "real" in rows["scGPT"][twin].split("; ")

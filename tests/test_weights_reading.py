@@ -627,3 +627,30 @@ def test_dictionaries_of_geneformer():
                 hashlib.sha256(content).hexdigest(),
                 len(content),
             ), model
+
+
+# -- lists of genes --------------------------------------------------------------------------------
+
+
+def test_the_order_of_genes_is_read_from_each_kind_of_file(tmp_path):
+    from anndata import AnnData
+
+    (tmp_path / "a.txt").write_text("B\nA\n")
+    (tmp_path / "a.tsv").write_text("gene_name\tindex\nB\t0\nA\t1\n")
+    torch.save({"B": torch.ones(1), "A": torch.ones(1)}, tmp_path / "a.pt")
+    adata = AnnData(np.ones((1, 2), np.float32))
+    adata.var_names = ["B", "A"]
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    for kind in ("txt", "tsv", "pt", "h5ad"):
+        assert weights.read_genes(tmp_path / f"a.{kind}") == ["B", "A"], kind
+    for name, content, problem in (
+        ("twice.txt", "A\nA\n", "names a gene twice"),
+        ("none.txt", "\n", "does not hold the names of genes"),
+        ("other.tsv", "symbol\nA\n", "has no column gene_name"),
+        ("short.csv", "gene_name,index\nA\n", "rows of different length"),
+        ("page.h5ad", "<html>", r"damaged, or no \.h5ad file"),
+        ("a.docx", "A", "is refused: expected a list of genes"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(WeightsError, match=problem):
+            weights.read_genes(tmp_path / name)

@@ -176,12 +176,6 @@ class WeightsSource(Record):
             raise ValueError(f"two files are both called {', '.join(repeated)}")
         return self
 
-    @property
-    def size(self) -> int | None:
-        """Bytes of all files together; None where that of one is unknown."""
-        sizes = {file.path: file.size for file in self.files.values()}
-        return None if None in sizes.values() else sum(sizes.values())
-
 
 # Whether cells of a data set were in a model's training data: all, some, none, or nobody has said.
 Seen = Literal["seen", "partly", "unseen", "unknown"]
