@@ -111,7 +111,7 @@ def _committed_notice(card: catalog.StudyCard) -> list[str]:
     waiting = [catalog.dataset(name).title for name in card.datasets if name not in scored]
     if not waiting:
         return [notice]
-    titles = "; ".join(map(markup.verbatim, waiting))
+    titles = "; ".join(map(escaping.verbatim, waiting))
     return [
         notice,
         ":::{warning}\n"
@@ -153,9 +153,9 @@ def _pairs_without_scores(card: catalog.StudyCard) -> list[str]:
     models: dict[tuple[str, str], list[str]] = {}
     for dataset, reference in results.without_committed_scores(card.name):
         reason = study.misfit(dataset, reference) or "no scores are committed, not computed yet"
-        models.setdefault((dataset, reason), []).append(markup.verbatim(reference))
+        models.setdefault((dataset, reason), []).append(escaping.verbatim(reference))
     return [
-        f"- {markup.verbatim(dataset)} with {', '.join(references)}: {markup.prose(reason)}"
+        f"- {escaping.verbatim(dataset)} with {', '.join(references)}: {escaping.prose(reason)}"
         for (dataset, reason), references in models.items()
     ]
 
