@@ -370,6 +370,16 @@ def test_silhouettes_agree_with_sklearn(dim):
     assert (ours[2, :2] == 0).all()  # singletons
 
 
+def test_silhouettes_of_labelings_that_are_alike_are_those_of_each(mixed, labels):
+    several = np.stack(
+        [labels, np.where(labels == labels[0], "other", labels), np.random.default_rng(0).permutation(labels)]
+    )
+    for alike in (several[:2], several):  # few groups of cells in all, or many
+        together = metrics.silhouette_widths(mixed, np.concatenate([alike, alike]))
+        each = np.concatenate([metrics.silhouette_widths(mixed, one[None]) for one in alike])
+        np.testing.assert_allclose(together, np.concatenate([each, each]), atol=1e-12)
+
+
 def test_silhouette_blocks_do_not_show(monkeypatch, mixed, labels):
     whole = metrics.silhouette_widths(mixed, labels[None])
     near = metrics.nearest_neighbors(mixed, 20)

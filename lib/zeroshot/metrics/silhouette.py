@@ -12,6 +12,8 @@ from .registry import require_two
 BLOCK = {"cpu": 512, "cuda": 8192}
 # Sums of distances that are held at a time, in each thread 256 MB; on CUDA 2 GB.
 SUMS = {"cpu": 2**25, "cuda": 2**28}
+# Most groups of cells that no labeling separates, as a share of the cells, to sum over groups first.
+GROUPS = 1 / 8
 
 
 def label_widths(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -86,8 +88,8 @@ def _widths_of_all(
 ) -> np.ndarray:
     """Widths under each labeling, (labelings, cells), from distances or from roots of them.
 
-    Distances are first summed over the cells that no labeling separates, of which there are few where
-    labelings are alike, and these sums over the labels of each labeling.
+    Labelings that are alike have few groups of cells that none of them separates. Distances are then summed
+    over groups, and these sums over the labels of each labeling.
     """
     import torch
 
@@ -95,23 +97,30 @@ def _widths_of_all(
     group = np.zeros(n_cells, dtype=np.int64)
     for code, size in zip(codes, sizes, strict=True):
         group = np.unique(group * len(size) + code, return_inverse=True)[1]
-    codes_of_groups = codes[:, np.unique(group, return_index=True)[1]]
-    n_groups = codes_of_groups.shape[1]
-    of_cells, of_groups = (torch.from_numpy(array).to(device) for array in (group, codes_of_groups))
+    of_groups = torch.from_numpy(codes[:, np.unique(group, return_index=True)[1]]).to(device)
+    n_labels, n_groups = [len(size) for size in sizes], of_groups.shape[1]
+    grouped = n_groups <= GROUPS * n_cells
+    summed_by = torch.from_numpy(group[None] if grouped else codes).to(device)
+    n_sums = [n_groups] if grouped else n_labels
     cells = slices(n_cells, BLOCK[device.type])
-    fewer = slices(n_cells, max(1, min(BLOCK[device.type], SUMS[device.type] // n_groups)))
+    fewer = slices(n_cells, max(1, min(BLOCK[device.type], SUMS[device.type] // sum(n_sums))))
     widths = np.empty(codes.shape)
 
     def work(worker: int, workers: int) -> None:
         buffer = pairs.buffer(cells[0].stop, fewer[0].stop)
         for columns in fewer[worker::workers]:
-            number = columns.stop - columns.start
-            sums = pairs.left.new_zeros(n_groups, number)
+            sums = [pairs.left.new_zeros(n, columns.stop - columns.start) for n in n_sums]
             for rows in cells:
                 distances = pairs.block(rows, columns, buffer)
-                sums.index_add_(0, of_cells[rows], distances.sqrt_() if root else distances)
+                distances = distances.sqrt_() if root else distances
+                for of_one, places in zip(sums, summed_by, strict=True):
+                    of_one.index_add_(0, places[rows], distances)
             for labeling, size in enumerate(sizes):
-                to_label = sums.new_zeros(len(size), number).index_add_(0, of_groups[labeling], sums)
+                if grouped:
+                    to_label = sums[0].new_zeros(len(size), sums[0].shape[1])
+                    to_label.index_add_(0, of_groups[labeling], sums[0])
+                else:
+                    to_label = sums[labeling]
                 code = codes[labeling, columns]
                 widths[labeling, columns] = _widths(to_label.cpu().numpy().T, code, size, between)
 
