@@ -54,6 +54,7 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
                 _draw_difference(axis, row, places[row.method, row.source])
         axis.set_title(f"minus {baseline}", fontsize=10)
         axis.tick_params(axis="x", labelsize=8)
+        axis.locator_params(axis="x", nbins=4)
     names = [f"{m}: {s} (n = {n})" for m, s, n in rows.head(n_rows).itertuples(index=False)]
     axes[0][0].set_yticks(range(n_rows), distinct_texts(names, 60), fontsize=8)
     axes[0][0].set_ylim(n_rows - 0.5, -0.5)
@@ -67,6 +68,9 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
     hollow = plt.Line2D([], [], marker="o", linestyle="", color="#444444", markerfacecolor="white")
     entries = [*marks, (hollow, "some data seen in pretraining")]
     add_legend(figure, entries, not_shown=more, loc="outside lower center", ncols=4, fontsize=8)
+    # Laid out once: with this many names it would take longer than drawing, and a page draws it three times.
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
     return drawn(figure, summary)
 
 

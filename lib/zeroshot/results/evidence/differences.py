@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from pandas.core.groupby import SeriesGroupBy
 
 from .tables import measures, methods, sources
 
@@ -180,31 +181,31 @@ def summarise(
     if "source" not in by:
         raise ValueError("`by` must name 'source': sources measure different things and are not pooled")
     by = list(by)
-    rows = []
-    for key, group in pairs.groupby(by, sort=False):
-        of_dataset = group.groupby("dataset", sort=False).agg(
-            difference=("difference", "mean"), leak=("leak", "any")
-        )
-        values, over = of_dataset["difference"].to_numpy(), "data sets"
-        sample = values
-        if len(values) == 1 and group["replicate"].nunique() >= _FEWEST:
-            sample, over = group.groupby("replicate")["difference"].mean().to_numpy(), "replicates"
-        low, high = _interval(sample)
-        rows.append(
-            dict(zip(by, key, strict=True))
-            | {"n": len(values), "over": over if np.isfinite(low) else "", "mean": values.mean()}
-            | {"median": np.median(values), "low": low, "high": high}
-            | {"wins": int((values > tie).sum()), "losses": int((values < -tie).sum())}
-            | {"ties": int((np.abs(values) <= tie).sum()), "n_leak": int(of_dataset["leak"].sum())}
-        )
-    return pd.DataFrame(rows, columns=[*by, *SUMMARY_COLUMNS])
+    of_replicate = pairs.groupby([*by, "dataset", "replicate"], sort=False)["difference"].mean()
+    of_dataset = pairs.groupby([*by, "dataset"], sort=False).agg(
+        difference=("difference", "mean"), leak=("leak", "any")
+    )
+    of_dataset["wins"] = of_dataset["difference"] > tie
+    of_dataset["losses"] = of_dataset["difference"] < -tie
+    of_dataset["ties"] = of_dataset["difference"].abs() <= tie
+    groups = of_dataset.groupby(by, sort=False)
+    table = groups["difference"].agg(n="size", mean="mean", median="median")
+    table[["low", "high"]] = _intervals(groups["difference"])
+    table["over"] = np.where(table["low"].notna(), "data sets", "")
+    table[["wins", "ties", "losses"]] = groups[["wins", "ties", "losses"]].sum().astype(int)
+    table["n_leak"] = groups["leak"].sum().astype(int)
+    within = _intervals(of_replicate.groupby(by, sort=False)).reindex(table.index)
+    single = table["n"].eq(1) & within["low"].notna()
+    table.loc[single, ["low", "high"]] = within[single]
+    table.loc[single, "over"] = "replicates"
+    return table.reset_index()[[*by, *SUMMARY_COLUMNS]]
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % t interval of the mean."""
+def _intervals(groups: SeriesGroupBy) -> pd.DataFrame:
+    """95 % t intervals of the means, NaN where there are too few values."""
     from scipy import stats
 
-    if len(values) < _FEWEST:
-        return np.nan, np.nan
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    n = groups.size()
+    half = stats.t.ppf(0.975, n.clip(lower=2) - 1) * groups.std() / np.sqrt(n)
+    half = half.where(n >= _FEWEST)
+    return pd.DataFrame({"low": groups.mean() - half, "high": groups.mean() + half})
