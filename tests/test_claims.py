@@ -142,6 +142,15 @@ def test_a_source_that_is_not_there_is_refused(home):
         claims.sources()
 
 
+def test_two_numbers_for_one_are_refused(home):
+    file = home / "data" / "claim_sources.yml"
+    file.write_text(
+        file.read_text().replace("{pca: pca, harmony: harmony", "{pca: harmony, harmony: harmony")
+    )
+    with pytest.raises(ValueError, match="two numbers of pancreas, harmony, ari, value"):
+        claims.ledger()
+
+
 # -- predicates ------------------------------------------------------------------------------------
 
 

@@ -110,6 +110,11 @@ def of_source(card: ClaimSource) -> Numbers:
 
     Rows of evidence that are known to be wrong are left out; of successive runs of a benchmark the latest
     counts.
+
+    Raises
+    ------
+    ValueError
+        If two numbers have the same data set, model, metric and statistic.
     """
     rows = [
         (number.dataset, number.model, number.metric, number.statistic, number.value)
@@ -119,7 +124,14 @@ def of_source(card: ClaimSource) -> Numbers:
     tables = [pd.DataFrame(rows, columns=COLUMNS)] if rows else []
     if card.evidence is not None:
         tables.append(_of_evidence(card))
-    return Numbers(_with_means(pd.concat(tables, ignore_index=True)), card.about)
+    table = pd.concat(tables, ignore_index=True)
+    repeated = table.loc[table.duplicated(COLUMNS[:-1]), COLUMNS[:-1]]
+    if len(repeated):
+        raise ValueError(
+            f"data/claim_sources.yml: entry {card.name!r}: there are two numbers of "
+            f"{', '.join(repeated.iloc[0])}. Name one of them in `models`, `metrics` or `datasets`."
+        )
+    return Numbers(_with_means(table), card.about)
 
 
 def _of_evidence(card: ClaimSource) -> pd.DataFrame:
