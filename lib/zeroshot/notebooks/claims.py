@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from zeroshot.markup import templates
+from zeroshot.runtime import templates
 
 MARKS = {"holds": "●", "fails": "✕", "not testable here": "–", "not a predicate": ""}
 
