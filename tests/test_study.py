@@ -347,7 +347,7 @@ CHANGES = {
                      {"runs/tiny-atlas/random"}),
     "words of a module": ("lib/zeroshot/models/controls.py", '"""Noise of the size',
                           '"""Pure noise of the size', set()),
-    "unrelated module": ("lib/zeroshot/cli.py", "import time", "import time as time", set()),
+    "unrelated module": ("lib/zeroshot/cli/application.py", "import time", "import time as time", set()),
     "model card": ("data/models.yml", "50 independent Gaussian values", "Fifty independent Gaussian values",
                    {"runs/tiny-atlas/random"} | CHAPTERS),
     "unrelated card": ("data/models.yml", "The 50 principal components, corrected",

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from zeroshot.commands import registries
-from zeroshot.commands.registries import AsJson
+from zeroshot.cli import registries
+from zeroshot.cli.registries import AsJson
 from zeroshot.runtime import printing
 
 

@@ -19,8 +19,9 @@ from rich.status import Status
 from typer.core import TyperGroup
 
 from zeroshot import catalog
-from zeroshot.commands import evidence, registries
-from zeroshot.commands.registries import AsJson
+from zeroshot.cli import registries
+from zeroshot.cli.published_scores import evidence
+from zeroshot.cli.registries import AsJson
 from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
 
 
