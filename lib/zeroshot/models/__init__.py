@@ -163,6 +163,20 @@ class MaskedNetwork(Protocol):
         """
         ...
 
+    def decode(
+        self,
+        ids: "torch.Tensor",
+        values: "torch.Tensor | None",
+        lengths: "torch.Tensor",
+        hidden: "torch.Tensor",
+    ) -> "dict[str, torch.Tensor]":
+        """Return what each decoder gives at hidden places alone, with gradients: for training.
+
+        ``hidden`` is (cells, tokens) bool. Under "values" a decoder gives (places,) values, under "ranks"
+        (places, vocabulary) logits; places in the order of ``hidden``.
+        """
+        ...
+
 
 @runtime_checkable
 class PredictsMasked(TokenEmbedder, Protocol):
@@ -176,6 +190,14 @@ class PredictsMasked(TokenEmbedder, Protocol):
         """Return the (tokens,) number of values that chance chooses from at each token, 1 where it does not.
 
         In the order of the tokens that ``tokenizer`` makes of the same rows. None where nothing is drawn.
+        """
+        ...
+
+    def release(self, network: "torch.nn.Module", cells: Cells, folder: Path) -> None:
+        """Write a network trained on these cells, in the layout in which checkpoints are released.
+
+        Of a model with an ``architecture`` and the vocabulary of its data set. ``folder`` then has config,
+        weights in float16 and vocabulary, and is read as the folder of a released checkpoint is.
         """
         ...
 

@@ -5,6 +5,7 @@ Released checkpoints are read as they are; the network is native, without the ge
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from zeroshot.models.geneformer_files import (
     read_tokens,
     read_weights,
     rename,
+    write_release,
 )
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, load_state
@@ -134,6 +136,25 @@ class Geneformer:
 
     def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> None:
         """Return None: equal expression keeps the order of the genes, nothing is drawn."""
+
+    def release(self, network: nn.Module, cells: Cells, folder: Path) -> None:
+        """Write the files that :func:`zeroshot.weights.find` reads as a released Geneformer.
+
+        Genes are named by Ensembl id where the cells have it, and by their name elsewhere.
+        """
+        tokens = self._tokens(cells)
+        medians = nonzero_medians(sparse.csr_matrix(cells.counts, dtype=np.float64), cells.library_size)
+        ids = np.asarray(cells.genes) if cells.ensembl_ids is None else cells.ensembl_ids
+        ids = np.where(ids == "", cells.genes, ids)
+        id_of = dict(zip(map(str, cells.genes), map(str, ids), strict=True))
+        write_release(
+            folder,
+            network,
+            self.architecture,
+            {id_of.get(name, name): number for name, number in tokens.items()},
+            dict(zip(id_of.values(), medians.tolist(), strict=True)),
+            id_of,
+        )
 
     def network(self, cells: Cells, seed: int) -> "GeneformerNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
@@ -333,7 +354,16 @@ class GeneformerNetwork(nn.Module):
 
     def logits(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return (cells, tokens, vocabulary) logits of the gene at each place."""
-        transformed = self.head_norm(self.activation(self.head(self.hidden(ids, lengths))))
+        return self._decode(self.hidden(ids, lengths))
+
+    def decode(
+        self, ids: torch.Tensor, values: torch.Tensor | None, lengths: torch.Tensor, hidden: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return (places, vocabulary) logits at hidden places ("token"): a vocabulary's are many."""
+        return {"token": self._decode(self.hidden(ids, lengths)[hidden])}
+
+    def _decode(self, states: torch.Tensor) -> torch.Tensor:
+        transformed = self.head_norm(self.activation(self.head(states)))
         return nn.functional.linear(transformed, self.words.weight, self.head_bias)
 
 

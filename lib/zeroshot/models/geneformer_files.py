@@ -1,19 +1,20 @@
 """Released files of Geneformer: config, dictionaries and weights, each checked as it is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zeroshot.models.weights import WeightsError, read_dictionary, read_state
+from zeroshot.models.weights import WeightsError, read_dictionary, read_state, write_state
 from zeroshot.models.weights.files import (
     REMEDY,
     read_json,
     require_architecture,
     require_numbering,
     shortened,
+    write_json,
 )
 
 SPECIAL = ("<pad>", "<mask>", "<cls>", "<eos>")
@@ -172,3 +173,48 @@ def rename(key: str) -> str | None:
         return known and f"encoder.layers.{number}.{known}.{kind}"
     known = _NAMES.get(module)
     return known and f"{known}.{kind}"
+
+
+def write_release(
+    folder: Path,
+    network: torch.nn.Module,
+    config: Mapping[str, Any],
+    tokens: Mapping[str, int],
+    medians: Mapping[str, float],
+    names: Mapping[str, str],
+) -> None:
+    """Write config, dictionaries and ``model.safetensors`` as the functions above read them.
+
+    Parameters
+    ----------
+    folder
+        Exists.
+    network, config
+        A GeneformerNetwork and its architecture. Weights are stored in float16, whose rounding is far below
+        what a step of training changes.
+    tokens, medians
+        By id of the gene, as in a released ``token_dictionary`` and ``gene_median_dictionary``.
+    names
+        Symbol to id.
+    """
+    released = {module: key for key, module in _NAMES.items()}
+    in_layer = {module: key for key, module in _NAMES_IN_LAYER.items()}
+    state = {}
+    for name, tensor in network.state_dict().items():
+        module, _, kind = name.rpartition(".")
+        if name == "head_bias":
+            state["cls.predictions.bias"] = tensor
+        elif module.startswith("encoder.layers."):
+            _, _, number, inner = module.split(".")
+            key = f"bert.encoder.layer.{number}.{in_layer[inner]}.{kind}"
+            parts = ("query", "key", "value") if inner == "qkv" else ("",)
+            for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True):
+                state[key.replace(".qkv.", f".{part}.")] = piece
+        else:
+            state[f"{released[module]}.{kind}"] = tensor
+    write_state(folder / "model.safetensors", state)
+    architecture = {name: value for name, value in config.items() if name != "special_tokens"}
+    write_json(folder / "config.json", {"model_type": "bert", **architecture, "vocab_size": len(tokens)})
+    write_json(folder / "token_dictionary.json", tokens)
+    write_json(folder / "gene_median_dictionary.json", medians)
+    write_json(folder / "gene_name_id_dict.json", names)

@@ -5,6 +5,7 @@ Released checkpoints are read as they are; the network is native, without the sc
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import nn
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
-from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename
+from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename, write_release
 from zeroshot.models.untrained import fill_uniform, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_state
 from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
@@ -173,6 +174,10 @@ class Scgpt:
         widths.data = np.maximum(left - right, 1).astype(np.float32)
         keys = cell_keys(cells.ids[rows])
         return self._sequences(widths, alignment.targets[columns], tokens["<cls>"], 1, keys, seed).values
+
+    def release(self, network: nn.Module, cells: Cells, folder: Path) -> None:
+        """Write the files that :func:`zeroshot.weights.find` reads as a released scGPT."""
+        write_release(folder, network, self.architecture, self._tokens(cells))
 
     def network(self, cells: Cells, seed: int) -> "ScgptNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
@@ -360,6 +365,18 @@ class ScgptNetwork(nn.Module):
         return {
             "gep": self.decoder(hidden)["value"],
             "gepc": self.mvc_decoder(hidden[:, 0], genes)["value"],
+        }
+
+    def decode(
+        self, ids: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor, hidden: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return (places,) bins at hidden places alone, as :meth:`predict` names them."""
+        genes = self.embed_genes(ids)
+        states = self.encoder(genes + self.embed_values(values), lengths)
+        cell = states[:, 0][hidden.nonzero()[:, 0]]  # of each hidden place
+        return {
+            "gep": self.decoder(states[hidden])["value"],
+            "gepc": self.mvc_decoder(cell, genes[hidden][:, None])["value"].squeeze(-1),
         }
 
 

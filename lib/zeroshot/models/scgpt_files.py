@@ -1,16 +1,21 @@
 """Released files of scGPT: config, vocabulary and names of tensors, each checked as it is read."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zeroshot.models.weights import WeightsError
+from zeroshot.models.weights import WeightsError, write_state
 from zeroshot.models.weights.files import (
     REMEDY,
     read_json,
     require_architecture,
     require_numbering,
     shortened,
+    write_json,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Heads of other tasks and the flag of generated genes, which an embedding does not use. Layers that change
 # it, such as the batch encoder of fine-tuned models, are not in this list: such checkpoints are refused.
@@ -99,3 +104,26 @@ def rename(key: str) -> str | None:
     module, _, kind = key.rpartition(".")
     known = _NAMES.get(module)
     return known and f"{known}.{kind}"
+
+
+def write_release(
+    folder: Path, network: "nn.Module", config: Mapping[str, Any], tokens: Mapping[str, int]
+) -> None:
+    """Write ``args.json``, ``vocab.json`` and ``model.safetensors``, as :func:`rename` reads its keys.
+
+    Weights are stored in float16, whose rounding is far below what a step of training changes.
+    """
+    released = {module: key for key, module in _NAMES.items()}
+    attention = {"qkv": "self_attn.in_proj_", "out": "self_attn.out_proj."}
+    state = {}
+    for name, tensor in network.state_dict().items():
+        module, _, kind = name.rpartition(".")
+        if module.startswith("encoder.layers."):
+            _, _, number, inner = module.split(".")
+            key = f"transformer_encoder.layers.{number}.{attention.get(inner, inner + '.')}{kind}"
+        else:
+            key = f"{released[module]}.{kind}" if module in released else name
+        state[key] = tensor
+    write_state(folder / "model.safetensors", state)
+    write_json(folder / "args.json", config)
+    write_json(folder / "vocab.json", tokens)

@@ -96,6 +96,11 @@ def require_small(path: Path, expected: str) -> None:
         )
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object as :func:`read_json` reads it."""
+    path.write_text(json.dumps(dict(content), indent=0, allow_nan=False) + "\n")
+
+
 def read_json(path: Path, expected: str) -> dict[str, Any]:
     """The object that a JSON file holds, with each name once and finite numbers only.
 

@@ -233,6 +233,27 @@ def load_state(
     module.load_state_dict(filled, strict=True, assign=True)
 
 
+def write_state(path: Path, state: "Mapping[str, Tensor]") -> None:
+    """Write tensors as safetensors, in float16.
+
+    Raises
+    ------
+    WeightsError
+        If a value is no finite number in float16.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    halves = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in state.items()}
+    broken = [name for name, tensor in halves.items() if not _is_finite(tensor)]
+    if broken:
+        raise WeightsError(
+            f"{path} was not written: {_some(broken)} hold values that are NaN, infinite or too large for "
+            "float16. Train with a lower learning rate."
+        )
+    save_file(halves, path)
+
+
 def _is_finite(tensor: "Tensor") -> bool:
     # What is not finite stays so in a sum, which needs no memory; but the sum of finite values may not be.
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())

@@ -1,0 +1,11 @@
+"""Networks of the released architectures, trained here on cells.
+
+``train`` takes a model with an ``architecture`` (an untrained twin) and the cells of a corpus, and writes a
+folder of the released layout, which ``--weights`` reads.
+"""
+
+from zeroshot.pretraining.corpora import CorpusError, combine
+from zeroshot.pretraining.objectives import MASKING, Masking
+from zeroshot.pretraining.training import Training, TrainingError, train, untrained
+
+__all__ = ["MASKING", "CorpusError", "Masking", "Training", "TrainingError", "combine", "train", "untrained"]

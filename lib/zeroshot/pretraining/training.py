@@ -1,0 +1,360 @@
+"""The training loop: the same seed gives the same weights, and an interrupted training continues to them."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from zeroshot import catalog, models
+from zeroshot.embedding.engine import Precision, require_device
+from zeroshot.models import Cells, MaskedNetwork, Objective, PredictsMasked
+from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
+from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
+from zeroshot.tokens.sequences import Tokenizer, Tokens
+
+PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "torch")
+
+STATE = "state.pt"
+IMMATERIAL = ("minutes_per_checkpoint", "device")  # of the settings: they do not change the weights
+
+
+class TrainingError(ValueError):
+    """A training that cannot start, or cannot be continued."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of a training. All but ``minutes_per_checkpoint`` and ``device`` change the weights.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the cells of the corpus.
+    max_tokens
+        Longest sequence: of a cell with more genes another sample is read each time under the objective
+        "values", and the highest ranks under "ranks".
+    tokens_per_step
+        Tokens of a step, padding included.
+    learning_rate
+        Highest, reached after ``warmup`` of the steps and lowered to zero along a cosine.
+    weight_decay
+        Of AdamW, on matrices only.
+    warmup
+        Share of the steps.
+    masking
+        None for the published one of the objective.
+    held_out
+        Share of the cells that are not trained on: the validation loss is theirs.
+    validations
+        How often the validation loss is computed, besides before the first step.
+    precision
+        "bfloat16" computes products in it (autocast); weights and optimiser stay float32.
+    minutes_per_checkpoint
+        What is lost at most when the training is killed.
+    """
+
+    epochs: float = 1.0
+    max_tokens: int = 512
+    tokens_per_step: int = 16_384
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    masking: Masking | None = None
+    held_out: float = 0.05
+    validations: int = 10
+    seed: int = 0
+    precision: Precision = "float32"
+    device: str = "cpu"
+    minutes_per_checkpoint: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        for name, least in (("epochs", 0.0), ("learning_rate", 0.0), ("minutes_per_checkpoint", 0.0)):
+            if not getattr(self, name) > least:
+                raise TrainingError(f"{name} is {getattr(self, name)}: more than {least:g} is expected")
+        for name in ("warmup", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}: a share from 0 to below 1 is expected")
+        if self.max_tokens < 3 or self.tokens_per_step < self.max_tokens:
+            raise TrainingError(
+                f"max_tokens is {self.max_tokens}, tokens_per_step {self.tokens_per_step}: at least 3 tokens "
+                "of a cell are expected, and at least one such cell a step"
+            )
+        if self.validations < 1:
+            raise TrainingError(f"validations is {self.validations}: at least 1 is expected")
+        require_device(self.device)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What decides about the weights."""
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if name not in IMMATERIAL}
+
+
+def train(
+    embedder: PredictsMasked,
+    cells: Cells,
+    output: Path,
+    training: Training,
+    *,
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> pd.DataFrame:
+    """Train a network on cells, and write it as checkpoints are released.
+
+    Parameters
+    ----------
+    embedder
+        A family with an ``architecture`` and ``vocabulary`` "data-set", which reads as many genes of a cell
+        as it may: what is read of a long cell is chosen here.
+    cells
+        The corpus.
+    output
+        Folder to write. While the training runs, its state is in ``<output>.partial``, from which the same
+        call continues; ``output`` appears when it is complete.
+    training
+        Settings.
+    progress
+        Called after each step with step, steps, cells, cells_per_second and loss.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per validation: ``step``, ``cells`` and ``tokens`` trained on so far, and by decoder the mean
+        loss over the hidden genes of held-out cells. Also written to ``output/history.csv``.
+
+    Raises
+    ------
+    TrainingError
+        If ``output`` exists, a half-done training has other settings or cells, the loss is no number, or
+        there are too few cells.
+    """
+    if output.exists():
+        raise TrainingError(f"{output} exists: a finished training is never replaced. Name another --output.")
+    run = _Run(embedder, cells, training)
+    partial = output.with_name(f"{output.name}.partial")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{partial} cannot be made: {error.strerror}. Name another --output.") from error
+    run.resume(partial / STATE)
+    run.continue_to_end(partial / STATE, progress)
+    release = partial / "release"
+    shutil.rmtree(release, ignore_errors=True)
+    release.mkdir()
+    embedder.release(run.network, cells, release)
+    history = pd.DataFrame(run.history)
+    history.to_csv(release / "history.csv", index=False)
+    (release / "training.json").write_text(json.dumps(run.identity, indent=1, sort_keys=True) + "\n")
+    release.rename(output)
+    shutil.rmtree(partial)
+    return history
+
+
+def untrained(name: str, training: Training, changes: Mapping[str, Any] | None = None) -> PredictsMasked:
+    """The model to train: the architecture of a card, with the genes of the corpus as its vocabulary.
+
+    Parameters
+    ----------
+    name
+        Model of ``data/models.yml`` with an ``architecture``, that is an untrained twin.
+    training
+        Says how many tokens of a cell are read.
+    changes
+        Put over the fields of that architecture, for example ``{"nlayers": 4}``.
+
+    Raises
+    ------
+    TrainingError
+        If the model has no architecture, or its family cannot be trained.
+    zeroshot.catalog.CatalogError
+        If the name or a field is unknown.
+    """
+    card = catalog.model(name)
+    family = models.implementation(card) if card.implementation else object
+    if card.architecture is None or not issubclass(family, PredictsMasked):
+        able = [key for key, other in catalog.models().items() if other.architecture is not None]
+        raise TrainingError(
+            f"{name} has no architecture to train from the beginning: choose one of {', '.join(able)}"
+        )
+    for field in changes or {}:
+        catalog.find(card.architecture, field, f"field of the architecture of {name}")
+    # Values: all genes of a cell are binned, and what is read of them is drawn anew in each epoch.
+    most = training.max_tokens if family.objective() == "ranks" else 2**31
+    return family(
+        architecture={**card.architecture, **(changes or {})}, vocabulary="data-set", max_tokens=most
+    )
+
+
+class _Run:
+    """A network between two steps of its training."""
+
+    def __init__(self, embedder: PredictsMasked, cells: Cells, training: Training) -> None:
+        self.training = training
+        self.device = torch.device(training.device)
+        self.objective: Objective = embedder.objective()
+        self.masking = training.masking or MASKING[self.objective]
+        self.tokenizer: Tokenizer = embedder.tokenizer(cells, training.seed)
+        n_cells = cells.counts.shape[0]
+        order = np.random.default_rng([training.seed, 1]).permutation(n_cells)
+        n_held_out = round(training.held_out * n_cells)
+        if n_cells - n_held_out < 1 or n_held_out < 1:
+            raise TrainingError(
+                f"{n_cells:,} cells, of which {training.held_out:.0%} are held out: at least one cell to "
+                "train on and one to validate with are expected. Give more cells."
+            )
+        self.tokens = self.tokenizer.tokenize(np.sort(order[n_held_out:]))
+        self.held_out = self.tokenizer.tokenize(np.sort(order[:n_held_out]))
+        self.network: MaskedNetwork = embedder.network(cells, training.seed).to(self.device).train()
+        groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
+        for parameter in self.network.parameters():
+            groups[parameter.ndim > 1].append(parameter)
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": groups[True], "weight_decay": training.weight_decay},
+                {"params": groups[False], "weight_decay": 0.0},
+            ],
+            lr=training.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        self.plan = Plan(
+            np.minimum(self.tokens.lengths, training.max_tokens),
+            epochs=training.epochs,
+            tokens_per_step=training.tokens_per_step,
+            seed=training.seed,
+        )
+        self.step = self.cells = self.n_tokens = 0
+        self.history: list[dict[str, float]] = []
+        self.identity = {
+            "training": training.identity,
+            "corpus": {"cells": n_cells, "genes": len(cells.genes), "sha256": _hash_of(cells)},
+            "steps": self.plan.n_steps,
+        }
+
+    def resume(self, state: Path) -> None:
+        """Continue from a state, if there is one."""
+        if not state.exists():
+            self._validate()
+            return
+        saved = torch.load(state, map_location=self.device, weights_only=True)
+        identity = json.loads(saved["identity"])
+        if identity != json.loads(json.dumps(self.identity)):
+            raise TrainingError(
+                f"{state.parent} holds a half-done training with other settings or other cells. Continue it "
+                "with the same ones, name another --output, or remove it."
+            )
+        self.network.load_state_dict(saved["network"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.step, self.cells, self.n_tokens = saved["step"], saved["cells"], saved["tokens"]
+        self.history = json.loads(saved["history"])
+
+    def save(self, state: Path) -> None:
+        """Write the state whole, or leave the older one."""
+        temporary = state.with_suffix(".new")
+        torch.save(
+            {
+                "identity": json.dumps(self.identity), "history": json.dumps(self.history),
+                "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "step": self.step, "cells": self.cells, "tokens": self.n_tokens,
+            },
+            temporary,
+        )  # fmt: skip
+        temporary.replace(state)
+
+    def continue_to_end(self, state: Path, progress: Callable[[dict[str, float]], None] | None) -> None:
+        """Do the steps that are left."""
+        validated = {
+            round(share * self.plan.n_steps) for share in np.linspace(0, 1, self.training.validations + 1)
+        }
+        begun, cells_before = time.monotonic(), self.cells
+        saved = begun
+        while self.step < self.plan.n_steps:
+            loss = self._train_step()
+            if self.step in validated:
+                self._validate()
+            now = time.monotonic()
+            if now - saved > 60 * self.training.minutes_per_checkpoint:
+                self.save(state)
+                saved = now
+            if progress is not None:
+                speed = (self.cells - cells_before) / max(now - begun, 1e-9)
+                progress(
+                    {"step": self.step, "steps": self.plan.n_steps, "cells": self.cells,
+                     "cells_per_second": speed, "loss": loss}
+                )  # fmt: skip
+
+    def _train_step(self) -> float:
+        rows = self.plan.rows(self.step)
+        generator = np.random.default_rng([self.training.seed, 2, self.step])
+        chunk = self._chunk(crop(self.tokens.select(rows), self.training.max_tokens, generator), generator)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.training.learning_rate * schedule(
+                self.step, self.plan.n_steps, self.training.warmup
+            )
+        with self._autocast():
+            parts = losses(self.network, self.objective, chunk)
+        loss = torch.stack(list(parts.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {self.step + 1:,}: the training has diverged. Lower the "
+                f"learning rate ({self.training.learning_rate:g})."
+            )
+        self.step += 1
+        self.cells += len(rows)
+        self.n_tokens += int(chunk.lengths.sum())
+        return value
+
+    def _validate(self) -> None:
+        """Add the loss on held-out cells, whose hidden genes are the same each time."""
+        sums: dict[str, float] = {}
+        n_hidden = 0
+        generator = np.random.default_rng([self.training.seed, 3])
+        tokens = crop(self.held_out, self.training.max_tokens, generator)
+        by_length = np.argsort(tokens.lengths, kind="stable")
+        self.network.eval()
+        with torch.no_grad(), self._autocast():
+            for rows in chunks_in_order(tokens.lengths, by_length, self.training.tokens_per_step):
+                chunk = self._chunk(tokens.select(rows), generator)
+                for name, loss in losses(self.network, self.objective, chunk).items():
+                    sums[name] = sums.get(name, 0.0) + float(loss) * len(chunk.targets)
+                n_hidden += len(chunk.targets)
+        self.network.train()
+        row = {"step": self.step, "cells": self.cells, "tokens": self.n_tokens}
+        self.history.append(row | {name: total / n_hidden for name, total in sums.items()})
+
+    def _chunk(self, tokens: Tokens, generator: np.random.Generator) -> MaskedChunk:
+        return hide(
+            tokens, self.network, self.objective, self.masking, generator,
+            pad_id=self.tokenizer.pad_id, pad_value=self.tokenizer.pad_value,
+        ).to(self.device)  # fmt: skip
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        if self.training.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.training.precision))
+
+
+def _hash_of(cells: Cells) -> str:
+    """sha256 over counts, genes and names of cells."""
+    digest = hashlib.sha256()
+    for part in (cells.counts.data, cells.counts.indices, cells.counts.indptr, cells.library_size):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    for names in (cells.genes, cells.ids):
+        digest.update("\n".join(map(str, names)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,189 @@
+"""Networks trained on cells: what is hidden, what is learnt, and the same weights each time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from zeroshot import catalog, data, models, pretraining
+from zeroshot.catalog import CatalogError
+from zeroshot.embedding import embed
+from zeroshot.models import Cells
+from zeroshot.pretraining import CorpusError, Masking, Training, TrainingError, objectives, steps
+from zeroshot.tokens.sequences import Tokens
+
+VALUES, RANKS = "scgpt-untrained", "geneformer-v1-10m-untrained"
+SMALL = {
+    VALUES: {"nlayers": 1, "embsize": 16, "nheads": 2, "d_hid": 16},
+    RANKS: {
+        "num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16,
+        "max_position_embeddings": 32,
+    },
+}  # fmt: skip
+SETTINGS = Training(epochs=3, max_tokens=32, tokens_per_step=512, learning_rate=0.01, validations=2)
+
+
+@pytest.fixture(scope="module")
+def cells() -> Cells:
+    adata = data.load("pbmc68k-reduced", subset=120)
+    return Cells.of(pretraining.combine({"pbmc": adata}, least_genes=10), with_batches=False)
+
+
+class Network:
+    mask, special_ends = -1, (1, 0)
+
+
+def test_hidden_genes_are_a_share_of_each_cell_and_never_special():
+    tokens = Tokens(np.arange(16), np.arange(16, dtype=np.float32), np.array([0, 5, 16]), np.zeros(2, int))
+    chunk = objectives.hide(tokens, Network(), "values", Masking(0.5), np.random.default_rng(0), pad_id=99)
+    hidden = chunk.hidden.numpy()
+    assert hidden.sum(axis=1).tolist() == [2, 5]  # of 4 and of 10 genes
+    assert not hidden[:, 0].any()
+    assert not hidden[0, 5:].any()
+    assert (chunk.values.numpy()[hidden] == -1).all()  # noqa: PD011 - not a table
+    assert (chunk.targets.numpy() == chunk.ids.numpy()[hidden]).all()  # here a value is its id
+
+
+def test_hidden_ranks_get_the_mask_another_gene_or_stay():
+    tokens = Tokens(np.arange(10_001), None, np.array([0, 10_001]), np.zeros(1, int))
+    masking = Masking(0.5, random=0.1, unchanged=0.2)
+    chunk = objectives.hide(tokens, Network(), "ranks", masking, np.random.default_rng(0), pad_id=0)
+    hidden = chunk.hidden.numpy()
+    read = chunk.ids.numpy()[hidden]
+    assert hidden.sum() == 5_000
+    assert (read == -1).mean() == pytest.approx(0.7, abs=0.03)
+    assert (read == chunk.targets.numpy()).mean() == pytest.approx(0.2, abs=0.03)
+    assert (chunk.ids.numpy()[~hidden] == np.arange(10_001)[~hidden[0]]).all()
+
+
+def test_a_crop_keeps_the_first_token_and_the_order():
+    tokens = Tokens(np.arange(23), None, np.array([0, 3, 23]), np.array([0, 1]))
+    cropped = steps.crop(tokens, 8, np.random.default_rng(0))
+    assert cropped.lengths.tolist() == [3, 8]
+    assert cropped.ids[[0, 3]].tolist() == [0, 3]
+    assert (np.diff(cropped.ids) > 0).all()
+    assert cropped.left_out.tolist() == [0, 13]
+
+
+def test_each_epoch_trains_on_each_cell_once_within_the_budget():
+    lengths = np.random.default_rng(0).integers(3, 33, 500)
+    plan = steps.Plan(lengths, epochs=3, tokens_per_step=512, seed=0)
+    chunks = [plan.rows(step) for step in range(plan.n_steps)]
+    assert (np.bincount(np.concatenate(chunks)) == 3).all()
+    assert max(len(rows) * lengths[rows].max() for rows in chunks) <= 512
+    assert not np.array_equal(chunks[0], chunks[plan.n_steps // 3])
+
+
+def test_the_learning_rate_rises_and_falls_to_nothing():
+    rates = [steps.schedule(step, 100, 0.1) for step in range(100)]
+    assert max(rates) == rates[9] == rates[10] == 1
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] < 0.001
+
+
+@pytest.mark.parametrize("name", [VALUES, RANKS])
+def test_training_lowers_the_loss_of_held_out_cells_and_its_folder_is_read_as_released(name, cells, tmp_path):
+    embedder = pretraining.untrained(name, SETTINGS, SMALL[name])
+    history = pretraining.train(embedder, cells, tmp_path / "trained", SETTINGS)
+    decoders = history.columns.drop(["step", "cells", "tokens"])
+    assert (history[decoders].iloc[-1] < history[decoders].iloc[0]).all()
+    assert history["step"].tolist()[0] == 0
+    assert pd.read_csv(tmp_path / "trained" / "history.csv").shape == history.shape
+
+    adata = data.load("pbmc68k-reduced", subset=50, seed=1)
+    embedding = embed(adata, catalog.model(name).twin_of, weights=tmp_path / "trained")
+    assert embedding.shape == (50, 16)
+    assert np.isfinite(embedding).all()
+    assert not (tmp_path / "trained.partial").exists()
+
+
+@pytest.mark.parametrize("name", [VALUES, RANKS])
+def test_what_is_released_is_what_was_trained(name, cells, tmp_path):
+    embedder = pretraining.untrained(name, SETTINGS, SMALL[name])
+    network = embedder.network(cells, 0)
+    (tmp_path / "folder").mkdir()
+    embedder.release(network, cells, tmp_path / "folder")
+    released = models.load(catalog.model(name).twin_of, weights=tmp_path / "folder").network(cells, 0)
+    before, after = network.state_dict(), released.state_dict()
+    assert before.keys() == after.keys()
+    for key, tensor in before.items():
+        np.testing.assert_allclose(after[key].numpy(), tensor.numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_an_interrupted_training_ends_with_the_same_bytes(cells, tmp_path):
+    settings = replace(SETTINGS, minutes_per_checkpoint=1e-9)
+
+    def interrupt(report: dict[str, float]) -> None:
+        if report["step"] == 7:
+            raise KeyboardInterrupt
+
+    def bytes_of(folder: Path) -> bytes:
+        return (folder / "model.safetensors").read_bytes()
+
+    def train(folder: Path, seed: int = 0, progress=None) -> None:
+        chosen = replace(settings, seed=seed)
+        pretraining.train(
+            pretraining.untrained(VALUES, chosen, SMALL[VALUES]), cells, folder, chosen, progress=progress
+        )
+
+    train(tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "interrupted", progress=interrupt)
+    assert not (tmp_path / "interrupted").exists()
+    with pytest.raises(TrainingError, match="other settings"):
+        train(tmp_path / "interrupted", seed=1)
+    train(tmp_path / "interrupted")
+    train(tmp_path / "other", seed=1)
+    assert (
+        bytes_of(tmp_path / "interrupted")
+        == bytes_of(tmp_path / "undisturbed")
+        != bytes_of(tmp_path / "other")
+    )
+
+
+def test_what_cannot_be_trained_is_refused(cells, tmp_path):
+    with pytest.raises(TrainingError, match="no architecture"):
+        pretraining.untrained("pca", SETTINGS)
+    with pytest.raises(CatalogError, match="nlayers"):
+        pretraining.untrained(VALUES, SETTINGS, {"nlayer": 2})
+    with pytest.raises(TrainingError, match="learning_rate"):
+        Training(learning_rate=0)
+    with pytest.raises(TrainingError, match="tokens_per_step"):
+        Training(max_tokens=100, tokens_per_step=50)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(TrainingError, match="never replaced"):
+        pretraining.train(pretraining.untrained(VALUES, SETTINGS), cells, tmp_path / "there", SETTINGS)
+
+
+def dataset(counts: list[list[int]], genes: list[str], cells: list[str]) -> AnnData:
+    adata = AnnData(sparse.csr_matrix(np.array(counts, np.float32)))
+    adata.obs_names, adata.var_names = cells, genes
+    adata.obs["library_size"] = np.asarray(adata.X.sum(axis=1)).ravel()
+    return adata
+
+
+def test_a_corpus_has_the_genes_of_all_its_parts():
+    one = dataset([[1, 2], [0, 0]], ["A", "B"], ["x", "y"])
+    two = dataset([[3, 4, 5]], ["B", "C", "A"], ["x"])
+    one.var["ensembl_id"] = ["ENSG01", ""]
+    corpus = pretraining.combine({"one": one, "two": two}, least_genes=1)
+    table = pd.DataFrame(corpus.X.toarray(), corpus.obs_names, corpus.var_names)
+    assert table.loc["one:x", ["A", "B", "C"]].tolist() == [1, 2, 0]
+    assert table.loc["two:x", ["A", "B", "C"]].tolist() == [5, 3, 4]
+    assert corpus.uns["corpus"] == {"one": {"cells": 1, "left_out": 1}, "two": {"cells": 1, "left_out": 0}}
+    assert corpus.var["ensembl_id"].to_dict() == {"A": "ENSG01", "B": "", "C": ""}
+    assert list(pretraining.combine({"one": one, "two": two}, n_genes=2, least_genes=1).var_names) == [
+        "A",
+        "B",
+    ]
+
+
+def test_a_corpus_without_cells_is_refused():
+    with pytest.raises(CorpusError, match="no cell of one has 3 detected genes"):
+        pretraining.combine({"one": dataset([[1, 2]], ["A", "B"], ["x"])}, least_genes=3)
+    with pytest.raises(CorpusError, match="at least one"):
+        pretraining.combine({})
