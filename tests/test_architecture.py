@@ -13,8 +13,8 @@ READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the 
 
 # A module may import those before it. What is taken for granted everywhere stands first.
 ORDER = (
-    "runtime", "catalog", "store", "tokens", "data", "models", "metrics", "embedding", "figures",
-    "pipeline", "results", "notebooks", "study", READING_LIST, "site", "cli", "__main__",
+    "runtime", "catalog", "store", "tokens", "data", "models", "metrics", "embedding", "pretraining",
+    "figures", "pipeline", "results", "notebooks", "study", READING_LIST, "site", "cli", "__main__",
 )  # fmt: skip
 # The paths and what puts text on a page, the registries, and what writes a file whole.
 NEEDED_BY_READING_LIST = {"runtime", "catalog", "store"}
