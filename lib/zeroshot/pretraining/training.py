@@ -141,7 +141,7 @@ def train(
     """
     if output.exists():
         raise TrainingError(f"{output} exists: a finished training is never replaced. Name another --output.")
-    run = _Run(embedder, cells, training)
+    run = Run(embedder, cells, training)
     partial = output.with_name(f"{output.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
     )
 
 
-class _Run:
+class Run:
     """A network between two steps of its training."""
 
     def __init__(self, embedder: PredictsMasked, cells: Cells, training: Training) -> None:
@@ -280,7 +280,7 @@ class _Run:
         begun, cells_before = time.monotonic(), self.cells
         saved = begun
         while self.step < self.plan.n_steps:
-            loss = self._train_step()
+            loss = self.train_step()
             if self.step in validated:
                 self._validate()
             now = time.monotonic()
@@ -294,7 +294,8 @@ class _Run:
                      "cells_per_second": speed, "loss": loss}
                 )  # fmt: skip
 
-    def _train_step(self) -> float:
+    def train_step(self) -> float:
+        """Do the next step and return its loss, summed over the decoders."""
         rows = self.plan.rows(self.step)
         generator = np.random.default_rng([self.training.seed, 2, self.step])
         chunk = self._chunk(crop(self.tokens.select(rows), self.training.max_tokens, generator), generator)
