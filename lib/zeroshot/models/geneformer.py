@@ -138,7 +138,7 @@ class Geneformer:
         """Return None: equal expression keeps the order of the genes, nothing is drawn."""
 
     def release(self, network: nn.Module, cells: Cells, folder: Path) -> None:
-        """Write the files that :func:`zeroshot.weights.find` reads as a released Geneformer.
+        """Write the files that :func:`zeroshot.models.weights.find` reads as a released Geneformer.
 
         Genes are named by Ensembl id where the cells have it, and by their name elsewhere.
         """

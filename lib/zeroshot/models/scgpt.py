@@ -176,7 +176,7 @@ class Scgpt:
         return self._sequences(widths, alignment.targets[columns], tokens["<cls>"], 1, keys, seed).values
 
     def release(self, network: nn.Module, cells: Cells, folder: Path) -> None:
-        """Write the files that :func:`zeroshot.weights.find` reads as a released scGPT."""
+        """Write the files that :func:`zeroshot.models.weights.find` reads as a released scGPT."""
         write_release(folder, network, self.architecture, self._tokens(cells))
 
     def network(self, cells: Cells, seed: int) -> "ScgptNetwork":
