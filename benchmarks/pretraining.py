@@ -19,7 +19,7 @@ from torch import nn
 
 from benchmarks import write
 from zeroshot.models import Cells
-from zeroshot.pretraining import Training, training, untrained
+from zeroshot.pretraining import Training, training
 
 CELLS, GENES, DIM, LAYERS, HEADS, FFN, MAX_TOKENS = 2000, 18_000, 128, 4, 4, 256, 256
 STEPS = 4
@@ -52,7 +52,7 @@ def simulate() -> Cells:
 def ours(name: str, cells: Cells) -> Callable[[], int]:
     """Return what does some steps and returns the tokens they read."""
     settings = Training(max_tokens=MAX_TOKENS, tokens_per_step=8_192, epochs=50)
-    run = training.Run(untrained(name, settings, ARCHITECTURES[name]), cells, settings)
+    run = training.Run(name, cells, settings, ARCHITECTURES[name])
 
     def steps() -> int:
         before = run.n_tokens

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 from scipy import sparse
+from typer.testing import CliRunner
 
-from zeroshot import catalog, data, models, pretraining
+from zeroshot import catalog, cli, data, models, pretraining
 from zeroshot.catalog import CatalogError
 from zeroshot.embedding import embed
 from zeroshot.models import Cells
@@ -87,8 +88,7 @@ def test_the_learning_rate_rises_and_falls_to_nothing():
 
 @pytest.mark.parametrize("name", [VALUES, RANKS])
 def test_training_lowers_the_loss_of_held_out_cells_and_its_folder_is_read_as_released(name, cells, tmp_path):
-    embedder = pretraining.untrained(name, SETTINGS, SMALL[name])
-    history = pretraining.train(embedder, cells, tmp_path / "trained", SETTINGS)
+    history = pretraining.train(name, cells, tmp_path / "trained", SETTINGS, architecture=SMALL[name])
     decoders = history.columns.drop(["step", "cells", "tokens"])
     assert (history[decoders].iloc[-1] < history[decoders].iloc[0]).all()
     assert history["step"].tolist()[0] == 0
@@ -126,9 +126,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(cells, tmp_path):
 
     def train(folder: Path, seed: int = 0, progress=None) -> None:
         chosen = replace(settings, seed=seed)
-        pretraining.train(
-            pretraining.untrained(VALUES, chosen, SMALL[VALUES]), cells, folder, chosen, progress=progress
-        )
+        pretraining.train(VALUES, cells, folder, chosen, architecture=SMALL[VALUES], progress=progress)
 
     train(tmp_path / "undisturbed")
     with pytest.raises(KeyboardInterrupt):
@@ -156,7 +154,7 @@ def test_what_cannot_be_trained_is_refused(cells, tmp_path):
         Training(max_tokens=100, tokens_per_step=50)
     (tmp_path / "there").mkdir()
     with pytest.raises(TrainingError, match="never replaced"):
-        pretraining.train(pretraining.untrained(VALUES, SETTINGS), cells, tmp_path / "there", SETTINGS)
+        pretraining.train(VALUES, cells, tmp_path / "there", SETTINGS)
 
 
 def dataset(counts: list[list[int]], genes: list[str], cells: list[str]) -> AnnData:
@@ -187,3 +185,33 @@ def test_a_corpus_without_cells_is_refused():
         pretraining.combine({"one": dataset([[1, 2]], ["A", "B"], ["x"])}, least_genes=3)
     with pytest.raises(CorpusError, match="at least one"):
         pretraining.combine({})
+
+
+def test_a_corpus_with_cells_of_a_test_set_is_refused():
+    test = data.load("pbmc68k-reduced", subset=60)
+    corpus = pretraining.combine({"pbmc": data.load("pbmc68k-reduced", subset=50)}, least_genes=10)
+    with pytest.raises(CorpusError, match=r"of the corpus \(pbmc\) are cells of the test set pbmc68k"):
+        pretraining.require_apart(corpus, test, "pbmc68k")
+    other = test.copy()
+    other.X = other.X * 2
+    pretraining.require_apart(pretraining.combine({"other": other}, least_genes=10), test, "pbmc68k")
+
+
+def test_the_command_trains_refuses_and_names_the_model_to_read_it_with(tmp_path):
+    def run(*extra: str, model: str = VALUES):
+        fields = [f"--architecture={name}={value}" for name, value in SMALL[VALUES].items()]
+        return CliRunner().invoke(
+            cli.app,
+            ["pretrain", "--model", model, "--corpus", "simulated-atlas", "--output", str(tmp_path / "net"),
+             "--epochs", "0.02", "--max-tokens", "16", "--tokens-per-step", "256", *fields, *extra],
+        )  # fmt: skip
+
+    assert "shared" not in run().output
+    assert sorted(file.name for file in (tmp_path / "net").iterdir()) == [
+        "args.json", "history.csv", "model.safetensors", "training.json", "vocab.json",
+    ]  # fmt: skip
+    again = run()
+    assert again.exit_code != 0 and isinstance(again.exception, TrainingError)
+    leak = run("--test-set", "simulated-atlas")
+    assert isinstance(leak.exception, (CorpusError, TrainingError))
+    assert isinstance(run("--architecture=nlayers").exception, ValueError)

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from zeroshot import catalog
 from zeroshot.cli import registries
+from zeroshot.cli.pretraining import pretrain
 from zeroshot.cli.published_scores import evidence
 from zeroshot.cli.registries import AsJson
 from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
@@ -353,6 +354,7 @@ def notebook(
 
 
 app.command()(evidence)
+app.command()(pretrain)
 
 
 @papers_app.callback(invoke_without_command=True)

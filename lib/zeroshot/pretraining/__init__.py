@@ -4,8 +4,18 @@
 folder of the released layout, which ``--weights`` reads.
 """
 
-from zeroshot.pretraining.corpora import CorpusError, combine
+from zeroshot.pretraining.corpora import CorpusError, combine, require_apart
 from zeroshot.pretraining.objectives import MASKING, Masking
 from zeroshot.pretraining.training import Training, TrainingError, train, untrained
 
-__all__ = ["MASKING", "CorpusError", "Masking", "Training", "TrainingError", "combine", "train", "untrained"]
+__all__ = [
+    "MASKING",
+    "CorpusError",
+    "Masking",
+    "Training",
+    "TrainingError",
+    "combine",
+    "require_apart",
+    "train",
+    "untrained",
+]

@@ -8,6 +8,8 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from zeroshot.data import fingerprints
+
 LEAST_GENES = 200  # detected in a cell of a corpus: the usual filter of pretraining corpora
 
 
@@ -79,3 +81,22 @@ def _ensembl_ids(parts: Mapping[str, AnnData]) -> dict[str, str]:
                 if gene_id:
                     ids.setdefault(str(name), gene_id)
     return ids
+
+
+def require_apart(corpus: AnnData, test: AnnData, name: str) -> None:
+    """Refuse a corpus with a cell of a test set, recognised by its counts.
+
+    Raises
+    ------
+    CorpusError
+        If they share a cell.
+    zeroshot.data.DataError
+        If they have too few genes in common to tell.
+    """
+    shared = fingerprints.identical_cells(corpus, test)
+    if shared.any():
+        sources = ", ".join(sorted(set(corpus.obs["source"][shared].astype(str))))
+        raise CorpusError(
+            f"{int(shared.sum()):,} cells of the corpus ({sources}) are cells of the test set {name}: a score "
+            "on it would not be zero-shot. Leave the source out, or its shared cells."
+        )

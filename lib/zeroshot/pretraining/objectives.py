@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from zeroshot.models import MaskedNetwork, Objective
+from zeroshot.catalog.records import Objective
+from zeroshot.models import MaskedNetwork
 from zeroshot.tokens.sequences import Tokens
 
 

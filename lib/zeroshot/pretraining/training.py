@@ -18,7 +18,7 @@ import torch
 
 from zeroshot import catalog, models
 from zeroshot.embedding.engine import Precision, require_device
-from zeroshot.models import Cells, MaskedNetwork, Objective, PredictsMasked
+from zeroshot.models import Cells, MaskedNetwork, PredictsMasked
 from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
 from zeroshot.tokens.sequences import Tokenizer, Tokens
@@ -103,20 +103,20 @@ class Training:
 
 
 def train(
-    embedder: PredictsMasked,
+    model: str,
     cells: Cells,
     output: Path,
     training: Training,
     *,
+    architecture: Mapping[str, Any] | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
 ) -> pd.DataFrame:
     """Train a network on cells, and write it as checkpoints are released.
 
     Parameters
     ----------
-    embedder
-        A family with an ``architecture`` and ``vocabulary`` "data-set", which reads as many genes of a cell
-        as it may: what is read of a long cell is chosen here.
+    model, architecture
+        As for :func:`untrained`: what the training begins with.
     cells
         The corpus.
     output
@@ -141,7 +141,7 @@ def train(
     """
     if output.exists():
         raise TrainingError(f"{output} exists: a finished training is never replaced. Name another --output.")
-    run = Run(embedder, cells, training)
+    run = Run(model, cells, training, architecture)
     partial = output.with_name(f"{output.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def train(
     release = partial / "release"
     shutil.rmtree(release, ignore_errors=True)
     release.mkdir()
-    embedder.release(run.network, cells, release)
+    run.embedder.release(run.network, cells, release)
     history = pd.DataFrame(run.history)
     history.to_csv(release / "history.csv", index=False)
     (release / "training.json").write_text(json.dumps(run.identity, indent=1, sort_keys=True) + "\n")
@@ -181,16 +181,16 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
         If the name or a field is unknown.
     """
     card = catalog.model(name)
-    family = models.implementation(card) if card.implementation else object
-    if card.architecture is None or not issubclass(family, PredictsMasked):
-        able = [key for key, other in catalog.models().items() if other.architecture is not None]
+    if card.architecture is None or card.objective is None:
+        able = [key for key, other in catalog.models().items() if other.architecture and other.objective]
         raise TrainingError(
             f"{name} has no architecture to train from the beginning: choose one of {', '.join(able)}"
         )
     for field in changes or {}:
         catalog.find(card.architecture, field, f"field of the architecture of {name}")
     # Values: all genes of a cell are binned, and what is read of them is drawn anew in each epoch.
-    most = training.max_tokens if family.objective() == "ranks" else 2**31
+    most = training.max_tokens if card.objective == "ranks" else 2**31
+    family = models.implementation(card)
     return family(
         architecture={**card.architecture, **(changes or {})}, vocabulary="data-set", max_tokens=most
     )
@@ -199,12 +199,15 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
 class Run:
     """A network between two steps of its training."""
 
-    def __init__(self, embedder: PredictsMasked, cells: Cells, training: Training) -> None:
+    def __init__(
+        self, model: str, cells: Cells, training: Training, architecture: Mapping[str, Any] | None = None
+    ) -> None:
         self.training = training
         self.device = torch.device(training.device)
-        self.objective: Objective = embedder.objective()
+        self.embedder = untrained(model, training, architecture)
+        self.objective = catalog.model(model).objective
         self.masking = training.masking or MASKING[self.objective]
-        self.tokenizer: Tokenizer = embedder.tokenizer(cells, training.seed)
+        self.tokenizer: Tokenizer = self.embedder.tokenizer(cells, training.seed)
         n_cells = cells.counts.shape[0]
         order = np.random.default_rng([training.seed, 1]).permutation(n_cells)
         n_held_out = round(training.held_out * n_cells)
@@ -215,7 +218,7 @@ class Run:
             )
         self.tokens = self.tokenizer.tokenize(np.sort(order[n_held_out:]))
         self.held_out = self.tokenizer.tokenize(np.sort(order[:n_held_out]))
-        self.network: MaskedNetwork = embedder.network(cells, training.seed).to(self.device).train()
+        self.network: MaskedNetwork = self.embedder.network(cells, training.seed).to(self.device).train()
         groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
         for parameter in self.network.parameters():
             groups[parameter.ndim > 1].append(parameter)
@@ -237,6 +240,8 @@ class Run:
         self.step = self.cells = self.n_tokens = 0
         self.history: list[dict[str, float]] = []
         self.identity = {
+            "model": model,
+            "architecture": dict(self.embedder.architecture),
             "training": training.identity,
             "corpus": {"cells": n_cells, "genes": len(cells.genes), "sha256": _hash_of(cells)},
             "steps": self.plan.n_steps,

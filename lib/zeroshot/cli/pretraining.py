@@ -1,0 +1,91 @@
+"""``zeroshot pretrain``: networks trained on cells of your choice."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zeroshot import catalog
+from zeroshot.runtime import failures, reproducible
+
+
+def pretrain(
+    model: Annotated[str, typer.Option(help="An untrained twin, e.g. scgpt-untrained: the architecture.")],
+    corpus: Annotated[list[str], typer.Option(help="Data set or .h5ad file with raw counts; repeat it.")],
+    output: Annotated[Path, typer.Option(help="Folder to write, in the layout of a released model.")],
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--architecture", help="name=value, another size of the network, e.g. nlayers=4."),
+    ] = None,
+    test_set: Annotated[
+        list[str] | None, typer.Option(help="Data set whose cells must not be in the corpus; repeat it.")
+    ] = None,
+    genes: Annotated[
+        int, typer.Option(min=100, help="Genes of the vocabulary, those in most cells.")
+    ] = 18_000,
+    epochs: Annotated[float, typer.Option(min=0.0, help="Passes over the cells.")] = 5.0,
+    max_tokens: Annotated[int, typer.Option(min=3, help="Genes read of a cell at once, at most.")] = 512,
+    tokens_per_step: Annotated[int, typer.Option(min=3, help="Tokens of a step, padding included.")] = 16_384,
+    learning_rate: Annotated[float, typer.Option(help="Highest of the schedule.")] = 1e-3,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    seed: Annotated[
+        int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="Same seed, same weights.")
+    ] = 0,
+) -> None:
+    """Train a network on cells; an interrupted training continues with the same command.
+
+    The folder is read by `zeroshot embed --model TWIN --weights FOLDER`, where TWIN is the trained model of
+    the untrained one.
+    """
+    from tqdm import tqdm
+
+    from zeroshot import data, pretraining
+    from zeroshot.models import Cells
+
+    settings = pretraining.Training(
+        epochs=epochs, max_tokens=max_tokens, tokens_per_step=tokens_per_step, learning_rate=learning_rate,
+        seed=seed, precision=precision, device=device,
+    )  # fmt: skip
+    architecture = dict(map(_field, field or ()))
+    pretraining.untrained(model, settings, architecture)  # refused before cells are loaded
+    parts = {}
+    for source in corpus:
+        with failures.about(source):
+            parts[Path(source).stem if source.endswith(".h5ad") else source] = data.load(
+                source, require_labels=False
+            )
+    cells = pretraining.combine(parts, n_genes=genes)
+    for name in test_set or ():
+        with failures.about(name):
+            pretraining.require_apart(cells, data.load(name, require_labels=False), name)
+    print(f"training {model} on {cells.n_obs:,} cells and {cells.n_vars:,} genes", file=sys.stderr)
+    with tqdm(unit="step", disable=not sys.stderr.isatty()) as bar:
+
+        def show(report: dict[str, float]) -> None:
+            bar.total, bar.n = report["steps"], report["step"]
+            bar.set_postfix(loss=f"{report['loss']:.3f}", cells_per_s=f"{report['cells_per_second']:.0f}")
+
+        pretraining.train(
+            model,
+            Cells.of(cells, with_batches=False),
+            output,
+            settings,
+            architecture=architecture,
+            progress=show,
+        )
+    print(f"{output}: read it with --model {catalog.model(model).twin_of} --weights {output}")
+
+
+def _field(text: str) -> tuple[str, Any]:
+    """Name and value of a field of an architecture."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError(f"Invalid field of the architecture {text!r}: use name=value")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
