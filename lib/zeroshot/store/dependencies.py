@@ -9,6 +9,7 @@ import ast
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -164,7 +165,12 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _is_module(name: str) -> bool:
-    return name.split(".")[0] in LIBRARIES and _file(name).is_file()
+    """As ``_file(name).is_file()``, but of strings: the plan of a study asks a hundred thousand times."""
+    parts = name.split(".")
+    if parts[0] not in LIBRARIES:
+        return False
+    path = "/".join([str(paths.PACKAGE.parent), *parts])
+    return any(os.path.isfile(path + end) for end in (".py", "/__init__.py"))  # noqa: PTH113
 
 
 def _package_of(module: str) -> str:
