@@ -27,6 +27,8 @@ UNIT_TABLES = [f"{BUILD}/ablations/{{unit}}/{table}.csv" for table in PLAN["abla
 ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in PLAN["ablation_tables"]]
 
 
+# Priorities, in the end the order: cells 4, slow runs and UMAPs 3, runs 2, ablations and what waits for no run 1,
+# pages 0. So what many jobs wait for comes first, and long jobs are left for the other core meanwhile.
 wildcard_constraints:
     dataset="[^/]+",
     model="[^/]+",
@@ -38,12 +40,12 @@ def executed(pages):
 
 
 def read_by_chapter(wildcards):
-    """The tables that a chapter declares; the cells it reads, and with tables also the embeddings and UMAPs."""
+    """The tables that a chapter declares; the cells it reads, and the embeddings and UMAPs."""
     chapter = CHAPTERS[wildcards.chapter]
     tables = [f"{BUILD}/{table}.csv" for table in chapter["reads"]]
     tables += ABLATIONS if chapter["ablations"] else []
     cells = expand(f"{BUILD}/cells/{{dataset}}.json", dataset=PLAN["datasets"]) if chapter["cells"] else []
-    umaps = expand(f"{BUILD}/umaps/{{dataset}}.json", dataset=DATASETS_RUN) if cells and tables else []
+    umaps = expand(f"{BUILD}/umaps/{{dataset}}.json", dataset=DATASETS_RUN) if chapter["umaps"] else []
     return [*tables, *map(ancient, [*cells, *umaps])]
 
 
@@ -64,7 +66,7 @@ rule cells:
     output:
         f"{BUILD}/cells/{{dataset}}.json",
     threads: 1
-    priority: 2
+    priority: 4
     resources:
         mem_mb=16000,
         runtime=240,
@@ -84,6 +86,7 @@ rule run:
     params:
         directory=lambda wildcards: f"{BUILD}/runs/{wildcards.dataset}/{wildcards.model}",
     threads: 1
+    priority: 2
     resources:
         mem_mb=16000,
         runtime=1440,
@@ -99,7 +102,7 @@ if SLOW:
     use rule run as slow_run with:
         wildcard_constraints:
             model="|".join(sorted(SLOW)),
-        priority: 1
+        priority: 3
 
     ruleorder: slow_run > run
 
@@ -149,6 +152,7 @@ rule umaps:
     output:
         f"{BUILD}/umaps/{{dataset}}.json",
     threads: 1
+    priority: 3  # every page of a run waits for them
     resources:
         mem_mb=16000,
         runtime=240,
@@ -207,7 +211,8 @@ rule chapter:
         JOB + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
 
 
-EARLY = [name for name, chapter in CHAPTERS.items() if not (chapter["reads"] or chapter["ablations"])]
+WAITS_FOR = ("reads", "ablations", "umaps")
+EARLY = [name for name, chapter in CHAPTERS.items() if not any(map(chapter.get, WAITS_FOR))]
 if EARLY:
 
     # They wait for no run, and some take long: started last, they would keep the other cores waiting.

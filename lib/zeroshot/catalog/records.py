@@ -278,7 +278,8 @@ class StudyCard(Card):
     twin_seeds: int | None = Field(default=None, ge=1)  # the same for untrained twins; None for as many
     subset: int | None = Field(default=None, gt=1)
     reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
-    ablation_cells: int = Field(default=200, ge=20)  # of each data set, at most
+    ablation_datasets: tuple[str, ...] | None = None  # some of its data sets; None for all
+    ablation_cells: int = Field(default=200, ge=20)  # of each of them, at most
     ablation_tokens: int | None = Field(default=None, ge=16)  # most of a cell there; None for the model's own
     ablation_metrics: tuple[str, ...] = ("avg_bio",)  # of sensitivity; conventions are scored by all
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -297,6 +298,16 @@ class StudyCard(Card):
         if repeated:
             raise ValueError(f"listed twice: {', '.join(repeated)}")
         return names
+
+    @model_validator(mode="after")
+    def _ablations_of_its_datasets(self) -> "StudyCard":
+        others = sorted(set(self.ablation_datasets or ()) - set(self.datasets))
+        if others:
+            raise ValueError(
+                f"ablation_datasets names {', '.join(others)}, which the study does not have: "
+                f"choose among {', '.join(self.datasets)}"
+            )
+        return self
 
 
 # The statistic of a number over several data sets.

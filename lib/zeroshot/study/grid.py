@@ -22,6 +22,8 @@ from .declarations import Declaration, declaration
 Source = Literal["computed", "committed"]
 # Makes the cells before integration, which scores of every run compare with.
 _BASELINE = ("zeroshot.models.baselines",)
+# Parameters that a chapter gets of its study if its notebook declares them, and the fields that they are.
+_OF_STUDY = {"study": "name", "subset": "subset"}
 # Fields of a study that its ablations depend on.
 _ABLATION_SETTINGS = ("seed", "subset", "precision", "ablation_cells", "ablation_tokens", "ablation_metrics")
 
@@ -134,12 +136,14 @@ def ablation_units(card: catalog.StudyCard) -> list[ablations.Unit]:
     """The units of the ablations that the chapters of a study read; none where no chapter does."""
     if not any(declaration(chapter).ablations for chapter in card.chapters):
         return []
-    return ablations.study_units(available_pairs(card))
+    datasets = card.datasets if card.ablation_datasets is None else card.ablation_datasets
+    return ablations.study_units(pair for pair in available_pairs(card) if pair[0] in datasets)
 
 
 def run_pages(card: catalog.StudyCard) -> list[Page]:
     """The page of each run."""
-    inputs, declared = _inputs_of_notebook(catalog.RUN_PAGE), declaration(catalog.RUN_PAGE)
+    inputs = _inputs_of_notebook(catalog.RUN_PAGE, store.versions())
+    declared = declaration(catalog.RUN_PAGE)
     return [
         Page(run_path(*pair), _parameters_of_run(card, *pair), inputs, catalog.RUN_PAGE, declared)
         for pair in available_pairs(card)
@@ -147,8 +151,9 @@ def run_pages(card: catalog.StudyCard) -> list[Page]:
 
 
 def chapters(card: catalog.StudyCard) -> list[Page]:
-    """The chapters of a study; those that read its scores get its name as a parameter."""
-    return [_chapter(card, name) for name in card.chapters]
+    """The chapters of a study; those that declare ``study`` or ``subset`` get its name or number of cells."""
+    packages = store.versions()
+    return [_chapter(card, name, packages) for name in card.chapters]
 
 
 def pages(card: catalog.StudyCard, source: Source) -> list[Page]:
@@ -203,6 +208,7 @@ def plan(study: str, source: Source = "computed") -> None:
                 "reads": page.declared.reads,
                 "cells": page.declared.cells,
                 "ablations": page.declared.ablations,
+                "umaps": _reads_stored(page),
             }
             for page in planned
             if page.notebook != catalog.RUN_PAGE
@@ -284,25 +290,35 @@ def _is_slow(run: Job) -> bool:
     return card.seeded or card.max_tokens is not None
 
 
-def _chapter(study: catalog.StudyCard, name: str) -> Page:
-    takes_study = "study" in notebooks.declared_parameters(paths.notebooks() / f"{name}.ipynb")
+def _chapter(study: catalog.StudyCard, name: str, packages: dict[str, str]) -> Page:
+    takes = notebooks.declared_parameters(paths.notebooks() / f"{name}.ipynb")
     cards = [catalog.dataset(dataset) for dataset in study.datasets]
     cards += [catalog.split_reference(reference)[0] for reference in study.models]
     declared = declaration(name)
-    inputs = _inputs_of_notebook(name) | _hashes_of_files(declared.files)
-    if takes_study:
+    inputs = _inputs_of_notebook(name, packages) | _hashes_of_files(declared.files)
+    if "study" in takes:
         inputs |= {"study": _hash_of(study), "cards": [_hash_of(card) for card in cards]}
-    return Page(f"notebooks/{name}", {"study": study.name} if takes_study else {}, inputs, name, declared)
+    parameters = {one: getattr(study, field) for one, field in _OF_STUDY.items() if one in takes}
+    return Page(f"notebooks/{name}", parameters, inputs, name, declared)
 
 
-def _inputs_of_notebook(name: str) -> dict[str, Any]:
+def _reads_stored(chapter: Page) -> bool:
+    """Whether a chapter reads what the runs of a study have stored: it waits for them, and for their UMAPs.
+
+    A chapter that embeds cells by itself takes the study's number of them where it can, and then finds most
+    of what it would compute.
+    """
+    return chapter.declared.cells and bool(chapter.declared.reads or "subset" in chapter.parameters)
+
+
+def _inputs_of_notebook(name: str, packages: dict[str, str]) -> dict[str, Any]:
     """What every page depends on: its notebook, the code that it calls, the packages."""
     file = paths.notebooks() / f"{name}.ipynb"
     return {
         "notebook": hashing.short_sha256(file),
         "code": dependencies.source_hashes(dependencies.modules_of_notebook(file)),
         "templates": [hashing.short_sha256(template) for template in templates.of_notebooks()],
-        "packages": store.versions(),
+        "packages": packages,
     }
 
 
