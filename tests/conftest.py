@@ -27,7 +27,15 @@ COPIED = (
 
 # Files that take longest, longest first. Each is one worker's (Makefile, --dist loadfile): begun last, it
 # would keep that worker busy while the others have nothing left to do.
-LONGEST = ("test_study", "test_data", "test_metrics", "test_models", "test_cli")
+LONGEST = (
+    "test_committed_scores",
+    "test_interruption",
+    "test_study",
+    "test_data",
+    "test_metrics",
+    "test_models",
+    "test_cli",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -101,3 +109,28 @@ def zeroshot(monkeypatch, capsys):
         return done.value.code or 0, out, " ".join(err.split())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A project whose tiny study has been run; by one worker, the others wait for it."""
+    from filelock import FileLock
+    from tiny_study import copy_project, run_tiny
+
+    if worker_id == "master":  # without pytest-xdist
+        return run_tiny(copy_project(tmp_path_factory.mktemp("study") / "project"))
+    shared = tmp_path_factory.getbasetemp().parent / "tiny-study"
+    with FileLock(f"{shared}.lock"):
+        finished = shared / "finished"
+        if not finished.exists():
+            shutil.rmtree(shared, ignore_errors=True)  # of a worker that failed
+            shared.mkdir()
+            run_tiny(copy_project(shared / "project"))
+            finished.touch()
+    return shared / "project"
+
+
+@pytest.fixture(scope="module")
+def finished(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it, for the tests of a file to change and put back."""
+    return Path(shutil.copytree(undisturbed, tmp_path_factory.mktemp("study") / "project"))

@@ -2,14 +2,17 @@
 
 import ast
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 
-from zeroshot import results
+from zeroshot import results, study
 from zeroshot.runtime import paths
 from zeroshot.study import ablations
 
@@ -120,6 +123,41 @@ def test_a_data_set_whose_scores_are_not_committed_yet_changes_no_number(execute
         assert text and not re.search(r"\bnan\b|\bNone\b|\{\w", text), chapter
         # As texts, because NaN is not equal to itself.
         assert str(glued).replace("grown", "usual") == str(before), chapter
+
+
+HEAVY = {"torch", "scanpy", "scvi", "scib_metrics", "jax", "sklearn", "numba", "umap", "igraph"}
+# Executes cells of notebooks, given as JSON lists, in one process, and prints what it has loaded after each.
+EXECUTE = """
+import json, sys
+import matplotlib
+matplotlib.use("agg")
+for cells in json.loads(sys.stdin.read()):
+    names = {}
+    for cell in cells:
+        exec(cell, names)
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_pages_without_cells_load_no_package_that_computes(project, monkeypatch):
+    """A fresh kernel pays for every import. Chapters on scores are executed, of others the imports."""
+    notebooks = []
+    monkeypatch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
+    for file in sorted((CHECKOUT / "notebooks").glob("*.ipynb")):
+        declared = study.declaration(file.stem)
+        cells = json.loads(file.read_text())["cells"]
+        parameters, *code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        if not declared.cells:
+            whole = declared.reads and not declared.ablations
+            notebooks.append([parameters, "study = 'usual'", *(code if whole else code[:1])])
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTE], input=json.dumps(notebooks), text=True, capture_output=True,
+        env=os.environ | {"ZEROSHOT_HOME": str(project)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    loaded = [set(json.loads(line)) for line in done.stderr.splitlines() if line.startswith("[")]
+    assert len(loaded) == len(notebooks) > 5
+    assert "zeroshot.figures" in loaded[-1] and not loaded[-1] & HEAVY
 
 
 def test_every_score_is_named_with_its_direction():

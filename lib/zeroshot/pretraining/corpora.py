@@ -97,6 +97,6 @@ def require_apart(corpus: AnnData, test: AnnData, name: str) -> None:
     if shared.any():
         sources = ", ".join(sorted(set(corpus.obs["source"][shared].astype(str))))
         raise CorpusError(
-            f"{int(shared.sum()):,} cells of the corpus ({sources}) are cells of the test set {name}: a score "
-            "on it would not be zero-shot. Leave the source out, or its shared cells."
+            f"{int(shared.sum()):,} cells of the corpus ({sources}) are cells of the test set {name}: a "
+            "score on it would not be zero-shot. Leave the source out, or its shared cells."
         )

@@ -1,0 +1,109 @@
+"""A study whose scores are committed, and what a book offers of them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from tiny_study import CHAPTERS, RUNS, edit, environment, run_tiny, would_do, zeroshot
+
+from zeroshot import results
+
+PAGES = {f"page of {run}" for run in RUNS}
+
+
+def test_committed_scores_take_the_place_of_computed_ones(finished: Path) -> None:
+    """Chapters that need no cells are executed with the committed scores; a later run computes its own."""
+    zeroshot(finished, "keep", "tiny")
+    committed = finished / "data" / "scores" / "tiny"
+    files = {file.name: file.read_text() for file in committed.iterdir()}
+    studies, chapters = finished / "data" / "studies.yml", "chapters: [02_cell_types, 03_batches]"
+    computed = finished / "build" / "studies" / "tiny"
+    computed.rename(computed.with_name("elsewhere"))
+    edit(studies, chapters, "chapters: [01_data, 02_cell_types, 03_batches, published, tokens]")
+    try:
+        zeroshot(finished, "run", "tiny", "--committed", "--cores", "2")
+        folder = computed / "executed"
+        executed = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.ipynb")}
+        assert executed == CHAPTERS | {"notebooks/published"}
+        assert (computed / "scores.csv").read_text() == (committed / "scores.csv").read_text()
+        subprocess.run(
+            [sys.executable, "-c", "from zeroshot import site; site.stage('tiny')"],
+            env=environment(finished), check=True,
+        )  # fmt: skip
+        everything = {"notebooks/01_data", "notebooks/tokens"} | executed | RUNS | PAGES
+        assert would_do(finished) == everything
+    finally:
+        edit(studies, "chapters: [01_data, 02_cell_types, 03_batches, published, tokens]", chapters)
+        shutil.rmtree(computed, ignore_errors=True)
+        computed.with_name("elsewhere").rename(computed)
+        for name, text in files.items():
+            (committed / name).write_text(text)
+    site = finished / "build" / "site"
+    toc = (site / "_toc.yml").read_text()
+    assert "03_batches" in toc and "01_data" not in toc and "tokens" not in toc.split("api")[0]
+    assert "glob" not in toc
+    status = (site / "book" / "status.md").read_text()
+    absent = "- Which cells do the models have to tell apart?\n- How does a cell become tokens?"
+    assert "`data/scores/tiny`" in status and absent in status
+    assert all(key in status for key in pd.read_csv(committed / "runs.csv")["key"])
+    assert "[data chapter](status.md#left-out)" in (site / "book" / "methods.md").read_text()
+    assert "01_data" not in (site / "book" / "intro.md").read_text()
+    offered = site / "extra" / "downloads" / "tiny-subsamples.csv"
+    assert offered.read_text() == files["subsamples.csv"]
+    runs = (site / "book" / "runs.md").read_text()
+    assert "../runs/" not in runs and "why the runs have no pages here" in runs
+
+
+def test_the_source_of_scores_decides_which_are_shown(finished: Path) -> None:
+    """Computed, committed, computed again: each build has the tables it says it has."""
+    tables = finished / "build" / "studies" / "tiny" / "scores.csv"
+    computed = tables.read_text()
+    zeroshot(finished, "keep", "tiny")
+    committed = finished / "data" / "scores" / "tiny" / "scores.csv"
+    line = next(line for line in computed.splitlines() if ",hvg," in line and ",nmi," in line)
+    value = line.split(",")[4]
+    other = f"{float(value) + 1e-6:.6f}"
+    edit(committed, line, line.replace(value, other, 1))
+    zeroshot(finished, "run", "tiny", "--committed", "--cores", "2")
+    assert tables.read_text() == committed.read_text() != computed
+    run_tiny(finished)
+    assert tables.read_text() == computed
+
+
+def test_keeping_scores_that_have_not_changed_changes_no_file(finished: Path) -> None:
+    zeroshot(finished, "keep", "tiny")
+    committed = finished / "data" / "scores" / "tiny"
+    before = {file.name: file.read_bytes() for file in committed.iterdir()}
+    runs = finished / "build" / "studies" / "tiny" / "runs.csv"
+    costs = runs.read_text()
+    edit(runs, pd.read_csv(runs)["key"][0], "f" * 20)  # the same numbers, computed again by other code
+    zeroshot(finished, "keep", "tiny")
+    assert {file.name: file.read_bytes() for file in committed.iterdir()} == before
+    runs.write_text(costs)
+
+
+def test_downloads_of_a_computed_study(finished: Path) -> None:
+    """Every run page has its own rows, every page the tables of the study."""
+    run_tiny(finished)
+    subprocess.run(
+        [sys.executable, "-c", "from zeroshot import site; site.stage('tiny')"],
+        env=environment(finished), check=True,
+    )  # fmt: skip
+    site, computed = finished / "build" / "site", finished / "build" / "studies" / "tiny"
+    folder = site / "extra" / "downloads"
+    for name in results.TABLES:
+        assert (folder / f"tiny-{name}.csv").read_text() == (computed / f"{name}.csv").read_text()
+    for run in RUNS:
+        assert (folder / f"{run}.csv").read_text() == (computed / run / "scores.csv").read_text()
+    assert "announcement" not in (site / "_config.yml").read_text()
+    # A study need not have every chapter.
+    toc, intro, status = (
+        (site / name).read_text() for name in ("_toc.yml", "book/intro.md", "book/status.md")
+    )
+    assert set(re.findall(r"notebooks/\w+", toc)) == CHAPTERS
+    assert set(re.findall(r"`\.\./(notebooks/\w+)\.ipynb::", intro)) == CHAPTERS
+    assert "home-page.png" not in intro and "| Highest median |" in intro
+    assert "- Which cells do the models have to tell apart?" in status and "does not list" in status

@@ -1,0 +1,87 @@
+"""What a kill -9 and damaged files cost a study."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny_study import CHAPTERS, RUNS, copy_project, executed_between, run_tiny, scores, start, times
+
+from zeroshot.notebooks import stamp
+from zeroshot.runtime import processes
+from zeroshot.study import finished as finished_files
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [("command", "artifacts/scores/[!.]*"), ("everything", "build/studies/tiny/scores.csv")],
+    ids=["the command while it computes", "everything while chapters are executed"],
+)
+def test_kill_9_loses_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, victim: str, moment: str
+) -> None:
+    root = copy_project(tmp_path / "project")
+    process = start(root, "run", "tiny", "--cores", "2")
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not list(root.glob(moment)):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.1)
+    before = times(root)
+    kept = {path: path.stat().st_mtime_ns for path in root.glob("artifacts/*/[!.]*/provenance.json")}
+    assert kept
+    mark = json.loads((root / "build" / "run.json").read_text())["mark"]
+    started = processes.marked(mark)
+    assert started
+    process.kill()
+    process.wait()
+    if victim == "everything":
+        for number in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+    run_tiny(root)
+    assert set(times(root)) == RUNS | CHAPTERS
+    finished = request.getfixturevalue("undisturbed")  # late: until then another worker has made it
+    compared = ["dataset", "model", "metric", "value"]
+    pd.testing.assert_frame_equal(scores(root)[compared], scores(finished)[compared], check_exact=True)
+    assert all(path.stat().st_mtime_ns == made for path, made in kept.items()), "finished work was repeated"
+    assert not RUNS & set(before) & executed_between(before, times(root)), "finished pages were repeated"
+    assert not processes.marked(mark)
+
+
+def test_damaged_pages_and_tables_are_made_again(tmp_path, capsys):
+    page = {"cells": [{"outputs": [{"data": {stamp.MIME: {"seconds": 1}}}]}]}
+    whole = {"executed/runs/a/pca.ipynb": json.dumps(page), "executed/notebooks/b.ipynb": json.dumps(page),
+             "scores.csv": "value\n0.5\n", "executed/notebooks/b.failed.ipynb": "{"}  # fmt: skip
+    damages = {
+        "executed/runs/a/pca.ipynb": [b"", b'{"cells": [{"out', b"\xff", b"[]", b'{"cells": []}',
+                                      json.dumps(page).replace("1", "2").encode()],
+        "scores.csv": [b"value\n0.6\n", b""],
+    }  # fmt: skip
+
+    def write() -> None:
+        for name, text in whole.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+
+    write()
+    (tmp_path / "executed" / "runs" / ".pca-x1").mkdir()  # of a notebook that was killed
+    finished_files.remember(tmp_path)
+    finished_files.remove_damaged(tmp_path)
+    assert all((tmp_path / name).exists() for name in whole)
+    assert not (tmp_path / "executed" / "runs" / ".pca-x1").exists()
+    for name, contents in damages.items():
+        for content in contents:
+            write()
+            (tmp_path / name).write_bytes(content)
+            finished_files.remove_damaged(tmp_path)
+            assert [other for other in whole if not (tmp_path / other).exists()] == [name]
+            assert f"{tmp_path / name} is not as it was written" in capsys.readouterr().err
+    for record in ("", "[]", "\x00"):  # of no use, and no reason to do anything again
+        write()
+        (tmp_path / "finished.json").write_text(record)
+        finished_files.remove_damaged(tmp_path)
+        assert all((tmp_path / name).exists() for name in whole)
