@@ -8,7 +8,7 @@ import sys
 # In the order in which they run; each is imported only when it does.
 NAMES = [
     name
-    for name in ("metrics", "intervals", "tokenizers", "embedding", "pretraining")
+    for name in ("metrics", "intervals", "tokenizers", "embedding", "pretraining", "book")
     if importlib.util.find_spec(f"benchmarks.{name}")
 ]
 
