@@ -22,10 +22,6 @@ import psutil
 from benchmarks import write
 from zeroshot.runtime import paths
 
-BOUNDS = (
-    "Installation waits for downloads and unpacks 3 GB on one core. Computing is bound by the untrained "
-    "networks, which do as many multiplications as trained ones; pages by the imports of a fresh kernel each."
-)
 STUDY = "default"
 # The last word of a line of `zeroshot book` says what has ended: "[ 3:12] runs 5/12 | run pca on …".
 COMPUTED = re.compile(r"cells of|run |ablations of|UMAPs of|tables of")
@@ -61,7 +57,7 @@ def run(repeats: int, study: str = STUDY) -> None:
         for row in rows
     ]
     print(pd.DataFrame(table).to_string(index=False))
-    print(write("book", __doc__, BOUNDS, 1, table, study=study, cores=cores, rows=rows))
+    print(write("book", __doc__, "", 1, table, study=study, cores=cores, rows=rows))
 
 
 def _stages(clone: Path, commands: dict[str, tuple[str, ...]]) -> list[dict[str, float | str]]:
