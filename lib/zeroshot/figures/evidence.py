@@ -40,15 +40,15 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
     places = {key: place for place, key in enumerate(every[:n_rows])}
     baselines = list(dict.fromkeys(summary["baseline"]))
     n_panels, width = fit(len(baselines), 2.3, 1.5, WIDEST - 3)
-    figure, axes = subplots(
-        1,
-        n_panels,
-        figsize=(max(6.0, width * n_panels + 3), height * n_rows + 1.6),
-        sharey=True,
-        squeeze=False,
-    )
+    size = (max(6.0, width * n_panels + 3), height * n_rows + 1.6)
+    figure, axes = subplots(1, n_panels, figsize=size, squeeze=False)
     for axis, baseline in zip(axes[0], baselines, strict=False):
         axis.axvline(0, color="#444444", linewidth=1.0, zorder=0)
+        # One artist instead of a tick for each row in each panel, which would take most of the time.
+        across = axis.get_yaxis_transform()
+        axis.hlines(range(n_rows), 0, 1, color="#dddddd", linewidth=0.8, zorder=0, transform=across)
+        axis.set_yticks([])
+        axis.set_ylim(n_rows - 0.5, -0.5)
         for row in summary[summary["baseline"].eq(baseline)].itertuples():
             if (row.method, row.source) in places:
                 _draw_difference(axis, row, places[row.method, row.source])
@@ -57,7 +57,7 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
         axis.locator_params(axis="x", nbins=4)
     names = [f"{m}: {s} (n = {n})" for m, s, n in rows.head(n_rows).itertuples(index=False)]
     axes[0][0].set_yticks(range(n_rows), distinct_texts(names, 60), fontsize=8)
-    axes[0][0].set_ylim(n_rows - 0.5, -0.5)
+    axes[0][0].grid(visible=False, axis="y")
     axes[0][n_panels // 2].set_xlabel("mean difference (right of 0: the model is better)", fontsize=9)
     more = [f"{len(every) - n_rows} more rows are not shown"] if n_rows < len(every) else []
     more += [f"{len(baselines) - n_panels} more baselines are not shown"] if n_panels < len(baselines) else []
