@@ -201,7 +201,7 @@ def test_summary_has_t_intervals_over_data_sets_and_counts(made):
     # t of two degrees of freedom is 4.3027.
     differences = np.array([0.1, 0.005, -0.3])
     half = 4.302652729911275 * differences.std(ddof=1) / 3**0.5
-    assert row["high"] - row["mean"] == pytest.approx(half) and row["over"] == "data sets"
+    assert row["high"] - row["mean"] == pytest.approx(half) and row["over"] == "data set"
     (row,) = evidence.summarise(pairs[pairs["dataset"] != "c"]).to_dict("records")
     assert np.isnan(row["low"]) and row["over"] == ""
     with pytest.raises(ValueError, match="not pooled"):
@@ -213,7 +213,7 @@ def test_one_data_set_has_an_interval_over_replicates(made):
         ("a", "pca", str(r)): 0.4 for r in range(3)
     }
     (row,) = evidence.summarise(evidence.paired(made(rows))).to_dict("records")
-    assert row["over"] == "replicates" and row["n"] == 1 and row["low"] < 0.2 < row["high"]
+    assert row["over"] == "replicate" and row["n"] == 1 and row["low"] < 0.2 < row["high"]
 
 
 # -- tables of the chapter -------------------------------------------------------------------------
@@ -234,6 +234,12 @@ def test_outcomes_add_up(summary):
     assert answer["n"] == chosen["n"].sum() and answer["losses"] == chosen["losses"].sum()
     assert answer["above"] + answer["tied"] + answer["below"] == chosen["low"].notna().sum()
     assert evidence.answer(counts, "clustering", ("nothing",))["n"] is None
+
+
+def test_intervals_say_over_what_they_are(summary):
+    over = summary[summary["low"].notna()].groupby("source")["over"].unique().map(list)
+    assert over["openproblems_batch_integration"] == over["tme_benchmark"] == ["data set"]
+    assert over["perteval"] == ["split of one data set"] and over["benchscope_embedding"] == ["replicate"]
 
 
 def test_no_fault_and_nothing_fine_tuned_is_in_a_summary(rows, summary):

@@ -175,8 +175,9 @@ def summarise(
     -------
     pandas.DataFrame
         The columns ``by`` and :data:`SUMMARY_COLUMNS`. ``low`` and ``high`` are the ends of the 95 % t
-        interval of the mean over data sets (``over`` says so); with one data set over its replicates. NaN
-        with fewer than three values. Data sets count equally.
+        interval of the mean over data sets, or over what a source has in their place (terms, splits of one
+        data set: ``unit`` of its entry); with one data set over its replicates. ``over`` says which. NaN with
+        fewer than three values. Data sets count equally.
     """
     if "source" not in by:
         raise ValueError("`by` must name 'source': sources measure different things and are not pooled")
@@ -191,13 +192,15 @@ def summarise(
     groups = of_dataset.groupby(by, sort=False)
     table = groups["difference"].agg(n="size", mean="mean", median="median")
     table[["low", "high"]] = _intervals(groups["difference"])
-    table["over"] = np.where(table["low"].notna(), "data sets", "")
+    units = {name: source.unit for name, source in sources().items()}
+    of_source = table.index.get_level_values("source").map(lambda name: units.get(name, "data set"))
+    table["over"] = np.where(table["low"].notna(), of_source, "")
     table[["wins", "ties", "losses"]] = groups[["wins", "ties", "losses"]].sum().astype(int)
     table["n_leak"] = groups["leak"].sum().astype(int)
     within = _intervals(of_replicate.groupby(by, sort=False)).reindex(table.index)
     single = table["n"].eq(1) & within["low"].notna()
     table.loc[single, ["low", "high"]] = within[single]
-    table.loc[single, "over"] = "replicates"
+    table.loc[single, "over"] = "replicate"
     return table.reset_index()[[*by, *SUMMARY_COLUMNS]]
 
 

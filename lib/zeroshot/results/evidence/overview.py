@@ -180,9 +180,10 @@ def profiles(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns number (from 1), method, kind, ``clustering`` and ``batch_mixing`` (median over data sets of
-        the mean of the headline metrics), ``n_datasets``, ``seconds`` (median over data sets, on the
-        computers of the source; NaN if not measured) and ``front``: no other method that is no control is
+        Columns number (from 1), method, kind, bound (the end of the scales that a control marks),
+        ``clustering`` and ``batch_mixing`` (median over data sets of the mean of the headline metrics),
+        ``n_datasets``, ``seconds`` (median over data sets, on the computers of the source; NaN if not
+        measured) and ``front``: no other method that is no control is
         as good in clustering in less time. Best clustering first.
     """
     names = [name for name, card in measures().items() if card.headline]
@@ -201,6 +202,8 @@ def profiles(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     table["n_datasets"] = len(common)
     table["seconds"] = spent.groupby([*keys, "dataset"])["value"].mean().groupby(keys).median()
     table = table.reset_index().sort_values("clustering", ascending=False, kind="stable", ignore_index=True)
+    bounds = {name: card.bound or "" for name, card in methods().items()}
+    table.insert(2, "bound", table["method"].map(bounds))
     table.insert(0, "number", range(1, len(table) + 1))
     return table.assign(front=_on_front(table))
 
@@ -238,6 +241,7 @@ def source_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "grade": card.grade,
                 "reason": card.reason,
                 "measured": card.measured,
+                "unit": card.unit,
                 "licence": card.licence,
                 "taken": "table" if card.taken == "table" else "values, as facts",
                 "commit": (card.commit or "")[:7],
