@@ -1,0 +1,290 @@
+"""Metrics on trial: what they say of embeddings of known quality, and of one that learnt the labels."""
+
+import warnings
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import stats
+
+from zeroshot import catalog, metrics, pipeline
+
+from .comparisons import differences
+
+PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy")
+
+# Of the simulated cells: types in lineages, batches nested in sites, each as far apart as given, in units of
+# the spread within a type.
+LINEAGES, TYPES_OF_LINEAGE = 3, 3
+SITES, BATCHES_OF_SITE = 2, 2
+DIM = 15
+LINEAGE_SPREAD, TYPE_SPREAD, WITHIN_SPREAD = 2.0, 1.2, 1.0
+# How much of a disturbance is in an embedding, rung by rung: the first is the best, the last the worst.
+RUNGS = (0.0, 0.5, 1.0, 2.0, 4.0)
+LADDERS = {
+    "batches": "each batch is moved in a direction of its own",
+    "sites": "sites are moved apart, the batches of a site stay mixed",
+    "noise": "noise is added to every cell",
+}
+# From which rank correlation, and which fall as a share of its range, a metric sees what a ladder takes away.
+LEAST_CORRELATION, LEAST_CHANGE = 0.9, 0.05
+# Not those that only choose another clustering: of twenty, their silhouettes take most of the time.
+TRIED = tuple(name for name in metrics.METRICS if not name.endswith(("_label_free", "_leiden")))
+LABELS_ALONE = "labels alone"
+# Neurons in the layers of the perceptron, the last of which is the embedding.
+LAYERS = (64, 32, 16)
+EPOCHS = 200
+PERCEPTRON = "perceptron, cells it was trained on"
+HELD_OUT = "perceptron, other cells"
+PCA_HELD_OUT = "PCA, other cells"
+
+
+def simulate(n_cells: int, seed: int) -> dict[str, np.ndarray]:
+    """Cells of known type, batch and site in a latent space.
+
+    Returns
+    -------
+    dict
+        ``latent`` (cells, dim), what a perfect embedding would hold; ``labels`` and ``batches`` (cells,);
+        ``batch_effect`` and ``site_effect`` (cells, dim), unit direction of each cell's batch and site times
+        the spread within a type; ``noise`` (cells, dim).
+    """
+    rng = np.random.default_rng(seed)
+    n_types = LINEAGES * TYPES_OF_LINEAGE
+    lineages = rng.normal(scale=LINEAGE_SPREAD, size=(LINEAGES, DIM)).repeat(TYPES_OF_LINEAGE, axis=0)
+    centres = lineages + rng.normal(scale=TYPE_SPREAD, size=(n_types, DIM))
+    batches = np.arange(n_cells) % (SITES * BATCHES_OF_SITE)
+    # Types are not equally frequent, and not in every batch alike.
+    shares = rng.dirichlet(np.full(n_types, 4.0), size=SITES * BATCHES_OF_SITE)
+    labels = np.array([rng.choice(n_types, p=shares[batch]) for batch in batches])
+    directions = rng.normal(size=(SITES * BATCHES_OF_SITE, DIM))
+    of_sites = rng.normal(size=(SITES, DIM))
+    return {
+        "latent": centres[labels] + rng.normal(scale=WITHIN_SPREAD, size=(n_cells, DIM)),
+        "labels": labels,
+        "batches": batches,
+        "batch_effect": directions[batches],
+        "site_effect": of_sites[batches // BATCHES_OF_SITE],
+        "noise": rng.normal(size=(n_cells, DIM)),
+    }
+
+
+def ladder(cells: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
+    """Five (cells, dim) embeddings of falling quality by construction, see :data:`LADDERS`."""
+    disturbance = cells[{"batches": "batch_effect", "sites": "site_effect", "noise": "noise"}[name]]
+    return [cells["latent"] + share * disturbance for share in RUNGS]
+
+
+def climb(n_cells: int, n_seeds: int) -> pd.DataFrame:
+    """Score the rungs of every ladder, and the labels alone, on simulated cells.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ladder, rung (from 0, the best), seed, metric and value; the ladder of the label oracle is
+        :data:`LABELS_ALONE`.
+    """
+    tables = []
+    for seed in range(n_seeds):
+        cells = simulate(n_cells, seed)
+        given = {name: cells[name] for name in ("labels", "batches")}
+        # Before integration: everything that can disturb is there.
+        before = cells["latent"] + cells["batch_effect"] + cells["site_effect"]
+        options = {"baseline": before, "seed": seed, "names": TRIED}
+        undisturbed = metrics.score(cells["latent"], **given, **options)  # the first rung of every ladder
+        for name in LADDERS:
+            tables.append(undisturbed.assign(ladder=name, rung=0, seed=seed))
+            for rung, embedding in enumerate(ladder(cells, name)[1:], 1):
+                scores = metrics.score(embedding, **given, **options)
+                tables.append(scores.assign(ladder=name, rung=rung, seed=seed))
+        oracle = metrics.score(metrics.label_oracle(cells["labels"], seed), **given, **options)
+        tables.append(oracle.assign(ladder=LABELS_ALONE, rung=0, seed=seed))
+    return pd.concat(tables, ignore_index=True)[["ladder", "rung", "seed", "metric", "value"]]
+
+
+def orders(climbed: pd.DataFrame) -> pd.DataFrame:
+    """How well each metric orders the rungs of each ladder, and by how much it moves.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ladder, metric, seeds, correlation (mean over seeds of Spearman's rank correlation with the
+        order by construction: 1 is the right order, -1 the reverse, 0 also where the metric does not move),
+        low and high (95 % interval over seeds, NaN for one) and change (mean fall from the first rung to the
+        last, as a share of the metric's range).
+    """
+    rows = []
+    rungs = climbed[climbed["ladder"] != LABELS_ALONE].dropna(subset="value")
+    for (name, metric), part in rungs.groupby(["ladder", "metric"], sort=False):
+        card = metrics.METRICS[metric]
+        # (seeds, rungs) from 0, the worst value of the metric, to 1, the best.
+        values = part.pivot(index="seed", columns="rung", values="value").dropna().to_numpy()
+        goodness = ((values - card.worst) / (card.best - card.worst)).round(6)
+        if len(goodness) == 0:
+            continue
+        correlations = [_rank_correlation(row) for row in goodness]
+        mean, half = np.mean(correlations), np.nan
+        if len(correlations) > 1:
+            half = stats.sem(correlations) * stats.t.ppf(0.975, len(correlations) - 1)
+        ends = max(mean - half, -1.0), min(mean + half, 1.0)
+        rows.append((name, metric, len(goodness), mean, *ends, (goodness[:, 0] - goodness[:, -1]).mean()))
+    columns = ["ladder", "metric", "seeds", "correlation", "low", "high", "change"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _rank_correlation(goodness: np.ndarray) -> float:
+    """Spearman's correlation of values with their order, the highest first; 0 if they are all the same."""
+    if (goodness == goodness[0]).all():
+        return 0.0
+    return float(stats.spearmanr(-np.arange(len(goodness)), goodness).statistic)
+
+
+def perceptron(values: np.ndarray, labels: np.ndarray, train: np.ndarray, seed: int) -> np.ndarray:
+    """Last hidden layer of a small network trained to name the cell types, (cells, 16) float32.
+
+    Parameters
+    ----------
+    values
+        (cells, dim) what the network reads.
+    labels
+        (cells,); only those of the cells to train on are used.
+    train
+        (cells,) boolean, the cells to train on.
+    seed
+        Of the weights and the order of the cells.
+
+    Source
+    ------
+    The idea of Islander, Wang et al. 2025: a perceptron of three layers and a classifier, no model of cells.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    scale = values[train].std() or 1.0
+    network = MLPClassifier(LAYERS, max_iter=EPOCHS, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # after so many epochs it knows its cells
+        network.fit(values[train] / scale, labels[train])
+    hidden = values / scale
+    for weights, bias in zip(network.coefs_[:-1], network.intercepts_[:-1], strict=True):
+        hidden = np.maximum(hidden @ weights + bias, 0)
+    return hidden.astype(np.float32)
+
+
+def teach(adata: AnnData, seed: int = 0) -> pd.DataFrame:
+    """Scores of a perceptron that was trained on the labels of half of the cells, beside PCA and the labels.
+
+    Parameters
+    ----------
+    adata
+        As :func:`zeroshot.data.load` returns it.
+    seed
+        Of the halves, the network and the clustering.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, variant, metric and value. PCA and the labels alone are scored on the cells that the
+        perceptron was trained on, and PCA also on the other half.
+    """
+    components = pipeline.embed(adata, "pca", seed=seed).load("embedding")
+    labels, batches = adata.obs["cell_type"].to_numpy().astype(str), adata.obs["batch"].to_numpy()
+    train = np.zeros(adata.n_obs, dtype=bool)
+    rng = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        cells = rng.permutation(np.flatnonzero(labels == label))
+        train[cells[: (len(cells) + 1) // 2]] = True
+    learnt = perceptron(components, labels, train, seed)
+    variants = {
+        "PCA": (components, train),
+        PERCEPTRON: (learnt, train),
+        LABELS_ALONE: (metrics.label_oracle(labels, seed), train),
+        PCA_HELD_OUT: (components, ~train),
+        HELD_OUT: (learnt, ~train),
+    }
+    tables = []
+    for name, (embedding, part) in variants.items():
+        given = {"labels": labels[part], "batches": batches[part], "baseline": components[part]}
+        scores = metrics.score(embedding[part], **given, seed=seed, names=TRIED)
+        tables.append(scores.assign(dataset=adata.uns["dataset"]["name"], variant=name))
+    return pd.concat(tables, ignore_index=True)[["dataset", "variant", "metric", "value"]]
+
+
+def separation(scores: pd.DataFrame, subsamples: pd.DataFrame) -> pd.DataFrame:
+    """How often each metric tells two methods of a study apart, controls left out.
+
+    Parameters
+    ----------
+    scores, subsamples
+        As :func:`load` and :func:`load_subsamples` return them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index metric, columns pairs (of two methods on a data set, with an interval) and apart (share of them
+        that are significantly different; NaN without a pair).
+    """
+    kinds = {name: card.kind for name, card in catalog.models().items()}
+    methods = scores[scores["model"].map(kinds) != "control"]
+    names = list(methods["method"].unique())
+    rows = {}
+    for metric in methods["metric"].unique():
+        verdicts = []
+        for first, second in combinations(names, 2):
+            pair = methods[methods["method"].isin([first, second])]
+            if second in set(pair.loc[pair["metric"] == metric, "method"]):
+                verdicts += list(differences(pair, subsamples, metric, second)["verdict"])
+        apart = np.mean([verdict != "tie" for verdict in verdicts]) if verdicts else np.nan
+        rows[metric] = {"pairs": len(verdicts), "apart": apart}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["pairs", "apart"])
+
+
+def trust(climbed: pd.DataFrame, taught: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
+    """Which metric to trust for what.
+
+    Parameters
+    ----------
+    climbed, taught, apart
+        What :func:`climb`, :func:`teach` (of one data set or several) and :func:`separation` return.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index metric; a column per ladder with the mean rank correlation; ``fooled by labels`` and ``fooled by
+        noise``, see below; ``apart``, see :func:`separation`; and ``trust``: what it sees.
+        It sees a ladder if its correlation is at least 0.9 and it falls by at least a twentieth of its range.
+        Labels fool a metric of cell types if the perceptron, on cells it was trained on, scores higher than
+        PCA on every data set; noise fools any if the last rung of noise scores higher than the first.
+    """
+    of_ladders = orders(climbed)
+    sees = of_ladders["correlation"].ge(LEAST_CORRELATION) & of_ladders["change"].ge(LEAST_CHANGE)
+    seen = {(ladder, metric) for ladder, metric in of_ladders.loc[sees, ["ladder", "metric"]].to_numpy()}
+    table = of_ladders.pivot(index="metric", columns="ladder", values="correlation")
+    table = table.reindex(index=[name for name in metrics.METRICS if name in table.index], columns=[*LADDERS])
+    change = of_ladders[of_ladders["ladder"] == "noise"].set_index("metric")["change"]
+    fooled = fooled_by_labels(taught)
+    return table.assign(
+        **{
+            "fooled by labels": [name in fooled for name in table.index],
+            "fooled by noise": [bool(change.get(name, 0) < 0) for name in table.index],
+            "apart": apart["apart"].reindex(table.index),
+            "trust": [
+                " and ".join(name for name in LADDERS if (name, metric) in seen) or "nothing alone"
+                for metric in table.index
+            ],
+        }
+    )
+
+
+def fooled_by_labels(taught: pd.DataFrame) -> list[str]:
+    """Metrics of cell types by which the perceptron is better than PCA on every data set."""
+    values = taught.pivot_table(index=["metric", "dataset"], columns="variant", values="value")
+    fooled = []
+    for name, card in metrics.METRICS.items():
+        if card.group == "annotation" and name in values.index:
+            part = values.loc[name]
+            gain = (part[PERCEPTRON] - part["PCA"]) * (1 if card.higher_is_better else -1)
+            fooled += [name] if (gain > 0).all() else []
+    return fooled
