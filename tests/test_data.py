@@ -102,7 +102,7 @@ FACTS = {
         {"beta": 872, "alpha": 236, "delta": 214, "endothelial": 130, "ductal": 120, "acinar": 110,
          "quiescent_stellate": 92, "gamma": 70, "activated_stellate": 51, "macrophage": 14, "epsilon": 13,
          "mast": 8, "schwann": 5, "t_cell": 2},
-        {"baron-human1": 1937},
+        {"human1": 1937},
     ),
 }  # fmt: skip
 
@@ -347,7 +347,7 @@ def test_pbmc_12k_gives_each_barcode_to_its_own_run(tmp_path, monkeypatch):
     }
     pd.DataFrame({"ENSG": ["ENSG1", "ENSG3"]}).to_csv(files["gene_info.csv"])
     labels = pd.Series({"AA-1": "B cells", "CC-1": "NK cells", "TT-1": "Other", "CC-11": "B cells"})
-    monkeypatch.setattr(prepare, "_pbmc4k8k_labels", lambda path: labels)
+    monkeypatch.setattr(prepare.blood, "_pbmc4k8k_labels", lambda path: labels)
     adata = prepare.pbmc_12k(files)
     assert list(adata.obs_names) == ["pbmc8k_AA-1", "pbmc8k_CC-1", "pbmc4k_TT-1"]
     assert list(adata.obs["cell_type"]) == ["B cells", "NK cells", "Other"]
