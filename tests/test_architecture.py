@@ -7,15 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from zeroshot import PARTS
+
 LIBRARY = Path(__file__).resolve().parents[1] / "lib"
 PACKAGE = LIBRARY / "zeroshot"
 READING_LIST = "reading_list"  # a package beside zeroshot, and one part in the order
 
-# A module may import those before it. What is taken for granted everywhere stands first.
-ORDER = (
-    "runtime", "catalog", "store", "tokens", "data", "models", "metrics", "embedding", "pretraining",
-    "figures", "pipeline", "results", "notebooks", "study", READING_LIST, "site", "cli", "__main__",
-)  # fmt: skip
+ORDER = (*PARTS, "__main__")
 # The paths and what puts text on a page, the registries, and what writes a file whole.
 NEEDED_BY_READING_LIST = {"runtime", "catalog", "store"}
 # The site stages its pages, and the command line has its commands.

@@ -9,4 +9,7 @@ from reading_list.entries import load, sections
 from reading_list.records import Paper, Section
 from reading_list.search import matching_papers, papers_by_place
 
-__all__ = ["Paper", "Section", "load", "matching_papers", "papers_by_place", "sections"]
+__all__ = [
+    "Paper", "Section", "editions", "export", "lineage", "links", "load", "matching_papers", "pages",
+    "papers_by_place", "sections", "survey", "tables",
+]  # fmt: skip

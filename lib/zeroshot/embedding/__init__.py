@@ -26,6 +26,8 @@ __all__ = [
     "Settings",
     "chunks",
     "embed",
+    "integrity",
+    "masked_prediction",
     "project_umap",
     "require_device",
     "require_seed",

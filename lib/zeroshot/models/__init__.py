@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from zeroshot.models.weights import Checkpoint
     from zeroshot.tokens.sequences import Tokenizer
 
+__all__ = [
+    "Cells", "Embedder", "MaskedNetwork", "PredictsMasked", "TokenEmbedder", "encoder", "find_checkpoint",
+    "implementation", "load", "unavailable",
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Cells:

@@ -15,6 +15,7 @@ from zeroshot import catalog, results, store, study
 from zeroshot.runtime import escaping, paths
 from zeroshot.site import (
     absent_pages,
+    api,
     citations,
     figure_files,
     outputs,
@@ -83,6 +84,7 @@ def stage(name: str) -> Path:
         "status": pages.status_page(card, source, built),
         "models": pages.models_page(built),
         "benchmarks": pages.benchmarks_page(),
+        **api.pages(),
         **reading_list_pages.pages(),
     }
     for title, text in generated.items():
