@@ -21,11 +21,11 @@ def test_changes_add_up():
     listed = Counter(edition for paper in PAPERS.values() for edition in paper.editions)
     changes = editions.changes()
     assert {change.edition: len(change.listed) for change in changes} == listed
-    assert changes[0].added == changes[0].listed and not changes[0].gone
+    assert changes[0].added == changes[0].listed and not changes[0].removed
     for before, change in pairwise(changes):
         if change.edition != "ours":
-            assert len(change.listed) == len(before.listed) + len(change.added) - len(change.gone)
-        assert set(change.added) <= set(change.listed) and not set(change.gone) & set(change.listed)
+            assert len(change.listed) == len(before.listed) + len(change.added) - len(change.removed)
+        assert set(change.added) <= set(change.listed) and not set(change.removed) & set(change.listed)
 
 
 def test_what_was_added_here_takes_nothing_away(monkeypatch):
@@ -33,7 +33,7 @@ def test_what_was_added_here_takes_nothing_away(monkeypatch):
     earlier = first.model_copy(update={"editions": ("2026-07",)})
     new = second.model_copy(update={"editions": ("ours",)})
     monkeypatch.setattr(entries, "load", lambda: {earlier.name: earlier, new.name: new})
-    assert [(c.edition, len(c.added), len(c.gone)) for c in editions.changes()] == [
+    assert [(c.edition, len(c.added), len(c.removed)) for c in editions.changes()] == [
         ("2026-07", 1, 0),
         ("ours", 1, 0),
     ]
@@ -44,8 +44,8 @@ def test_the_page_has_every_change_once():
     counts = [[cell.text for cell in row.find_all("td")] for row in page.select("table.counts tbody tr")]
     changes = editions.changes()
     assert counts[0] == [str(len(changes[0].listed)), "–", "–"]
-    assert counts[1:] == [[str(len(n)) for n in (c.listed, c.added, c.gone)] for c in changes[1:]]
-    for word in ("added", "gone"):
+    assert counts[1:] == [[str(len(n)) for n in (c.listed, c.added, c.removed)] for c in changes[1:]]
+    for word in ("added", "removed"):
         names = [link["href"].partition("#paper-")[2] for link in page.select(f"table.{word} tbody th a")]
         assert names == [paper.name for change in changes[1:] for paper in getattr(change, word)]
     corrected = page.select("table.corrected tbody tr")

@@ -205,7 +205,9 @@ def papers():
 
 
 def grown() -> pd.DataFrame:
-    return pd.DataFrame({"title": ["first", "second"], "kept": [0, 4], "added": [5, 3], "gone": [0, 1]})
+    return pd.DataFrame(
+        {"title": ["first", "second"], "retained": [0, 4], "added": [5, 3], "removed": [0, 1]}
+    )
 
 
 def descending() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -887,8 +889,8 @@ def test_editions_add_up():
     axis = DRAWN["draw_editions"]().axes[0]
     widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
     assert widths == [[0, 4], [5, 3], [0, 1]]
-    assert [text.get_text() for text in axis.texts] == ["5", "7: 3 added, 1 gone"]
-    assert [bar.get_x() for bar in axis.containers[2]][1] == -1  # what is gone lies left of zero
+    assert [text.get_text() for text in axis.texts] == ["5", "7: 3 added, 1 removed"]
+    assert [bar.get_x() for bar in axis.containers[2]][1] == -1  # what was removed lies left of zero
 
 
 def test_a_descendant_hangs_on_its_parent():

@@ -23,10 +23,10 @@ class Change:
     edition: str
     listed: tuple[Paper, ...]
     added: tuple[Paper, ...]  # for the first edition all that it lists
-    gone: tuple[Paper, ...]
+    removed: tuple[Paper, ...]
 
     @property
-    def remaining(self) -> tuple[Paper, ...]:
+    def retained(self) -> tuple[Paper, ...]:
         """What the edition before it had too."""
         return tuple(paper for paper in self.listed if paper not in self.added)
 
@@ -39,8 +39,8 @@ def changes() -> list[Change]:
         listed = tuple(paper for paper in papers if edition in paper.editions or paper in inherited)
         added = tuple(paper for paper in listed if paper not in before)
         if added:
-            gone = tuple(paper for paper in before if paper not in listed)
-            result.append(Change(edition, listed, added, gone))
+            removed = tuple(paper for paper in before if paper not in listed)
+            result.append(Change(edition, listed, added, removed))
             before = listed
     return result
 

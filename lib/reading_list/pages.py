@@ -86,7 +86,7 @@ def _editions_page() -> str:
         if number == 0:
             parts += [f"{len(change.listed)} papers, with which the list begins."]
             continue
-        for word, papers in (("added", change.added), ("gone", change.gone)):
+        for word, papers in (("added", change.added), ("removed", change.removed)):
             if papers:
                 table = tables.papers(papers, entries.sections(), word)
                 parts += [f"{len(papers)} {word}.", escaping.raw(table)]

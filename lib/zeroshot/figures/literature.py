@@ -62,29 +62,30 @@ def draw_papers_by_venue(papers: pd.DataFrame, n_venues: int) -> Figure:
 
 @draws
 def draw_editions(editions: pd.DataFrame) -> Figure:
-    """Papers of each edition: those of the one before it, those that are new, and those that are gone.
+    """Papers of each edition: retained from the one before it, added, and removed.
 
     Parameters
     ----------
     editions
-        A row per edition in their order, columns ``title`` and, as counts, ``kept``, ``added`` and ``gone``.
+        A row per edition in their order, columns ``title`` and, as counts, ``retained``, ``added`` and
+        ``removed``.
     """
     if editions.empty:
         return drawn(nothing_to_draw("no editions"), editions)
     figure, axis = subplots(figsize=(7.2, 0.45 * len(editions) + 1.3))
     rows = np.arange(len(editions))
-    parts = {"kept": "#0173b2", "added": "#de8f05", "gone": "#949494"}
+    parts = {"retained": "#0173b2", "added": "#de8f05", "removed": "#949494"}
     bars = {}
-    start = {"kept": 0, "added": editions["kept"], "gone": -editions["gone"]}
+    start = {"retained": 0, "added": editions["retained"], "removed": -editions["removed"]}
     for part, colour in parts.items():
         bars[part] = axis.barh(rows, editions[part], left=start[part], color=colour, height=0.7)
     for row, edition in enumerate(editions.to_dict("records")):
-        total = edition["kept"] + edition["added"]
+        total = edition["retained"] + edition["added"]
         axis.annotate(
-            f"{total}" + (f": {edition['added']} added, {edition['gone']} gone" if row else ""),
+            f"{total}" + (f": {edition['added']} added, {edition['removed']} removed" if row else ""),
             (total, row), (4, 0), textcoords="offset points", va="center", fontsize=9, color=INK,
         )  # fmt: skip
-    axis.set(xlabel="papers", xlim=(None, 1.5 * (editions["kept"] + editions["added"]).max()))
+    axis.set(xlabel="papers", xlim=(None, 1.5 * (editions["retained"] + editions["added"]).max()))
     axis.set_yticks(rows, distinct_texts(editions["title"]), fontsize=9)
     axis.invert_yaxis()
     axis.yaxis.grid(False)
