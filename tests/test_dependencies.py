@@ -140,22 +140,25 @@ def test_every_module_found_is_a_file():
         ),
     ],
 )
-def test_imports_of_a_source(source, expected):
-    assert dependencies._library_modules(source, package="") == expected
+def test_imports_of_a_source(tmp_path, source, expected):
+    modules = dependencies.modules_of_notebook(notebook(tmp_path / "n.ipynb", source))
+    assert modules == dependencies.closure(expected)
 
 
 @pytest.mark.parametrize(
-    ("source", "package", "expected"),
+    ("source", "expected"),
     [
-        ("from .registry import metric", "zeroshot.metrics", {"zeroshot.metrics.registry"}),
-        ("from . import registry", "zeroshot.metrics", {"zeroshot.metrics.registry"}),
-        ("from .. import store", "zeroshot.metrics", {"zeroshot.store"}),
-        ("from ..data.load import load", "zeroshot.metrics", {"zeroshot.data.load"}),
-        ("def f():\n    from .neighbors import as_scib", "zeroshot.metrics", {"zeroshot.metrics.neighbors"}),
+        ("from .registry import metric", {"zeroshot.metrics.registry"}),
+        ("from . import registry", {"zeroshot.metrics.registry"}),
+        ("from .. import store", {"zeroshot.store"}),
+        ("from ..data.load import load", {"zeroshot.data.load"}),
+        ("def f():\n    from .neighbors import as_scib", {"zeroshot.metrics.neighbors"}),
     ],
 )
-def test_relative_imports_of_a_source(source, package, expected):
-    assert dependencies._library_modules(source, package) == expected
+def test_relative_imports_of_a_source(package, source, expected):
+    (package / "metrics" / "nearest.py").write_text(source)
+    modules = dependencies.closure({"zeroshot.metrics.nearest"})
+    assert modules == dependencies.closure(expected) | {"zeroshot.metrics.nearest"}
 
 
 def test_cells_of_a_notebook_are_read_whatever_magic_they_hold(tmp_path):

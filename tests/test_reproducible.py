@@ -14,7 +14,7 @@ reproducible.fix_arithmetic()
 import numpy
 from threadpoolctl import threadpool_info
 kernels = [pool["architecture"] for pool in threadpool_info() if pool["internal_api"] == "openblas"]
-print(json.dumps([kernels, os.environ.get("NUMBA_NUM_THREADS")]))
+print(json.dumps([kernels, *map(os.environ.get, ("OPENBLAS_CORETYPE", "NUMBA_NUM_THREADS"))]))
 """
 
 
@@ -28,24 +28,30 @@ def report(monkeypatch, **environment):
 
 
 def test_one_kernel_for_all_processors_that_can_run_it(monkeypatch):
-    kernels, threads = report(monkeypatch)
-    assert threads == "1"
-    if reproducible._knows_avx2():
-        assert set(kernels) <= {"Haswell"}
+    kernels, kernel, threads = report(monkeypatch)
+    assert threads == "1" and kernel in (None, "Haswell")
+    if kernel:
+        assert set(kernels) <= {kernel}
 
 
 def test_what_the_user_has_set_stays(monkeypatch):
-    kernels, threads = report(monkeypatch, OPENBLAS_CORETYPE="Prescott", NUMBA_NUM_THREADS="2")
+    kernels, _, threads = report(monkeypatch, OPENBLAS_CORETYPE="Prescott", NUMBA_NUM_THREADS="2")
     assert "Haswell" not in kernels and threads == "2"
 
 
 def test_processors_without_the_instructions_keep_their_kernel(monkeypatch, tmp_path):
     facts = tmp_path / "cpuinfo"
     monkeypatch.setattr(reproducible, "Path", lambda _: facts)
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert not reproducible._knows_avx2()
-    for flags, expected in (("flags : sse2 avx", False), ("flags : sse2 avx avx2 fma", True)):
-        facts.write_text(flags)
-        assert reproducible._knows_avx2() is expected
-    monkeypatch.setattr("platform.machine", lambda: "arm64")
-    assert not reproducible._knows_avx2()
+    monkeypatch.delitem(sys.modules, "numpy", raising=False)
+    for machine, flags, kernel in (
+        ("x86_64", None, None),
+        ("x86_64", "flags : sse2 avx", None),
+        ("x86_64", "flags : sse2 avx avx2 fma", "Haswell"),
+        ("arm64", "flags : sse2 avx avx2 fma", None),
+    ):
+        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
+        monkeypatch.setattr("os.environ", environment := {})
+        if flags:
+            facts.write_text(flags)
+        reproducible.fix_arithmetic()
+        assert environment.get("OPENBLAS_CORETYPE") == kernel, (machine, flags)
