@@ -219,6 +219,11 @@ def test_cells_of_one_study_in_another_source(home):
     donors = set(pancreas.obs["donor"][pancreas.obs["batch"] == "Baron"])
     assert donors == {"human2", "human4"}
     assert not identical_cells(load("baron-human1"), pancreas).any()
+    kits, chemistries = load("pbmc-savercat"), load("pbmc-three-chemistries")
+    for one, other, kit in ((kits, chemistries, "V2"), (chemistries, kits, "10x_3p_v2")):
+        shared = one.obs[identical_cells(one, other)]
+        assert len(shared) == 35 and set(shared["batch"]) == {kit}
+        assert shared["cell_type"].isin(["B", "B cells"]).sum() == 4
 
 
 @needs_sources
