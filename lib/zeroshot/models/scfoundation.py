@@ -26,6 +26,8 @@ PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
 Pooling = Literal["all", "max", "genes"]
 
+_DECODED_AT_ONCE = 65_536  # genes of all cells: what memory grows with
+
 # Entries of models.ckpt: for cells, for read-depth enhancement, for genes.
 _ENTRIES = {"ce": "cell", "rde": "rde", "gene": "gene"}
 
@@ -201,8 +203,9 @@ class ScFoundationNetwork(nn.Module):
             (cells,) tokens that are no padding.
         """
         if self.pooling == "genes":
-            # One by one: a cell of the decoder is as long as the vocabulary, not as its own tokens.
-            parts = zip(ids.split(1), values.split(1), lengths.split(1), strict=True)
+            # A few at once: a cell of the decoder is as long as the vocabulary, not as its own tokens.
+            size = max(_DECODED_AT_ONCE // self.n_genes, 1)
+            parts = zip(ids.split(size), values.split(size), lengths.split(size), strict=True)
             return torch.cat([self.decode(*part).float().mean(dim=1) for part in parts])
         hidden = self.hidden(ids, values, lengths).float()
         place = torch.arange(ids.shape[1], device=ids.device)
