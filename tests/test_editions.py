@@ -7,7 +7,7 @@ from typing import get_args
 from bs4 import BeautifulSoup
 
 import reading_list
-from reading_list import editions, entries, pages
+from reading_list import editions, entries, pages, tables
 from reading_list.records import Edition
 
 PAPERS = reading_list.load()
@@ -57,3 +57,22 @@ def test_titles_are_escaped(monkeypatch):
     old = paper.model_copy(update={"name": "old", "editions": ("e1",)})
     monkeypatch.setattr(entries, "load", lambda: {old.name: old, paper.name: paper})
     assert not BeautifulSoup(pages.pages()["reading_list/editions"], "html.parser").find("b")
+
+
+def test_the_table_of_editions_counts_what_was_retained_added_and_removed(monkeypatch):
+    paper = next(iter(PAPERS.values()))
+    listed_in = {"a": ("e1",), "b": ("e1", "e2"), "c": ("e2",), "d": ("e2",)}
+    listed = {name: paper.model_copy(update={"name": name, "editions": e}) for name, e in listed_in.items()}
+    monkeypatch.setattr(entries, "load", lambda: listed)
+    first, second = tables.papers_by_edition().to_dict("records")
+    assert first == {"title": "First edition", "retained": 0, "added": 2, "removed": 0}
+    assert second == {"title": "Second edition", "retained": 1, "added": 2, "removed": 1}
+
+
+def test_the_table_of_papers_has_the_titles_of_their_sections():
+    table = tables.papers()
+    name, paper = next(iter(PAPERS.items()))
+    row = table.iloc[0].to_dict()
+    assert len(table) == len(PAPERS)
+    assert row["section"] == entries.sections()[paper.section].title
+    assert (row["year"], row["venue"], row["kind"]) == (paper.year, paper.venue, paper.kind), name

@@ -1,16 +1,47 @@
-"""Tables of the survey's models as HTML for chapters, with links to papers and to cards of this book.
+"""Tables for chapters: the papers of the list, and the survey's models with links to papers and cards.
 
-Links are relative to a page in ``notebooks/``; all text is escaped.
+Links are HTML, relative to a page in ``notebooks/``, and the text beside them is escaped.
 """
 
 import pandas as pd
 
-from reading_list import entries, lineage, survey
+from reading_list import editions, entries, lineage, survey
 from zeroshot import catalog
 from zeroshot.runtime import escaping, templates
 
 # What a descent takes, in words.
 TAKES = {"supersedes": "its place: a newer version", "weights": "its weights", "tokens": "its tokens"}
+
+
+def papers() -> pd.DataFrame:
+    """Every paper in the order of the list: year, venue, title of its section, kind."""
+    sections = entries.sections()
+    return pd.DataFrame(
+        [
+            {
+                "year": paper.year,
+                "venue": paper.venue,
+                "section": sections[paper.section].title,
+                "kind": paper.kind,
+            }
+            for paper in entries.load().values()
+        ]
+    )
+
+
+def papers_by_edition() -> pd.DataFrame:
+    """Numbers of papers that each edition retained from the one before it, added and removed."""
+    return pd.DataFrame(
+        [
+            {
+                "title": editions.TITLES[change.edition],
+                "retained": len(change.retained),
+                "added": len(change.added),
+                "removed": len(change.removed),
+            }
+            for change in editions.changes()
+        ]
+    )
 
 
 def models_in_book() -> pd.DataFrame:
