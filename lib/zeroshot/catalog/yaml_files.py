@@ -46,8 +46,8 @@ def read(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
 def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard]:
     entries = _load(path)
     if not isinstance(entries, dict):
-        held = "nothing" if entries is None else f"a {type(entries).__name__}"
-        raise CatalogError(f"{path} must map names to entries, not hold {held}")
+        content = "nothing" if entries is None else f"a {type(entries).__name__}"
+        raise CatalogError(f"{path} must map names to entries, not hold {content}")
     cards = {}
     for name, fields in entries.items():
         if not isinstance(fields, dict):
@@ -85,8 +85,8 @@ def _load(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        raise CatalogError(f"{path} is not valid YAML: {place}{said}. Correct it there.") from None
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise CatalogError(f"{path} is not valid YAML: {place}{problem}. Correct it there.") from None
     # Numbers and dates that only look like one are ValueErrors of the standard library.
     except (yaml.YAMLError, ValueError) as error:
         raise CatalogError(f"{path} is not valid YAML: {' '.join(str(error).split())}. Correct it.") from None

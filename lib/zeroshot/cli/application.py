@@ -345,8 +345,8 @@ def notebook(
     from zeroshot import notebooks
 
     source = paths.notebooks() / f"{name}.ipynb"
-    known = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
-    catalog.find(known, name, "notebook")
+    notebook_files = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
+    catalog.find(notebook_files, name, "notebook")
     parameters = notebooks.parse_parameters(source, parameter or ())
     with errors.status(f"executing {name}"):
         notebooks.execute(source, output, parameters)

@@ -76,8 +76,8 @@ def stamp(
 
 def command(notebook: str, parameters: dict[str, Any]) -> str:
     """The shell command that executes a page again, by itself."""
-    given = [f"-p {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in parameters.items()]
-    return " ".join([f"zeroshot notebook {notebook}", *given, f"--output {notebook}-again.ipynb"])
+    options = [f"-p {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in parameters.items()]
+    return " ".join([f"zeroshot notebook {notebook}", *options, f"--output {notebook}-again.ipynb"])
 
 
 def read(executed: Path) -> dict[str, Any]:

@@ -43,10 +43,10 @@ def to_benchmarker(scores: pd.DataFrame, dataset: str) -> pd.DataFrame:
     LookupError
         If the data set is not in the scores.
     """
-    chosen = scores[scores["dataset"].eq(dataset) & scores["metric"].isin(BENCHMARKER_NAMES)]
-    if chosen.empty:
+    selected = scores[scores["dataset"].eq(dataset) & scores["metric"].isin(BENCHMARKER_NAMES)]
+    if selected.empty:
         raise LookupError(f"no scores of {dataset!r}; there are {', '.join(scores['dataset'].unique())}")
-    table = chosen.pivot(index="method", columns="metric", values="value").dropna(axis="columns", how="all")
+    table = selected.pivot(index="method", columns="metric", values="value").dropna(axis="columns", how="all")
     table = table[[name for name in BENCHMARKER_NAMES if name in table]]
     types = pd.Series({name: _BENCHMARKER_GROUPS[metrics.METRICS[name].group] for name in table})
     means = table.T.groupby(types).mean().T
@@ -82,8 +82,8 @@ def from_benchmarker(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     if "Metric Type" not in table.index:
         raise ValueError("this is no table of a Benchmarker: it has no row 'Metric Type'")
     types = table.loc["Metric Type"]
-    kept = table.drop(index="Metric Type").loc[:, types != "Aggregate score"]
-    rows = kept.rename_axis(index="method", columns="metric").stack().astype(float).rename("value")  # noqa: PD013
+    columns = table.drop(index="Metric Type").loc[:, types != "Aggregate score"]
+    rows = columns.rename_axis(index="method", columns="metric").stack().astype(float).rename("value")  # noqa: PD013
     tidy = rows.reset_index()
     groups = {theirs: ours for ours, theirs in _BENCHMARKER_GROUPS.items()}
     names = {theirs: ours for ours, theirs in BENCHMARKER_NAMES.items()}

@@ -44,8 +44,8 @@ def differences(
         subsamples[subsamples["metric"] == metric].set_index(["dataset", "method", "subsample"]).sort_index()
     )
     if len(whole) and reference not in whole.index.get_level_values("method"):
-        known = ", ".join(sorted(whole.index.get_level_values("method").unique()))
-        raise LookupError(f"no method is called {reference!r} in these scores; there are {known}")
+        methods = ", ".join(sorted(whole.index.get_level_values("method").unique()))
+        raise LookupError(f"no method is called {reference!r} in these scores; there are {methods}")
     direction = 1 if metrics.METRICS[metric].higher_is_better else -1
     rows = []
     for (dataset, method), row in whole.iterrows():
@@ -125,8 +125,8 @@ def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.D
         compared = differences(rows, subsamples[subsamples["dataset"] == dataset], metric, best)
         tied = set(compared.loc[compared["verdict"] == "tie", "method"])
         places = {best: "best"} | dict.fromkeys(tied, "tied with the best")
-        found = ordered[ordered["method"].isin(places)]
-        tables.append(found[["dataset", "method", "value"]].assign(place=found["method"].map(places)))
+        ranked = ordered[ordered["method"].isin(places)]
+        tables.append(ranked[["dataset", "method", "value"]].assign(place=ranked["method"].map(places)))
     columns = ["dataset", "method", "value", "place"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
@@ -136,9 +136,9 @@ def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.Da
 
     ``ascending`` puts the lowest median first, for metrics where lower is better.
     """
-    chosen = scores[scores["metric"] == metric]
-    table = chosen.pivot(index="method", columns="dataset", values="value")
-    table = table[list(dict.fromkeys(chosen["dataset"]))]
+    selected = scores[scores["metric"] == metric]
+    table = selected.pivot(index="method", columns="dataset", values="value")
+    table = table[list(dict.fromkeys(selected["dataset"]))]
     order = table.median(axis=1).sort_values(ascending=ascending)
     return table.loc[order.index].rename_axis(columns=None)
 

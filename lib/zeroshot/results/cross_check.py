@@ -129,8 +129,8 @@ def scib_scores(content_hash: str, model: str) -> dict[str, float]:
     dict
         Our name of each metric to its value; empty where scib was not run.
     """
-    kept = json.loads((paths.home() / "data" / "references" / "scib.json").read_text())
-    rows = [row for row in kept["scores"] if row["data"] == content_hash and row["model"] == model]
+    reference = json.loads((paths.home() / "data" / "references" / "scib.json").read_text())
+    rows = [row for row in reference["scores"] if row["data"] == content_hash and row["model"] == model]
     return {row["metric"]: row["value"] for row in rows}
 
 

@@ -55,12 +55,12 @@ def load() -> tuple[catalog.PublishedNumber, ...]:
 
 def _require_registered_or_titled(number: catalog.PublishedNumber) -> None:
     """What is in a registry goes by its name there, all else has a title."""
-    known = {
+    names_by_field = {
         "dataset": catalog.datasets(),
         "model": catalog.models(),
         "metric": {*METRICS, *RECONSTRUCTED},
     }
-    for field, names in known.items():
+    for field, names in names_by_field.items():
         value, titled = getattr(number, field), getattr(number, f"{field}_title") is not None
         if (value in names) and titled:
             raise catalog.CatalogError(f"{field} {value!r} is a registered name: leave out `{field}_title`")
@@ -114,9 +114,9 @@ def ledger(scores: pd.DataFrame, reconstructions: pd.DataFrame | None = None) ->
             status, reason = "agrees", ""
         else:
             status, reason = "differs", number.caveat or ""
-        shown = number.model_dump(include=set(COLUMNS))
+        row = number.model_dump(include=set(COLUMNS))
         rows.append(
-            shown
+            row
             | {"id": number.name, "published": number.value, "ours": ours, "difference": difference}
             | {"status": status, "reason": reason}
         )
@@ -198,18 +198,18 @@ def summarise(model: str, reconstruction_artifact: store.Artifact | None) -> pd.
 
 
 def _of_values(errors: pd.DataFrame) -> list[tuple[str, str, float]]:
-    shown = errors[errors["positions"].eq("all") & errors["masked_fraction"].eq(0)].set_index("prediction")
+    unmasked = errors[errors["positions"].eq("all") & errors["masked_fraction"].eq(0)].set_index("prediction")
     return [
-        (f"{error}_{name}", "mean over positions", float(shown.loc[prediction, error]))
+        (f"{error}_{name}", "mean over positions", float(unmasked.loc[prediction, error]))
         for error in ("mse", "mae")
         for name, prediction in _VALUE_PREDICTORS.items()
     ]
 
 
 def _of_ranks(correlations: pd.DataFrame) -> list[tuple[str, str, float]]:
-    shown = correlations[correlations["masked_fraction"].eq(0)]
+    unmasked = correlations[correlations["masked_fraction"].eq(0)]
     of_predictor = {
-        metric: correlation_summary(shown.loc[shown["predictor"] == predictor, "correlation"])
+        metric: correlation_summary(unmasked.loc[unmasked["predictor"] == predictor, "correlation"])
         for metric, predictor in _RANK_PREDICTORS.items()
     }
     return [

@@ -7,8 +7,8 @@ from zeroshot import catalog, metrics
 
 def heading(metric: str) -> str:
     """Label of a metric with its direction: "AvgBIO ↑" where higher is better, "PCR ↓" where lower is."""
-    found = catalog.find(metrics.METRICS, metric, "metric")
-    return f"{found.label} {'↑' if found.higher_is_better else '↓'}"
+    definition = catalog.find(metrics.METRICS, metric, "metric")
+    return f"{definition.label} {'↑' if definition.higher_is_better else '↓'}"
 
 
 def interval(low: float, high: float) -> str:
@@ -32,8 +32,8 @@ def candidates(scores: pd.DataFrame) -> list[str]:
 
 def median(scores: pd.DataFrame, metric: str, model: str) -> float | None:
     """Median over data sets of a model's score in its default recipe; None if there is no score of it."""
-    chosen = scores["metric"].eq(metric) & scores["method"].eq(catalog.model(model).title)
-    values = scores.loc[chosen, "value"].dropna()
+    selected = scores["metric"].eq(metric) & scores["method"].eq(catalog.model(model).title)
+    values = scores.loc[selected, "value"].dropna()
     return float(values.median()) if len(values) else None
 
 
@@ -43,8 +43,8 @@ def best(scores: pd.DataFrame, metric: str) -> tuple[str | None, float | None]:
     A method without a score on some data set is not compared: its median would be over other data. None and
     None if there is no method to compare.
     """
-    chosen = scores[scores["metric"].eq(metric) & scores["method"].isin(candidates(scores))]
-    by_method = chosen.groupby("method", sort=False)["value"]
+    selected = scores[scores["metric"].eq(metric) & scores["method"].isin(candidates(scores))]
+    by_method = selected.groupby("method", sort=False)["value"]
     complete = by_method.count() == scores["dataset"].nunique()
     medians = by_method.median()[complete]
     if medians.empty:

@@ -38,8 +38,8 @@ def verbatim(text: object) -> str:
 def prose(text: object) -> str:
     """As :func:`verbatim`, but names between two backticks are shown as code."""
     parts = _CODE.split(str(text))
-    shown = [code(part) if place % 2 else _joined(part) for place, part in enumerate(parts)]
-    return "".join(shown).strip(" ")
+    texts = [code(part) if place % 2 else _joined(part) for place, part in enumerate(parts)]
+    return "".join(texts).strip(" ")
 
 
 def _joined(part: str) -> str:

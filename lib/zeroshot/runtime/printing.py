@@ -56,16 +56,16 @@ def show_json(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """Names and values of the fields that are not empty, those of inner mappings as "outer.inner"."""
-    found = []
+    flat_fields = []
     for name, value in fields.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
+            flat_fields += _flat(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
             for number, item in enumerate(value, 1):
-                found += _flat(item, f"{prefix}{name}.{number}.")
+                flat_fields += _flat(item, f"{prefix}{name}.{number}.")
         elif value not in (None, [], ()):
-            found.append((f"{prefix}{name}", value))
-    return found
+            flat_fields.append((f"{prefix}{name}", value))
+    return flat_fields
 
 
 def _text(value: Any) -> str:

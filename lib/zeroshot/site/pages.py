@@ -209,17 +209,17 @@ def models_page(built: list[study.Page] = ()) -> str:
     recipes: dict[tuple[str, str, str, bool], list[str]] = {}
     for card in cards:
         for name, recipe in card.recipes.items():
-            shown = ", ".join(f"{key} {value}" for key, value in recipe.parameters.items()) or "–"
-            recipes.setdefault((name, recipe.source, shown, recipe.neighbors), []).append(card.title)
+            parameters = ", ".join(f"{key} {value}" for key, value in recipe.parameters.items()) or "–"
+            recipes.setdefault((name, recipe.source, parameters, recipe.neighbors), []).append(card.title)
     conventions = [
         {
             "recipe": escaping.code(name),
             "of": escaping.verbatim(", ".join(titles)),
-            "parameters": escaping.prose(shown),
+            "parameters": escaping.prose(parameters),
             "other cells": "change the embedding" if neighbors else "–",
             "source": escaping.prose(source),
         }
-        for (name, source, shown, neighbors), titles in recipes.items()
+        for (name, source, parameters, neighbors), titles in recipes.items()
     ]
     return (
         "\n\n".join(
@@ -295,5 +295,5 @@ def _prose(docstring: str) -> str:
 
 def _known_of(pretraining: catalog.Pretraining) -> list[str]:
     """What is known of each data set's part in a model's training data, in words."""
-    known = [f"{name} ({seen})" for name, seen in pretraining.datasets.items()]
-    return [*known, f"{'others' if known else 'all'} {pretraining.other_datasets}"]
+    datasets = [f"{name} ({seen})" for name, seen in pretraining.datasets.items()]
+    return [*datasets, f"{'others' if datasets else 'all'} {pretraining.other_datasets}"]

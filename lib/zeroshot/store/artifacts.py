@@ -88,8 +88,8 @@ class Artifact:
             if f"{name}{suffix}" in files:
                 self._intact(f"{name}{suffix}")
                 return self._read(self.path / f"{name}{suffix}", read)
-        held = sorted(file.rpartition(".")[0] for file in files)
-        raise KeyError(f"artifact {self.path} holds no {name!r}; it holds {held}")
+        names = sorted(file.rpartition(".")[0] for file in files)
+        raise KeyError(f"artifact {self.path} holds no {name!r}; it holds {names}")
 
     def _intact(self, file: str | None) -> dict[str, Any]:
         """The record, once it and one file are known to be as they were written."""

@@ -229,10 +229,10 @@ def _fact(where: str, values: dict[Side, float | None], true: bool | None, addit
     present = {side: value for side, value in values.items() if value is not None}
     several = len({metric for _, metric in values}) > 1
     names = [metric if several else catalog.model(model).title for model, metric in present]
-    shown = [f"{name} {text}" for name, text in zip(names, _digits(list(present.values())), strict=True)]
+    texts = [f"{name} {text}" for name, text in zip(names, _digits(list(present.values())), strict=True)]
     start = f"{where}: " if where else ""
     missing = tuple(side for side in values if side not in present)
-    return Fact(start + ", ".join([*shown, addition] if addition else shown), true, missing)
+    return Fact(start + ", ".join([*texts, addition] if addition else texts), true, missing)
 
 
 def _digits(values: list[float]) -> list[str]:

@@ -47,8 +47,8 @@ def from_study(scores: pd.DataFrame) -> pd.DataFrame:
     scores
         As :func:`zeroshot.results.load` returns them.
     """
-    known = measures()
-    rows = scores[scores["metric"].isin(list(known)) & scores["value"].notna()]
+    all_measures = measures()
+    rows = scores[scores["metric"].isin(list(all_measures)) & scores["value"].notna()]
     cards = {model: catalog.model(model) for model in rows["model"].unique()}
     kind = rows["model"].map({model: card.kind for model, card in cards.items()})
     pretrained = {m: c.family.lower() for m, c in cards.items() if c.kind == "foundation" and c.family}
@@ -64,7 +64,7 @@ def from_study(scores: pd.DataFrame) -> pd.DataFrame:
             "setting": kind.map(_SETTINGS),
             "metric": rows["metric"],
             "value": rows["value"],
-            "higher_is_better": rows["metric"].map({n: m.higher_is_better for n, m in known.items()}),
+            "higher_is_better": rows["metric"].map({n: m.higher_is_better for n, m in all_measures.items()}),
             "n_cells": rows["n_cells"],
             "method": rows["model"].replace(pretrained),
             "kind": kind,
