@@ -3,6 +3,7 @@
 Unknown fields are rejected, so that a typing error in a card never turns into a silent default.
 """
 
+import operator
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -110,9 +111,9 @@ class DatasetCard(CitedCard):
         return self
 
 
-def _is_default(value: bool | str | None) -> bool:
-    """Of a field that came later: cards that do not use it are dumped, and their jobs named, as before."""
-    return not value
+def _is_none(value: object) -> bool:
+    """Of a field that came later: a card that does not use it is dumped, and its jobs named, as before."""
+    return value is None
 
 
 class Recipe(Record):
@@ -120,12 +121,10 @@ class Recipe(Record):
 
     source: str
     parameters: Parameters = Field(default_factory=dict)
-    # Whether other cells of the data set, or their order, change a cell's embedding: by design or as
-    # upstream.
-    neighbors: bool = Field(default=False, exclude_if=_is_default)
-    seeded: bool | None = Field(
-        default=None, exclude_if=lambda value: value is None
-    )  # where it differs from the card's
+    # Whether other cells of the data set, or their order, change a cell's embedding.
+    neighbors: bool = Field(default=False, exclude_if=operator.not_)
+    # Whether another seed gives another embedding, where that differs from the card.
+    seeded: bool | None = Field(default=None, exclude_if=_is_none)
 
 
 class WeightsFile(Record):
@@ -151,7 +150,7 @@ class WeightsSource(Record):
     hub: str | None = Field(default=None, pattern=rf"^{_HUB_NAME}/{_HUB_NAME}$", max_length=96)
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     drive: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=200)  # id of the folder
-    page: Address | None = Field(default=None, exclude_if=_is_default)  # where a person finds the files
+    page: Address | None = Field(default=None, exclude_if=_is_none)  # where a person finds the files
     # An installed distribution that carries the same files.
     package: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
     files: Annotated[Mapping[str, WeightsFile], read_only, as_dict]

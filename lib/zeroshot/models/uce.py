@@ -35,7 +35,7 @@ PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
 PAD, CHROMOSOME_END, CLS = 0, 2, 3
 
-_GENES_PER_BLOCK = 64  # cells whose counts are dense at once
+_CELLS_AT_ONCE = 64  # whose counts are dense
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +118,8 @@ class Uce:
 
         def draw(rows: np.ndarray) -> Iterator[np.ndarray]:
             keys = cell_keys(cells.ids[rows])
-            for start in range(0, len(rows), _GENES_PER_BLOCK):
-                block = slice(start, start + _GENES_PER_BLOCK)
+            for start in range(0, len(rows), _CELLS_AT_ONCE):
+                block = slice(start, start + _CELLS_AT_ONCE)
                 for values, key in zip(counts[rows[block]].toarray(), keys[block], strict=True):
                     weights = draw_weights(values)
                     uniforms = uniform(seed, key, np.arange(self.n_draws))
