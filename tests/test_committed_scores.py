@@ -44,7 +44,7 @@ def test_committed_scores_take_the_place_of_computed_ones(finished: Path) -> Non
     site = finished / "build" / "site"
     toc = (site / "_toc.yml").read_text()
     assert "03_batches" in toc and "01_data" not in toc and "tokens" not in toc.split("api")[0]
-    assert "glob" not in toc
+    assert "glob: runs" not in toc
     status = (site / "book" / "status.md").read_text()
     absent = "- Which cells do the models have to tell apart?\n- How does a cell become tokens?"
     assert "`data/scores/tiny`" in status and absent in status

@@ -280,4 +280,4 @@ def test_a_chapter_that_embeds_cells_takes_those_of_the_runs(home: Path) -> None
     study.plan("smoke")
     jobs = json.loads((paths.study("smoke") / "plan.json").read_text())["chapters"]
     late = {name for name, chapter in jobs.items() if chapter["umaps"]}
-    assert late == {"05_reconstruction", "06_umap", "your_data"}
+    assert late == {"05_reconstruction", "06_umap", "metrics_on_trial", "your_data"}

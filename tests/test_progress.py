@@ -29,10 +29,10 @@ def test_each_finished_job_is_one_line_with_the_time_left(capsys):
             progress(line)
         return capsys.readouterr().err
 
-    assert feed(LOG) == "7 jobs. [ 0:00] cells 0/1, runs 0/3, pages 0/3, about 1 min left\n"
+    assert feed(LOG) == "7 jobs. [ 0:00] cells 0/1, runs 0/3, pages 0/3, less than a minute left\n"
     now = 10.0
     assert feed("[Sat Nov 28 20:54:03 2026]\nFinished jobid: 3 (Rule: cells)\n1 of 7 steps (14%) done\n") == (
-        "[ 0:10] cells 1/1, runs 0/3, pages 0/3, about 1 min left | cells of toy\n"
+        "[ 0:10] cells 1/1, runs 0/3, pages 0/3, less than a minute left | cells of toy\n"
     )
     feed("Job 1: run pca on toy\n")
     now = 250.0

@@ -302,7 +302,7 @@ def test_damaged_files_are_refused_with_file_line_and_remedy(run_study):
 def test_what_the_study_names_and_is_not_committed(home):
     results.write(paths.scores() / "smoke", made_up())
     absent = results.without_committed_scores("smoke")
-    assert ("simulated-atlas", "pca") in absent and ("pbmc68k-reduced", "scgpt-untrained@short") in absent
+    assert ("simulated-atlas", "pca") in absent and ("pbmc68k-reduced", "scgpt-untrained@brief") in absent
     assert ("pbmc68k-reduced", "pca") not in absent and len(absent) == 2 * 6 - 2
     runs = made_up()["runs"]
     assert schema.missing_runs(catalog.study("smoke"), runs) == absent

@@ -168,6 +168,26 @@ class MaskedNetwork(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class PredictsMasked(TokenEmbedder, Protocol):
+    """A family that was pretrained to predict what is hidden.
+
+    Its cards say what (``objective``), its ``network`` is a :class:`MaskedNetwork` as well, and
+    :mod:`zeroshot.embedding.masked_prediction` measures how well it does.
+    """
+
+    def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> np.ndarray | None:
+        """Return the (tokens,) number of values that chance chooses from at each token, 1 where it does not.
+
+        In the order of the tokens that ``tokenizer`` makes of the same rows. None where nothing is drawn.
+        """
+        ...
+
+
+class TrainableNetwork(MaskedNetwork, Protocol):
+    """A network that learns to predict what is hidden from it."""
+
     def decode(
         self,
         ids: "torch.Tensor",
@@ -184,19 +204,8 @@ class MaskedNetwork(Protocol):
 
 
 @runtime_checkable
-class PredictsMasked(TokenEmbedder, Protocol):
-    """A family that was pretrained to predict what is hidden.
-
-    Its cards say what (``objective``), its ``network`` is a :class:`MaskedNetwork` as well, and
-    :mod:`zeroshot.embedding.masked_prediction` measures how well it does.
-    """
-
-    def tie_widths(self, cells: Cells, rows: np.ndarray, seed: int) -> np.ndarray | None:
-        """Return the (tokens,) number of values that chance chooses from at each token, 1 where it does not.
-
-        In the order of the tokens that ``tokenizer`` makes of the same rows. None where nothing is drawn.
-        """
-        ...
+class Trainable(PredictsMasked, Protocol):
+    """A family whose networks :mod:`zeroshot.pretraining` trains: each is a :class:`TrainableNetwork`."""
 
     def release(self, network: "torch.nn.Module", cells: Cells, folder: Path) -> None:
         """Write a network trained on these cells, in the layout in which checkpoints are released.

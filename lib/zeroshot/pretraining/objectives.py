@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from zeroshot.catalog.records import Objective
-from zeroshot.models import MaskedNetwork
+from zeroshot.models import TrainableNetwork
 from zeroshot.tokens.sequences import Tokens
 
 
@@ -69,7 +69,7 @@ class MaskedChunk:
 
 def hide(
     tokens: Tokens,
-    network: MaskedNetwork,
+    network: TrainableNetwork,
     objective: Objective,
     masking: Masking,
     generator: np.random.Generator,
@@ -120,7 +120,7 @@ def hide(
     )
 
 
-def losses(network: MaskedNetwork, objective: Objective, chunk: MaskedChunk) -> dict[str, torch.Tensor]:
+def losses(network: TrainableNetwork, objective: Objective, chunk: MaskedChunk) -> dict[str, torch.Tensor]:
     """Mean loss over the hidden genes, by the name of the decoder.
 
     The squared error of values, in bins²; the cross-entropy of ranks over the vocabulary, in nats.

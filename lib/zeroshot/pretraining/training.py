@@ -18,7 +18,7 @@ import torch
 
 from zeroshot import catalog, models
 from zeroshot.embedding.engine import Precision, require_device
-from zeroshot.models import Cells, MaskedNetwork, PredictsMasked
+from zeroshot.models import Cells, Trainable, TrainableNetwork
 from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
 from zeroshot.tokens.sequences import Tokenizer, Tokens
@@ -161,7 +161,7 @@ def train(
     return history
 
 
-def untrained(name: str, training: Training, changes: Mapping[str, Any] | None = None) -> PredictsMasked:
+def untrained(name: str, training: Training, changes: Mapping[str, Any] | None = None) -> Trainable:
     """The model to train: the architecture of a card, with the genes of the corpus as its vocabulary.
 
     Parameters
@@ -218,7 +218,7 @@ class Run:
             )
         self.tokens = self.tokenizer.tokenize(np.sort(order[n_held_out:]))
         self.held_out = self.tokenizer.tokenize(np.sort(order[:n_held_out]))
-        self.network: MaskedNetwork = self.embedder.network(cells, training.seed).to(self.device).train()
+        self.network: TrainableNetwork = self.embedder.network(cells, training.seed).to(self.device).train()
         groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
         for parameter in self.network.parameters():
             groups[parameter.ndim > 1].append(parameter)
