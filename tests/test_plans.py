@@ -281,3 +281,10 @@ def test_a_chapter_that_embeds_cells_takes_those_of_the_runs(home: Path) -> None
     jobs = json.loads((paths.study("smoke") / "plan.json").read_text())["chapters"]
     late = {name for name, chapter in jobs.items() if chapter["umaps"]}
     assert late == {"05_reconstruction", "06_umap", "metrics_on_trial", "your_data"}
+
+
+def test_an_engine_that_leaves_work_out_is_no_success(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snakemake has ended without an error and without the tables."""
+    monkeypatch.setattr(processes, "run", lambda *_, **__: 0)
+    with pytest.raises(study.StudyError, match=r"files of smoke are missing, such as \S+scores.csv"):
+        study.run("smoke")

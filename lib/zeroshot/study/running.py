@@ -1,6 +1,7 @@
 """Run a study with Snakemake: what is missing or outdated, resumed after any interruption."""
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -149,6 +150,21 @@ def _run(
             f"the study {study} is not complete (see the messages above). "
             "Finished pages are kept; the same command continues with the rest."
         )
+    if not dry_run and (absent := _missing_files(folder)):
+        # Seen once, after a run that was killed: Snakemake did what was half done and nothing else.
+        raise StudyError(
+            f"Snakemake ended without an error, but {len(absent)} files of {study} are missing, such as "
+            f"{absent[0]}. The same command continues with the rest."
+        )
+
+
+def _missing_files(folder: Path) -> list[Path]:
+    """Tables and pages of a planned study that do not exist."""
+    plan = json.loads((folder / "plan.json").read_text())
+    pages = [*plan["runs"], *(f"notebooks/{name}" for name in plan["chapters"])]
+    files = [folder / f"{table}.csv" for table in plan["tables"]]
+    files += [folder / "executed" / f"{page}.ipynb" for page in pages]
+    return [file for file in files if not file.is_file()]
 
 
 def _check_settings(cores: int, profile: Path | None) -> None:
