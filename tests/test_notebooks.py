@@ -201,6 +201,15 @@ def test_figures_say_what_they_show(source):
             assert not re.search(r"\d", caption.replace("95 %", "")), caption
 
 
+def test_a_figure_is_shown_once():
+    """A figure as the value of a cell would be shown beside the one that was drawn."""
+    for source in SOURCES:
+        for cell in cells(source, "code"):
+            last = cell["text"].strip().rpartition("figures.draw_")[2]
+            if cell["text"].strip().startswith("figures.draw_") or "\nfigures.draw_" in cell["text"]:
+                assert last.endswith(";"), f"{source.stem}: {last}"
+
+
 @every_notebook
 def test_prose_is_complete_wherever_the_notebook_is_executed(source):
     """Numbers stand in the statements of reports, never in marks that only the book fills in."""

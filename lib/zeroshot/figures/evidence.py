@@ -39,8 +39,9 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
     n_rows, height = fit(len(every), 0.26, 0.17, TALLEST - 2)
     places = {key: place for place, key in enumerate(every[:n_rows])}
     baselines = list(dict.fromkeys(summary["baseline"]))
-    n_panels, width = fit(len(baselines), 2.3, 1.5, WIDEST - 3)
-    size = (max(6.0, width * n_panels + 3), height * n_rows + 1.6)
+    # Narrow panels: a page is 7 inches wide, and letters shrink with the picture.
+    n_panels, width = fit(len(baselines), 1.5, 1.2, WIDEST - 3)
+    size = (max(6.0, width * n_panels + 3), height * n_rows + 1.8)
     figure, axes = subplots(1, n_panels, figsize=size, squeeze=False)
     for axis, baseline in zip(axes[0], baselines, strict=False):
         axis.axvline(0, color="#444444", linewidth=1.0, zorder=0)
@@ -52,11 +53,11 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
         for row in summary[summary["baseline"].eq(baseline)].itertuples():
             if (row.method, row.source) in places:
                 _draw_difference(axis, row, places[row.method, row.source])
-        axis.set_title(f"minus {baseline}", fontsize=10)
-        axis.tick_params(axis="x", labelsize=8)
-        axis.locator_params(axis="x", nbins=4)
+        axis.set_title(f"minus\n{baseline}", fontsize=10)
+        axis.tick_params(axis="x", labelsize=9)
+        axis.locator_params(axis="x", nbins=3)
     names = [f"{m}: {s} (n = {n})" for m, s, n in rows.head(n_rows).itertuples(index=False)]
-    axes[0][0].set_yticks(range(n_rows), distinct_texts(names, 60), fontsize=8)
+    axes[0][0].set_yticks(range(n_rows), distinct_texts(names, 60), fontsize=10)
     axes[0][0].grid(visible=False, axis="y")
     axes[0][n_panels // 2].set_xlabel("mean difference (right of 0: the model is better)", fontsize=9)
     more = [f"{len(every) - n_rows} more rows are not shown"] if n_rows < len(every) else []
@@ -137,7 +138,7 @@ def draw_noise(noise: pd.DataFrame) -> Figure:
     axis.set_xscale("log")
     label_log_axis(axis.xaxis)
     names = [f"{row.source}, {row.area}" for row in table.itertuples()]
-    axis.set_yticks(places, distinct_texts(names, 60), fontsize=8)
+    axis.set_yticks(places, distinct_texts(names, 60), fontsize=10)
     axis.set(ylim=(len(table) - 0.5, -0.5), xlabel="in units of the score")
     entries = [
         (spread, "standard deviation between replicates (median)"),
