@@ -44,7 +44,11 @@ def run(repeats: int, study: str = STUDY) -> None:
         subprocess.run(["git", "clone", "--quiet", "--local", paths.home(), clone], check=True)
         python = getattr(sys, "_base_executable", sys.executable)
         stages = _stages(
-            clone, [("make", f"PYTHON={python}", ".venv/.book"), ("make", "book", f"STUDY={study}")]
+            clone,
+            {
+                "installation": ("make", f"PYTHON={python}", ".venv/.book"),
+                "site": ("make", "book", f"STUDY={study}"),
+            },
         )
     rows = [{**stage, "busy": stage["processor"] / stage["seconds"] / cores} for stage in stages]
     table = [

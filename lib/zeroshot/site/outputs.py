@@ -11,20 +11,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# Of tables, of links, of stamps, of the picture of flows and of panels to point at.
+# Of tables and their filters, of links, of stamps, of the picture of flows and of panels to point at.
 TAGS = frozenset(
     re.findall(
         r"\w+",
-        """a br caption code dd details div dl dt em g h3 h4 li ol p path pre rect small span strong style sub
-        summary sup svg table tbody td text tfoot th thead title tr ul""",
+        """a br caption code dd details div dl dt em form g h3 h4 input label li ol option output p path
+        pre rect select small span strong style sub summary sup svg table tbody td text tfoot th thead title
+        tr ul""",
     )
 )
 ATTRIBUTES = frozenset(
     re.findall(
         r"[\w-]+",
-        """aria-hidden aria-label border class colspan d data-key data-model data-models data-name
-        dominant-baseline fill halign height href id role rowspan scope scoped style tabindex text-anchor
-        title type valign viewbox width x y""",
+        """aria-hidden aria-label aria-live autocomplete border class colspan d data-key data-model
+        data-models data-name data-noun data-outcome data-table data-topic data-version dominant-baseline
+        fill halign height href id name role rowspan scope scoped style tabindex text-anchor title type
+        valign value viewbox width x y""",
     )
 )
 DATA = ["type", "application/json"]  # of the only script: a browser does not execute it
