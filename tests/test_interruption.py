@@ -16,32 +16,31 @@ from zeroshot.runtime import processes
 from zeroshot.study import finished as finished_files
 
 
-@pytest.mark.parametrize(
-    ("victim", "moment"),
-    [("command", "artifacts/scores/[!.]*"), ("everything", "build/studies/tiny/scores.csv")],
-    ids=["the command while it computes", "everything while chapters are executed"],
-)
-def test_kill_9_loses_nothing(
-    request: pytest.FixtureRequest, tmp_path: Path, victim: str, moment: str
-) -> None:
+def test_kill_9_loses_nothing(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """The command is killed while it computes; continued, everything while chapters are executed."""
     root = copy_project(tmp_path / "project")
-    process = start(root, "run", "tiny", "--cores", "2")
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not list(root.glob(moment)):
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.1)
-    before = times(root)
-    kept = {path: path.stat().st_mtime_ns for path in root.glob("artifacts/*/[!.]*/provenance.json")}
-    assert kept
-    mark = json.loads((root / "build" / "run.json").read_text())["mark"]
-    started = processes.marked(mark)
-    assert started
-    process.kill()
-    process.wait()
-    if victim == "everything":
-        for number in started:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
+    kept: dict[Path, int] = {}
+    for victim, moment in (
+        ("command", "artifacts/scores/[!.]*"), ("everything", "build/studies/tiny/scores.csv")
+    ):  # fmt: skip
+        process = start(root, "run", "tiny", "--cores", "2")
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and not list(root.glob(moment)):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.1)
+        before = times(root)
+        kept = {
+            path: path.stat().st_mtime_ns for path in root.glob("artifacts/*/[!.]*/provenance.json")
+        } | kept
+        mark = json.loads((root / "build" / "run.json").read_text())["mark"]
+        started = processes.marked(mark)
+        assert kept and started
+        process.kill()
+        process.wait()
+        if victim == "everything":
+            for number in started:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
     run_tiny(root)
     assert set(times(root)) == RUNS | CHAPTERS
     finished = request.getfixturevalue("undisturbed")  # late: until then another worker has made it
