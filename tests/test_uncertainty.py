@@ -7,6 +7,7 @@ from scipy import sparse, stats
 
 from zeroshot import figures, metrics, results
 from zeroshot.metrics import clustering, scoring, uncertainty
+from zeroshot.store import values
 
 LABELS = np.repeat(["a", "b", "c", "d"], [600, 200, 12, 1])
 
@@ -392,3 +393,15 @@ def test_lowest_wins_where_lower_is_better():
 
 def test_ten_tenths_as_the_paper():
     assert (uncertainty.REPEATS, uncertainty.FRACTION) == (10, 0.1)
+
+
+def test_a_table_read_from_the_store_gives_the_same_intervals(scored, tmp_path):
+    """There an empty note is a missing one."""
+    scores, subsamples = scored[0].assign(note=""), scored[1]
+    file = tmp_path / "scores"
+    values.write_value(file, scores)
+    stored = values.READERS[".csv"](file.with_suffix(".csv"))
+    assert stored["note"].isna().any()
+    pd.testing.assert_frame_equal(
+        metrics.intervals(stored, subsamples, 300), metrics.intervals(scores, subsamples, 300)
+    )

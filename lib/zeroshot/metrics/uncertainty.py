@@ -182,7 +182,8 @@ def intervals(
     parts = dict(iter(subsamples.groupby("metric")))
     half, notes = [], []
     columns = ["metric", "value", "note", "cluster_sd"]
-    for name, value, note, of_clusters in scores[columns].itertuples(index=False):
+    # An empty note is a missing one in a table that was stored and read again.
+    for name, value, note, of_clusters in scores[columns].fillna({"note": ""}).itertuples(index=False):
         values, cells = parts[name]["value"].to_numpy(), int(parts[name]["cells"].iloc[0])
         seeds, deviation = of_seeds.loc[name, ["seeds", "seed_sd"]]
         spreads = [(deviation, seeds)] if seeds > 1 else []
