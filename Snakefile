@@ -3,6 +3,10 @@
 #
 # Which jobs there are stands in plan.json, and what each depends on in a plan file of its own (notebook,
 # parameters, cards, code, packages). `zeroshot.study.plan` has written both and rewrites only what changed.
+#
+# No input is `ancient`: where every job that reads the output of a repeated job says so, Snakemake leaves out
+# all that lies behind it, also what has other reasons to run (snakemake/snakemake#4166). A job that is repeated
+# finds what it computed before in the store, by its key.
 import json
 import re
 import shlex
@@ -46,7 +50,7 @@ def read_by_chapter(wildcards):
     tables += ABLATIONS if chapter["ablations"] else []
     cells = expand(f"{BUILD}/cells/{{dataset}}.json", dataset=PLAN["datasets"]) if chapter["cells"] else []
     umaps = expand(f"{BUILD}/umaps/{{dataset}}.json", dataset=DATASETS_RUN) if chapter["umaps"] else []
-    return [*tables, *map(ancient, [*cells, *umaps])]
+    return [*tables, *cells, *umaps]
 
 
 def runs_of_dataset(wildcards):
@@ -79,8 +83,7 @@ rule cells:
 rule run:
     input:
         f"{BUILD}/plans/runs/{{dataset}}/{{model}}.json",
-        # Their content is in the keys of what is stored: a run need not be repeated when they are prepared again.
-        ancient(f"{BUILD}/cells/{{dataset}}.json"),
+        f"{BUILD}/cells/{{dataset}}.json",
     output:
         expand(RUN_TABLES, run=f"runs/{{dataset}}/{{model}}", allow_missing=True),
     params:
@@ -111,7 +114,7 @@ if SLOW:
 rule ablation:
     input:
         f"{BUILD}/plans/ablations/{{dataset}}/{{model}}.json",
-        ancient(f"{BUILD}/cells/{{dataset}}.json"),
+        f"{BUILD}/cells/{{dataset}}.json",
     output:
         expand(UNIT_TABLES, unit=f"{{dataset}}/{{model}}", allow_missing=True),
     params:
@@ -181,8 +184,7 @@ rule page:
     input:
         f"{BUILD}/plans/pages/runs/{{dataset}}/{{model}}.json",
         f"{BUILD}/runs/{{dataset}}/{{model}}/scores.csv",
-        # Another model's UMAP does not change this page.
-        ancient(f"{BUILD}/umaps/{{dataset}}.json"),
+        f"{BUILD}/umaps/{{dataset}}.json",
     output:
         f"{BUILD}/executed/runs/{{dataset}}/{{model}}.ipynb",
     threads: 1

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_study import CHAPTERS, RUNS, edit, executed_between, run_tiny, scores, times, zeroshot
+from tiny_study import CHAPTERS, RUNS, edit, executed_between, run_tiny, scores, times, would_do, zeroshot
 
 from zeroshot import results
 from zeroshot.runtime import lock
@@ -43,6 +43,17 @@ def test_changed_chapter_is_executed_alone(finished: Path) -> None:
     edit(finished / "notebooks" / "03_batches.ipynb", "# Are batches mixed?", "# Are batches well mixed?")
     run_tiny(finished)
     assert executed_between(before, times(finished)) == {"notebooks/03_batches"}
+
+
+def test_changed_cells_repeat_all_that_reads_them(finished: Path) -> None:
+    """In one pass: Snakemake would otherwise call the study complete with the scores of other cells."""
+    registry = finished / "data" / "datasets.yml"
+    edit(registry, "batch_strength: 0.5, seed: 0", "batch_strength: 0.5, seed: 1")
+    try:
+        assert would_do(finished) == RUNS | {f"page of {run}" for run in RUNS} | CHAPTERS
+    finally:
+        edit(registry, "batch_strength: 0.5, seed: 1", "batch_strength: 0.5, seed: 0")
+    assert would_do(finished) == set()
 
 
 def test_second_run_at_the_same_time_is_refused(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ def _run(
             "Finished pages are kept; the same command continues with the rest."
         )
     if not dry_run and (absent := _missing_files(folder)):
-        # Seen once, after a run that was killed: Snakemake did what was half done and nothing else.
+        # It has done so (see the head of the Snakefile), and nothing may be called complete that is not.
         raise StudyError(
             f"Snakemake ended without an error, but {len(absent)} files of {study} are missing, such as "
             f"{absent[0]}. The same command continues with the rest."
