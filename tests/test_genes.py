@@ -8,7 +8,14 @@ import pytest
 from released import PARITY
 from scipy import sparse
 
-from zeroshot.tokens.genes import GeneOverlapError, align_ensembl, align_symbols, collapse, require_overlap
+from zeroshot.tokens.genes import (
+    GeneOverlapError,
+    align_ensembl,
+    align_symbols,
+    collapse,
+    over_vocabulary,
+    require_overlap,
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -73,6 +80,14 @@ def test_collapse_adds_up_what_is_the_same_gene():
     assert targets.tolist() == [9, 2] and found.toarray().tolist() == [[5, 3], [0, 5]]
     nothing, none = collapse(counts, np.full(4, -1))
     assert nothing.shape == (2, 0) and len(none) == 0
+
+
+def test_counts_over_a_vocabulary_stand_in_its_order_without_stored_zeros():
+    counts = sparse.csr_matrix(np.array([[1, 2, 4, 8], [0, 0, 0, 0]], np.float32))
+    counts.data[1] = 0
+    aligned = over_vocabulary(counts, np.array([3, 1, -1, 3]), 5)
+    np.testing.assert_array_equal(aligned.toarray(), [[0, 0, 0, 9, 0], [0, 0, 0, 0, 0]])
+    assert aligned.nnz == 1
 
 
 def test_real_dictionary():

@@ -420,6 +420,7 @@ def test_parameters_that_make_no_sense(folder):
         ({"n_genes": 5, "selection": "best"}, "unknown selection 'best'"),
         ({"max_tokens": 1}, "max_tokens is 1: <cls> and a gene need 2"),
         ({"vocabulary": "data-set"}, "vocabulary is released"),
+        ({"vocabulary": "own"}, "unknown vocabulary 'own'"),
     ):
         with pytest.raises(ValueError, match=message):
             Scgpt(checkpoint=find(folder), **given)

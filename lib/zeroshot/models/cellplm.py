@@ -5,6 +5,7 @@ The released checkpoint is read as it is; the network is native.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +17,9 @@ from torch import nn
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear
 from zeroshot.models.geneformer_files import read_names
+from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_state
+from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import REMEDY, read_json, require_whole
 from zeroshot.tokens.genes import Alignment, align_ensembl, align_symbols, collapse, require_overlap
 from zeroshot.tokens.tokenizers import cell_keys, uniform
@@ -80,10 +82,7 @@ class CellPlm:
             raise ValueError(f"unknown context {self.context!r}: data-set, batch or cell")
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"chunk is {self.chunk}: a context needs at least one cell")
-        if self.vocabulary == "data-set" and self.architecture is None:
-            raise ValueError(
-                "trained weights need the vocabulary they were trained with: vocabulary is released"
-            )
+        require_vocabulary(self.vocabulary, self.architecture)
 
     def embed(self, cells: Cells, seed: int) -> np.ndarray:
         """Return (cells, latent) float32.
@@ -131,22 +130,21 @@ class CellPlm:
             If config and weights do not belong together.
         """
         genes = self._genes(cells)
-        path = None if self.architecture is not None else self.checkpoint.files["weights"]
-        state = {} if path is None else read_state(path)
-        config = self.architecture if path is None else read_config(self.checkpoint.files["config"])
-        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            network = CellPlmNetwork(config, len(genes))
-        if path is not None:
-            load_state(network, state, rename, _IGNORED, path)
-        else:
-            network = network.to_empty(device="cpu")
-            _draw(network, genes, seed)
-        return network.eval()
+        build = partial(CellPlmNetwork, self._config(), len(genes))
+        if self.architecture is not None:
+            return untrained_network(build, partial(_draw, genes=genes, seed=seed))
+        path = self.checkpoint.files["weights"]
+        return trained_network(build, read_state(path), rename, _IGNORED, path)
+
+    def _config(self) -> Mapping[str, Any]:
+        if self.architecture is not None:
+            return self.architecture
+        return read_config(self.checkpoint.files["config"])
 
     def _genes(self, cells: Cells) -> list[str]:
         if self.vocabulary == "data-set":
             return [str(name) for name in cells.genes]
-        return read_config(self.checkpoint.files["config"])["gene_list"]
+        return self._config()["gene_list"]
 
     def _align(self, cells: Cells, genes: list[str]) -> Alignment:
         numbers = {name: number for number, name in enumerate(genes)}
@@ -180,15 +178,10 @@ class CellPlm:
             noise = torch.rand(len(members), n_clusters, generator=generator)
             # Upstream draws a latent too and does not use it: what is drawn for the next context depends on
             # that.
-            latent = self._latent_dim()
-            torch.randn(len(members), latent, generator=generator)
+            torch.randn(len(members), self._config()["post_latent_dim"], generator=generator)
             return noise
         keys = cell_keys(cells.ids[members])[:, None]
         return torch.from_numpy(uniform(seed, keys, np.arange(n_clusters)).astype(np.float32))
-
-    def _latent_dim(self) -> int:
-        config = self.architecture or read_config(self.checkpoint.files["config"])
-        return config["post_latent_dim"]
 
 
 class CellPlmNetwork(nn.Module):

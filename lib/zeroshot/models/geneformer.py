@@ -5,6 +5,7 @@ Released checkpoints are read as they are; the network is native, without the ge
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +27,9 @@ from zeroshot.models.geneformer_files import (
     rename,
     write_release,
 )
+from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, load_state
+from zeroshot.models.weights import Checkpoint, WeightsError
 from zeroshot.models.weights.files import shortened
 from zeroshot.tokens.genes import align_ensembl, collapse, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
@@ -86,10 +88,7 @@ class Geneformer:
         """Refuse parameters that contradict each other."""
         if self.pooling not in ("mean", "cls"):
             raise ValueError(f"unknown pooling {self.pooling!r}: mean or cls")
-        if self.vocabulary == "data-set" and self.architecture is None:
-            raise ValueError(
-                "trained weights need the vocabulary they were trained with: vocabulary is released"
-            )
+        require_vocabulary(self.vocabulary, self.architecture)
 
     def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
         """Match the genes to the vocabulary, and return what ranks them in any rows.
@@ -191,23 +190,22 @@ class Geneformer:
                 f"{self._source('token_dictionary')}: models of V1 have none, use mean"
             )
         special_ends = (1, 1) if has_ends else (0, 0)
-        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            network = GeneformerNetwork(
-                config,
-                len(tokens),
-                mask=tokens["<mask>"],
-                special_ends=special_ends,
-                pooled_ends=(1, 1) if self.exclude_ends else special_ends,
-                pooling=self.pooling,
-                pooled_layers=n_layers,
-            )
-        if self.architecture is None:
-            path = self.checkpoint.files["weights"]
-            load_state(network, read_weights(path), rename, IGNORED, path)
-        else:
-            network = network.to_empty(device="cpu")
-            _draw(network, config["initializer_range"], sorted(tokens, key=tokens.get), seed)
-        return network.eval()
+        build = partial(
+            GeneformerNetwork,
+            config,
+            len(tokens),
+            mask=tokens["<mask>"],
+            special_ends=special_ends,
+            pooled_ends=(1, 1) if self.exclude_ends else special_ends,
+            pooling=self.pooling,
+            pooled_layers=n_layers,
+        )
+        if self.architecture is not None:
+            names = sorted(tokens, key=tokens.get)
+            draw = partial(_draw, spread=config["initializer_range"], names=names, seed=seed)
+            return untrained_network(build, draw)
+        path = self.checkpoint.files["weights"]
+        return trained_network(build, read_weights(path), rename, IGNORED, path)
 
     def _source(self, role: str) -> str:
         """The file of a role in brackets, for an error; nothing where there is none."""

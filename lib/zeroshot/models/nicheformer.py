@@ -5,7 +5,7 @@ The released checkpoint is read as it is; the network is native.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,17 @@ from torch import nn
 from zeroshot.models import Cells
 from zeroshot.models.encoder import TransformerEncoder
 from zeroshot.models.geneformer_files import read_names
+from zeroshot.models.networks import (
+    require_genes,
+    require_vocabulary,
+    trained_network,
+    untrained_network,
+)
 from zeroshot.models.released_names import rename_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_content, read_genes
+from zeroshot.models.weights import Checkpoint, WeightsError, read_content, read_genes
 from zeroshot.models.weights.files import REMEDY, head_of, require_architecture
-from zeroshot.tokens.genes import align_ensembl, collapse, require_overlap
+from zeroshot.tokens.genes import align_ensembl, over_vocabulary, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import rank_tokens
 
@@ -110,10 +116,7 @@ class Nicheformer:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}: one of {', '.join(known)}")
         if self.means == "raw" and self.order == "stable":
             raise ValueError("means raw leave values that are no numbers, which only order numba can sort")
-        if self.vocabulary == "data-set" and self.architecture is None:
-            raise ValueError(
-                "trained weights need the vocabulary they were trained with: vocabulary is released"
-            )
+        require_vocabulary(self.vocabulary, self.architecture)
 
     def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
         """Match the genes to the vocabulary, and return what ranks them in any rows. Nothing here is random.
@@ -128,9 +131,10 @@ class Nicheformer:
         room = self._hyperparameters()["context_length"]
         overlap, notes = None, ()
         if self.vocabulary == "data-set":
-            counts, columns = cells.counts.astype(np.float64), np.arange(len(cells.genes))
+            counts = cells.counts.astype(np.float64)
+            counts.sum_duplicates()
             means = _own_means(counts)
-            notes = (f"the vocabulary is the {len(columns):,} genes of the data set, with their own means",)
+            notes = (f"the vocabulary is the {len(means):,} genes of the data set, with their own means",)
         else:
             genes = read_genes(self.checkpoint.files["vocabulary"])
             numbers = {name: number for number, name in enumerate(genes)}
@@ -138,17 +142,13 @@ class Nicheformer:
             symbols = None if names is None else read_names(names)
             alignment = align_ensembl(cells.genes, cells.ensembl_ids, numbers, ensembl_of_symbol=symbols)
             require_overlap(alignment, "Nicheformer")
-            counts, columns = collapse(cells.counts, alignment.targets)
+            counts = over_vocabulary(cells.counts, alignment.targets, len(genes))
             overlap = alignment.report(cells.counts)
             means = self._means(len(genes))
-        aligned = sparse.csr_matrix(
-            (counts.data, columns[counts.indices], counts.indptr), shape=(counts.shape[0], len(means))
-        )
-        aligned.sum_duplicates()
         prefix = [SPECIES[self.species], ASSAYS[self.assay], MODALITIES[self.modality]]
 
         def tokenize(rows: np.ndarray) -> Tokens:
-            ranked = rank_genes(aligned[rows], means, room - _CONTEXT, order=self.order)
+            ranked = rank_genes(counts[rows], means, room - _CONTEXT, order=self.order)
             return _framed(ranked, prefix, room if self.padding == "mean" else None)
 
         return Tokenizer(tokenize, pad_id=PAD, overlap=overlap, notes=notes)
@@ -168,27 +168,20 @@ class Nicheformer:
                 f"{config['nlayers'] - 1}, or a negative number to count from the last"
             )
         n_genes = len(cells.genes) if self.vocabulary == "data-set" else config["n_tokens"] - FIRST_GENE
-        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            network = NicheformerNetwork(
-                config,
-                n_genes + FIRST_GENE + 5,
-                n_layers=self.layer % config["nlayers"] + 1,
-                first=0 if self.with_context else _CONTEXT,
-            )
-        if self.architecture is None:
-            path = self.checkpoint.files["weights"]
-            genes = read_genes(self.checkpoint.files["vocabulary"])
-            if len(genes) != n_genes:
-                raise WeightsError(
-                    f"the list of genes has {len(genes):,} names, the model reads {n_genes:,}: "
-                    f"{self.checkpoint.files['vocabulary']} and {path} are not of the same model. {REMEDY}"
-                )
-            load_state(network, _read_model(path)[1], rename, _IGNORED, path)
-        else:
-            network = network.to_empty(device="cpu")
+        build = partial(
+            NicheformerNetwork,
+            config,
+            n_genes + FIRST_GENE + 5,
+            n_layers=self.layer % config["nlayers"] + 1,
+            first=0 if self.with_context else _CONTEXT,
+        )
+        if self.architecture is not None:
             reserved = [f"<{number}>" for number in range(FIRST_GENE)]
-            _draw(network, [*reserved, *map(str, cells.genes), *(f"<after {n}>" for n in range(5))], seed)
-        return network.eval()
+            names = [*reserved, *map(str, cells.genes), *(f"<after {n}>" for n in range(5))]
+            return untrained_network(build, partial(_draw, names=names, seed=seed))
+        path = self.checkpoint.files["weights"]
+        require_genes(len(read_genes(self.checkpoint.files["vocabulary"])), n_genes, self.checkpoint)
+        return trained_network(build, _read_model(path)[1], rename, _IGNORED, path)
 
     def _hyperparameters(self) -> Mapping[str, Any]:
         if self.architecture is not None:

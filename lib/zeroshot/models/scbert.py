@@ -5,6 +5,7 @@ The released checkpoint is read as it is; the network is native.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +15,17 @@ from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells, performer
+from zeroshot.models.networks import (
+    require_genes,
+    require_vocabulary,
+    trained_network,
+    untrained_network,
+)
 from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_genes, read_state
+from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
 from zeroshot.models.weights.files import REMEDY
-from zeroshot.tokens.genes import align_symbols, collapse, require_overlap
+from zeroshot.tokens.genes import align_symbols, over_vocabulary, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scanpy", "scipy", "torch")
@@ -66,10 +73,7 @@ class ScBert:
         """Refuse parameters that mean nothing."""
         if self.pooling not in ("genes", "last"):
             raise ValueError(f"unknown pooling {self.pooling!r}: genes or last")
-        if self.vocabulary == "data-set" and self.architecture is None:
-            raise ValueError(
-                "trained weights need the vocabulary they were trained with: vocabulary is released"
-            )
+        require_vocabulary(self.vocabulary, self.architecture)
 
     def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
         """Match the genes, and return what bins the values of any rows. Nothing here is random.
@@ -82,14 +86,9 @@ class ScBert:
         genes = self._genes(cells)
         alignment = align_symbols(cells.genes, {name: number for number, name in enumerate(genes)})
         require_overlap(alignment, "scBERT")
-        picked, targets = collapse(cells.counts, alignment.targets)
-        aligned = sparse.csr_matrix(
-            (picked.data.astype(np.float32), targets[picked.indices], picked.indptr),
-            shape=(len(cells.ids), len(genes)),
-        )
-        aligned.sort_indices()
-        logarithms = log2_normalized(aligned)
-        empty = int((np.diff(aligned.indptr) == 0).sum())
+        counts = over_vocabulary(cells.counts, alignment.targets, len(genes)).astype(np.float32)
+        logarithms = log2_normalized(counts)
+        empty = int((np.diff(counts.indptr) == 0).sum())
         notes = (f"{empty:,} cells express no gene that the model knows",) if empty else ()
         overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
         return Tokenizer(lambda rows: bin_tokens(logarithms[rows]), pad_id=0, overlap=overlap, notes=notes)
@@ -103,23 +102,15 @@ class ScBert:
             If genes and weights do not belong together.
         """
         genes = self._genes(cells)
-        path = None if self.architecture is not None else self.checkpoint.files["weights"]
-        state = {} if path is None else read_state(path)
-        config = self.architecture if path is None else _sizes(state, path)
-        if path is not None and len(state["pos_emb.emb.weight"]) != len(genes) + 1:
-            raise WeightsError(
-                f"the list of genes has {len(genes):,} names, the model reads "
-                f"{len(state['pos_emb.emb.weight']) - 1:,}: {self.checkpoint.files['vocabulary']} and {path} "
-                f"are not of the same model. {REMEDY}"
-            )
-        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            network = ScBertNetwork(config, len(genes), pooling=self.pooling, key_maximum=self.key_maximum)
-        if path is not None:
-            load_state(network, state, rename, _IGNORED, path)
-        else:
-            network = network.to_empty(device="cpu")
-            _draw(network, genes, seed)
-        return network.eval()
+        build = partial(ScBertNetwork, pooling=self.pooling, key_maximum=self.key_maximum)
+        if self.architecture is not None:
+            build = partial(build, self.architecture, len(genes))
+            return untrained_network(build, partial(_draw, genes=genes, seed=seed))
+        path = self.checkpoint.files["weights"]
+        state = read_state(path)
+        build = partial(build, _sizes(state, path), len(genes))
+        require_genes(len(genes), len(state["pos_emb.emb.weight"]) - 1, self.checkpoint)
+        return trained_network(build, state, rename, _IGNORED, path)
 
     def _genes(self, cells: Cells) -> list[str]:
         if self.vocabulary == "data-set":

@@ -5,6 +5,7 @@ The released checkpoint is read as it is; encoder and decoder are native.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,12 +15,18 @@ from torch import nn
 
 from zeroshot.models import Cells, performer
 from zeroshot.models.encoder import Linear, TransformerEncoder
+from zeroshot.models.networks import (
+    require_genes,
+    require_vocabulary,
+    trained_network,
+    untrained_network,
+)
 from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.released_names import rename_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_content, read_genes
+from zeroshot.models.weights import Checkpoint, WeightsError, read_content, read_genes
 from zeroshot.models.weights.files import REMEDY, require_whole
-from zeroshot.tokens.genes import Alignment, align_symbols, collapse, require_overlap
+from zeroshot.tokens.genes import align_symbols, over_vocabulary, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
@@ -89,10 +96,7 @@ class ScFoundation:
         if self.pre_normalized not in ("F", "T", "A"):
             raise ValueError(f"unknown pre_normalized {self.pre_normalized!r}: F, T or A")
         target_depth(self.tgthighres, 1.0)
-        if self.vocabulary == "data-set" and self.architecture is None:
-            raise ValueError(
-                "trained weights need the vocabulary they were trained with: vocabulary is released"
-            )
+        require_vocabulary(self.vocabulary, self.architecture)
 
     def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
         """Match the genes, and return what reads the expressed ones of any rows. Nothing here is random.
@@ -107,7 +111,7 @@ class ScFoundation:
         genes = self._genes(cells)
         alignment = align_symbols(cells.genes, {name: number for number, name in enumerate(genes)})
         require_overlap(alignment, "scFoundation")
-        counts = _in_order(cells.counts, alignment, len(genes))
+        counts = over_vocabulary(cells.counts, alignment.targets, len(genes))
         notes = ()
         empty = int((np.diff(counts.indptr) == 0).sum())
         if empty:
@@ -130,23 +134,14 @@ class ScFoundation:
             If config, genes and weights do not belong together.
         """
         genes = self._genes(cells)
-        path = None if self.architecture is not None else self.checkpoint.files["weights"]
-        config, state = (self.architecture, {}) if path is None else _read_model(path, _ENTRIES[self.version])
-        if path is not None and config["seq_len"] != len(genes) + 2:
-            raise WeightsError(
-                f"the list of genes has {len(genes):,} names, the model reads {config['seq_len'] - 2:,}: "
-                f"{self.checkpoint.files['vocabulary']} and {path} are not of the same model. {REMEDY}"
-            )
-        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            network = ScFoundationNetwork(
-                config, len(genes), pooling=self.pooling, key_maximum=self.key_maximum
-            )
-        if path is not None:
-            load_state(network, state, rename, _IGNORED, path)
-        else:
-            network = network.to_empty(device="cpu")
-            _draw(network, genes, seed)
-        return network.eval()
+        build = partial(ScFoundationNetwork, pooling=self.pooling, key_maximum=self.key_maximum)
+        if self.architecture is not None:
+            build = partial(build, self.architecture, len(genes))
+            return untrained_network(build, partial(_draw, genes=genes, seed=seed))
+        path = self.checkpoint.files["weights"]
+        config, state = _read_model(path, _ENTRIES[self.version])
+        require_genes(len(genes), config["seq_len"] - 2, self.checkpoint)
+        return trained_network(partial(build, config, len(genes)), state, rename, _IGNORED, path)
 
     def _genes(self, cells: Cells) -> list[str]:
         if self.vocabulary == "data-set":
@@ -316,17 +311,6 @@ def target_depth(tgthighres: str, totals: np.ndarray | float) -> np.ndarray:
     if kind == "t":
         return np.full(np.shape(totals), amount)
     return np.log10(np.asarray(totals) * amount) if kind == "f" else np.log10(totals) + amount
-
-
-def _in_order(counts: sparse.csr_matrix, alignment: Alignment, n_genes: int) -> sparse.csr_matrix:
-    """(cells, vocabulary) counts of the matched genes in the order of the vocabulary, no zeros stored."""
-    picked, targets = collapse(counts, alignment.targets)
-    aligned = sparse.csr_matrix(
-        (picked.data, targets[picked.indices], picked.indptr), shape=(counts.shape[0], n_genes)
-    )
-    aligned.eliminate_zeros()
-    aligned.sort_indices()
-    return aligned
 
 
 def _token_at(hidden: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

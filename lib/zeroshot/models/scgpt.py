@@ -5,6 +5,7 @@ Released checkpoints are read as they are; the network is native, without the sc
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +17,11 @@ from torch import nn
 
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
+from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
 from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename, write_release
 from zeroshot.models.untrained import fill_uniform, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_state
+from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import Draws, bin_blocks, bin_values, cell_keys, value_tokens
@@ -105,10 +107,7 @@ class Scgpt:
             raise ValueError(f"unknown selection {self.selection!r}: seurat_v3 or seurat")
         if self.max_tokens < 2:
             raise ValueError(f"max_tokens is {self.max_tokens}: <cls> and a gene need 2")
-        if self.vocabulary == "data-set" and self.architecture is None:
-            raise ValueError(
-                "trained weights need the vocabulary they were trained with: vocabulary is released"
-            )
+        require_vocabulary(self.vocabulary, self.architecture)
 
     def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
         """Match and choose genes, and return what bins their values in any rows.
@@ -188,23 +187,27 @@ class Scgpt:
             If config, vocabulary and weights do not belong together.
         """
         config, tokens = self._config(), self._tokens(cells)
-        files = {} if self.checkpoint is None else self.checkpoint.files
-        state = {} if self.architecture is not None else read_state(files["weights"])
+        if self.architecture is not None:
+            names = sorted(tokens, key=tokens.get)
+            return untrained_network(
+                partial(self._build, config, tokens, {}), partial(_draw, names=names, seed=seed)
+            )
+        files = self.checkpoint.files
+        state = read_state(files["weights"])
         rows = state.get("encoder.embedding.weight")
         if rows is not None and rows.ndim and len(rows) != len(tokens):
             raise WeightsError(
                 f"the vocabulary has {len(tokens):,} tokens, the model {len(rows):,}: {files['vocabulary']} "
                 f"and {files['weights']} are not of the same model. Each scGPT has a vocab.json of its own."
             )
-        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            decoders = decoders_of(state, config["embsize"])
-            network = ScgptNetwork(config, len(tokens), *decoders, pooling=self.pooling, l2=self.l2)
-        if self.architecture is None:
-            load_state(network, state, rename, IGNORED, files["weights"])
-        else:
-            network = network.to_empty(device="cpu")
-            _draw(network, sorted(tokens, key=tokens.get), seed)
-        return network.eval()
+        build = partial(self._build, config, tokens, state)
+        return trained_network(build, state, rename, IGNORED, files["weights"])
+
+    def _build(
+        self, config: Mapping[str, Any], tokens: Mapping[str, int], state: Mapping[str, torch.Tensor]
+    ) -> "ScgptNetwork":
+        decoders = decoders_of(state, config["embsize"])
+        return ScgptNetwork(config, len(tokens), *decoders, pooling=self.pooling, l2=self.l2)
 
     def _config(self) -> Mapping[str, Any]:
         if self.architecture is not None:

@@ -5,6 +5,7 @@ Released checkpoints are read as they are; the network is native.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -17,15 +18,9 @@ from torch import nn
 
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
+from zeroshot.models.networks import trained_network
 from zeroshot.models.released_names import rename_layer
-from zeroshot.models.weights import (
-    Checkpoint,
-    WeightsError,
-    load_state,
-    read_dictionary,
-    read_genes,
-    read_state,
-)
+from zeroshot.models.weights import Checkpoint, WeightsError, read_dictionary, read_genes, read_state
 from zeroshot.models.weights.files import REMEDY, read_bytes
 from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
@@ -157,10 +152,8 @@ class Uce:
         """
         path = self.checkpoint.files["weights"]
         state = read_state(path)
-        with torch.device("meta"):  # what is drawn for parameters that are then replaced costs time
-            network = UceNetwork(state, path, self.n_heads)
-        load_state(network, state, rename, _IGNORED, path)
-        return network.eval()
+        build = partial(UceNetwork, state, path, self.n_heads)
+        return trained_network(build, state, rename, _IGNORED, path)
 
     def _align(self, cells: Cells, genome: pd.DataFrame) -> Alignment:
         symbols = [str(name).upper() for name in cells.genes]

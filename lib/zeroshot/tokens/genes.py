@@ -207,3 +207,28 @@ def collapse(counts: sparse.csr_matrix, targets: np.ndarray) -> tuple[sparse.csr
         picked = sparse.csr_matrix(picked @ adder)
     picked.sort_indices()
     return picked, entries[order].astype(np.int64)
+
+
+def over_vocabulary(counts: sparse.csr_matrix, targets: np.ndarray, n_entries: int) -> sparse.csr_matrix:
+    """Counts of the matched genes as columns of the vocabulary; genes of one entry are added up.
+
+    Parameters
+    ----------
+    counts
+        (cells, genes).
+    targets
+        (genes,) as in :class:`Alignment`.
+    n_entries
+        Size of the vocabulary.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix
+        (cells, entries) float64, indices sorted, no zeros stored.
+    """
+    picked, entries = collapse(counts, targets)
+    columns = entries[picked.indices]
+    aligned = sparse.csr_matrix((picked.data, columns, picked.indptr), shape=(counts.shape[0], n_entries))
+    aligned.eliminate_zeros()
+    aligned.sort_indices()
+    return aligned
