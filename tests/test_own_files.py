@@ -254,6 +254,7 @@ def test_a_damaged_table_is_refused_and_named(write):
         with pytest.raises(DataError) as refusal:
             load(path)
         assert "mine.h5ad" in str(refusal.value), damage
+        assert "codes" not in damage or "'cell_type' of obs" in str(refusal.value)
         if "var" not in damage and "genes" not in damage:
             with pytest.raises(DataError, match=r"mine\.h5ad"):
                 read_embedding(path, "X_a", label_key="cell_type", batch_key=None)
@@ -303,6 +304,7 @@ def test_files_of_other_kinds_are_called_what_they_are(write, tmp_path):
     (tmp_path / "store.h5ad" / ".zgroup").write_text("{}")
     (tmp_path / "packed.h5ad").write_bytes(b"\x1f\x8b\x08" + bytes(100))
     (tmp_path / "empty.h5ad").write_bytes(b"")
+    (tmp_path / "cut.h5ad").write_bytes(path.read_bytes()[:-1000])
     for name, groups in {"tenx": ["matrix/barcodes"], "loom": ["row_attrs/Gene", "col_attrs/Cell"]}.items():
         with h5py.File(tmp_path / f"{name}.h5ad", "w") as file:
             for group in groups:
@@ -315,6 +317,7 @@ def test_files_of_other_kinds_are_called_what_they_are(write, tmp_path):
         "empty.h5ad": "0 bytes",
         "tenx.h5ad": "read_10x_h5",
         "loom.h5ad": "read_loom",
+        "cut.h5ad": "is likely truncated",
         "mine.h5": "does not end in .h5ad",
     }.items():
         with pytest.raises(DataError, match=rf"{name}.*{message}"):
@@ -348,6 +351,7 @@ def test_only_gene_expression_is_read(write):
         ("feature_type", "protein_coding", "CRISPR Guide Capture"),
         ("feature_biotype", "gene", "spike-in"),
         ("modality", "rna", "prot"),
+        ("Feature.Types", "Gene Expression", "Antibody Capture"),
     ):
         more = sparse.csr_matrix(rng.integers(20, 400, (60, 5)).astype("f4"))
         var = pd.DataFrame({column: [gene] * 30 + [other] * 5}, index=[*adata.var_names, *"ABCDE"])
@@ -362,6 +366,10 @@ def test_only_gene_expression_is_read(write):
         load(write(adata))
     adata.var["feature_types"] = np.where(np.arange(30) % 2, "protein_coding", "lncRNA")
     assert load(write(adata)).n_vars == 30
+    del adata.var["feature_types"]
+    adata.var_names = [*adata.var_names[:27], "CD3_TotalSeqB", "adt_CD4", "Hashtag-1"]
+    loaded = load(write(adata))
+    assert loaded.n_vars == 30 and "3 features are named like antibodies" in notes(loaded)
 
 
 def test_genes_without_id_go_by_their_symbol(write):
@@ -503,6 +511,30 @@ def test_embedding_goes_on_without_labels_that_cannot_be_used(write, unlabelled)
         assert (loaded.X != whole.X).nnz == 0
     with pytest.raises(DataError, match="15 of 60 cells"):
         load(path, require_labels=False, label_key="cell_type")
+
+
+def test_values_that_differ_in_case_or_spaces_are_noted(write):
+    adata = cells()
+    adata.obsm["X_a"] = np.random.default_rng(0).normal(size=(60, 2))
+    said = []
+    read_embedding(write(adata), "X_a", label_key="cell_type", batch_key="donor", notes=said)
+    assert not said and "differ only" not in notes(load(write(adata), batch_key="donor"))
+    adata.obs = adata.obs.astype(str)
+    adata.obs.iloc[0, 0], adata.obs.iloc[1, 1] = " Type  0", "D0"
+    path = write(adata)
+    loaded = load(path, batch_key="donor")
+    assert loaded.obs["cell_type"].nunique() == 4 and loaded.obs["batch"].nunique() == 3
+    read_embedding(path, "X_a", label_key="cell_type", batch_key="donor", notes=said)
+    for text in (notes(loaded), " ".join(said)):
+        assert "' Type  0' and 'type 0'" in text and "'D0' and 'd0'" in text
+
+
+def test_a_matrix_of_zeros_is_not_recommended(write):
+    adata = cells()
+    adata.X = np.zeros(adata.shape, "f4")
+    with pytest.raises(DataError, match=r"all values are zero.*Pass counts=… ") as refusal:
+        load(write(adata))
+    assert "Integers were found" not in str(refusal.value)
 
 
 def test_a_name_of_each_cell_is_no_batch_and_no_label(write):

@@ -1,5 +1,6 @@
 """Columns of ``obs``: labels and batches as categories, under one rule for what is missing."""
 
+import unicodedata
 from typing import Literal, get_args
 
 import numpy as np
@@ -103,6 +104,25 @@ def drop_note(keep_mask: np.ndarray, labels: pd.Series | None, name: str) -> str
             f"{name}: all cells with a label and a batch have the same label. Name other columns."
         )
     return f"{dropped:,} of {len(keep_mask):,} cells are left out: no label or batch." if dropped else None
+
+
+def alike_note(values: pd.Categorical | pd.Series, key: str) -> str | None:
+    """A sentence on values that differ only in case, spaces or the coding of accents; None if none do.
+
+    They are taken as they are: "NK" and "nk" may be meant to differ, but often are one cell type.
+    """
+    spellings: dict[str, list[str]] = {}
+    for text in pd.Categorical(values).categories.astype(str):
+        plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        spellings.setdefault(plain, []).append(text)
+    alike = [texts for texts in spellings.values() if len(texts) > 1]
+    if not alike:
+        return None
+    shown = "; ".join(" and ".join(map(ascii, texts)) for texts in alike[:3])
+    return (
+        f"Values of {key!r} that differ only in case or spaces count as different ones: {shown}"
+        f"{', …' if len(alike) > 3 else ''}. If they are the same, give them one name."
+    )
 
 
 def texts_of(values: np.ndarray | pd.Index, what: str, name: str) -> np.ndarray:

@@ -78,10 +78,10 @@ def counts(
 
 def problem(data: np.ndarray, *, as_given: bool = False) -> str | None:
     """What keeps these values from being counts, or any amounts at all, as a sentence, or None."""
-    if not data.size:
-        return "all values are zero."
     if data.dtype.kind not in "buif":
         return f"values are of type {data.dtype}."
+    if not data.any():
+        return "all values are zero."
     bad = ~np.isfinite(data)
     if bad.any():
         nan = int(np.isnan(data).sum())
@@ -138,7 +138,9 @@ def as_csr(values: Any, name: str) -> sparse.csr_matrix:
         raise DataError(f"{name} has no matrix of counts.")
     dense = np.asarray(values)
     if dense.ndim != 2:
-        raise DataError(f"{name}: the matrix has {dense.ndim} dimensions; cells x genes are expected.")
+        raise DataError(
+            f"{name}: the matrix has {dense.ndim} dimensions; cells x genes are expected. Write it again."
+        )
     return sparse.csr_matrix(_real(dense, name))
 
 
@@ -219,7 +221,9 @@ def _real(data: np.ndarray, name: str) -> np.ndarray:
     if kind == "b":
         return data.astype(np.uint8)
     if kind not in "uif":
-        raise DataError(f"{name}: values are of type {data.dtype}. Real numbers are expected.")
+        raise DataError(
+            f"{name}: values are of type {data.dtype}. Real numbers are expected: write the matrix again."
+        )
     if kind == "f" and size == 2:
         data = data.astype(np.float32)
         largest = data.max(initial=0)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot.data.columns import MissingLabels, categories, drop_note
+from zeroshot.data.columns import MissingLabels, alike_note, categories, drop_note
 from zeroshot.data.error import DataError
 from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs, require_self_contained
 from zeroshot.runtime import outputs
@@ -236,9 +236,10 @@ def read_embedding(
     batches = categories(obs, batch_key, "batch", path.name, missing_labels) if batch_key else None
     keep_mask = labels.codes >= 0 if batches is None else (labels.codes >= 0) & (batches.codes >= 0)
     note = drop_note(keep_mask, pd.Series(labels), path.name)
+    if notes is not None:
+        said = [note, alike_note(labels, label_key), alike_note(batches, batch_key) if batch_key else None]
+        notes += [text for text in said if text]
     if note is not None:
-        if notes is not None:
-            notes.append(note)
         embedding, labels = embedding[keep_mask], labels[keep_mask].remove_unused_categories()
         batches = None if batches is None else batches[keep_mask].remove_unused_categories()
     broken = int((~np.isfinite(embedding)).any(axis=1).sum())

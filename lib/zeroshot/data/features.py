@@ -24,6 +24,10 @@ SYMBOL_COLUMNS = (
 )
 # Columns of `var` that say what was measured: of Cell Ranger and scanpy, CELLxGENE and mudata.
 KIND_COLUMNS = ("feature_types", "feature_type", "feature_biotype", "modality")
+# Names that antibodies and hashtags are given by their makers and by common pipelines.
+ANTIBODY_NAMES = re.compile(
+    r"total[-_ ]?seq|^(?:adt|hto|prot)[-_:]|[-_](?:adt|hto|prot|protein)$|hashtag", re.I
+)
 # Beside one of these, everything else is no gene expression.
 EXPRESSION = frozenset({"gene expression", "gex", "rna", "expression", "transcriptome"})
 # Beside biotypes such as "protein_coding", only what is known to be no gene falls out.
@@ -42,10 +46,10 @@ def gene_mask(var: pd.DataFrame, name: str) -> tuple[np.ndarray, list[str]]:
         If no gene is left.
     """
     mask, notes = np.ones(len(var), bool), []
-    for column in (column for column in KIND_COLUMNS if column in var):
+    for column in (column for column in var if _plain(column).replace(" ", "_") in KIND_COLUMNS):
         kinds = pd.Series(var[column].astype(object).to_numpy())
         unknown = missing_mask(kinds)
-        plain = kinds.astype(str).str.strip().str.casefold().str.replace(r"[\s_-]+", " ", regex=True)
+        plain = kinds.map(_plain)
         is_expression = plain.isin(EXPRESSION).to_numpy()
         other = ~is_expression if is_expression.any() else plain.str.contains(NO_GENES).to_numpy(bool)
         other &= ~unknown
@@ -68,7 +72,19 @@ def gene_mask(var: pd.DataFrame, name: str) -> tuple[np.ndarray, list[str]]:
         raise DataError(
             f"{name} holds no gene expression. {' '.join(notes)} Give a file with counts of genes."
         )
+    names = [str(name) for name in var.index[mask] if ANTIBODY_NAMES.search(str(name))]
+    if names:
+        notes.append(
+            f"{len(names):,} features are named like antibodies or hashtags ({', '.join(names[:3])}"
+            f"{', …' if len(names) > 3 else ''}) and are taken for genes, because var does not say what they "
+            "are. If they are none, say so in var['feature_types'], or leave them out."
+        )
     return mask, notes
+
+
+def _plain(text: object) -> str:
+    """A kind of feature, or the name of a column, without what its writers differ in."""
+    return re.sub(r"[\s._-]+", " ", str(text).strip().casefold())
 
 
 def gene_table(var: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot.data.columns import MissingLabels, categories, drop_note, texts_of
+from zeroshot.data.columns import MissingLabels, alike_note, categories, drop_note, texts_of
 from zeroshot.data.counts import counts
 from zeroshot.data.error import DataError
 from zeroshot.data.features import gene_mask, gene_table
@@ -106,6 +106,12 @@ def contract(
         keep_mask &= obs["batch"].notna().to_numpy()
     note = drop_note(keep_mask, obs.get("cell_type") if label_key is not None else None, name)
     notes += [note] if note else []
+    used = [
+        (key, obs[column])
+        for key, column in ((label_key, "cell_type"), (batch_key, "batch"))
+        if key and column in obs
+    ]
+    notes += [note for key, values in used if (note := alike_note(values, key))]
 
     matrix = counts(adata.X, name, other_counts, columns=is_gene, as_given=as_given)
     if not keep_mask.all():

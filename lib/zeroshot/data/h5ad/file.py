@@ -1,6 +1,7 @@
 """An .h5ad file opened for reading: its faults are named before anything is read."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ def open_h5ad(path: Path) -> "h5py.File":
         raise DataError(f"{path} may not be read: ask for the permission, or read a copy.") from error
     except OSError as error:
         text = str(error)
-        if isinstance(error, BlockingIOError) or "lock" in text or "already open for write" in text:
+        # Not "lock" alone: HDF5 speaks of the superblock ("sblock") of a truncated file.
+        if isinstance(error, BlockingIOError) or "lock file" in text or "already open for write" in text:
             raise DataError(
                 f"{path} is locked: another program has it open for writing. Close it there, or read a copy. "
                 f"({text})"
@@ -51,15 +53,15 @@ def _require_hdf5(path: Path) -> None:
     import h5py
 
     if not path.exists():
-        raise DataError(f"there is no file {path}.")
+        raise DataError(f"there is no file {path}: an .h5ad file is expected. Correct the path.")
     if path.is_dir():
         zarr = any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json"))
         raise DataError(
-            f"{path} is a {'zarr store' if zarr else 'directory'}; an .h5ad file is expected."
-            + (" Convert it: anndata.read_zarr(path).write_h5ad(new_path)." if zarr else "")
+            f"{path} is a {'zarr store' if zarr else 'directory'}; an .h5ad file is expected. "
+            + ("Convert it: anndata.read_zarr(path).write_h5ad(new_path)." if zarr else "Name a file in it.")
         )
     if not path.is_file():
-        raise DataError(f"{path} is not a regular file; an .h5ad file is expected.")
+        raise DataError(f"{path} is not a regular file; an .h5ad file is expected. Name one.")
     with path.open("rb") as binary:
         first = binary.read(8)
     if h5py.is_hdf5(path):
@@ -84,6 +86,10 @@ def reading(path: Path, place: str) -> Iterator[None]:
         raise
     except Exception as error:
         message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # anndata says in a note which element it was reading.
+        notes = " ".join([str(error), *getattr(error, "__notes__", ())])
+        if (key := re.search(r"reading key '([^']+)'", notes)) and key[1] not in (place, message):
+            place = f"{key[1]!r} of {place}"
         raise DataError(
             f"{path}: {place} cannot be read ({message}). Download or write the file again."
         ) from error

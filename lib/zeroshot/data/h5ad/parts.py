@@ -279,7 +279,8 @@ def _read_matrix(file: "h5py.File", path: Path, at: str, shape: tuple[int, int])
         )
         if form not in ("csr", "csc"):
             raise DataError(
-                f"{what} is of kind {form or 'unknown'!r}; an array, CSR or CSC matrix is expected."
+                f"{what} is of kind {form or 'unknown'!r}; an array, CSR or CSC matrix is expected. Write it "
+                "as one, or name another matrix with counts=… (command line: --counts)."
             )
         if _shape(node) != shape:
             raise DataError(
@@ -301,7 +302,9 @@ def _read_matrix(file: "h5py.File", path: Path, at: str, shape: tuple[int, int])
 
 def _read_dense(node: "h5py.Dataset", what: str) -> np.ndarray:
     if node.shape is None or node.dtype.kind not in "buif":
-        raise DataError(f"{what} holds values of type {node.dtype}; real numbers are expected.")
+        raise DataError(
+            f"{what} holds values of type {node.dtype}; real numbers are expected. Write it again with such."
+        )
     require_memory(node, what)
     return np.asarray(node[()])
 
