@@ -100,6 +100,10 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     np.save(folder / "dissociated_mean_script.npy", np.ones(3))
     with pytest.raises(WeightsError, match="another vocabulary"):
         embedding.embed(adata, "nicheformer", weights=folder, settings=CPU)
+    for means in (np.zeros(150), -np.ones(150), np.full(150, np.inf), np.full(150, np.nan)):
+        np.save(folder / "dissociated_mean_script.npy", means)
+        with pytest.raises(WeightsError, match=r"dissociated_mean_script\.npy holds means that are"):
+            embedding.embed(adata, "nicheformer", weights=folder, settings=CPU)
     torch.save({"state_dict": {}}, folder / "nicheformer.ckpt")
     with pytest.raises(WeightsError, match="no checkpoint of Nicheformer"):
         embedding.embed(adata, "nicheformer", weights=folder, settings=CPU)

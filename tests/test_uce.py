@@ -1,6 +1,7 @@
 """UCE against the reference: draws, sentences, embeddings with padding attended to and masked; refusals."""
 
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -152,3 +153,20 @@ def test_other_files_are_refused(adata, folder, tmp_path):
     (broken / "species_chrom.csv").write_text("species,gene_symbol\nhuman,A\n")
     with pytest.raises(WeightsError, match=r"species_chrom\.csv is damaged"):
         embedding.embed(adata, "uce-4l", weights=broken, settings=CPU)
+    for offset in (-3, 0, 10**30, 1.5, True):
+        broken = write_uce(tmp_path / "offsets", list(adata.var_names))
+        (broken / "species_offsets.pkl").write_bytes(pickle.dumps({"human": offset}))
+        with pytest.raises(WeightsError, match=r"species_offsets\.pkl: human begins at token"):
+            embedding.embed(adata, "uce-4l", weights=broken, settings=CPU)
+    whole = torch.load(folder / "4layer_model.torch", weights_only=True)
+    for name, tensor, message in (
+        ("pos_encoder.pe", torch.ones(16, 1, 1536), "no checkpoint of UCE: expected positions"),
+        ("pos_encoder.pe", torch.ones(99, 1, 16), "99 positions, fewer than"),
+        ("pe_embedding.weight", torch.ones(0, 12), "no empty tensor"),
+    ):
+        broken = write_uce(tmp_path / "tensors", list(adata.var_names))
+        torch.save(whole | {name: tensor}, broken / "4layer_model.torch")
+        with pytest.raises(WeightsError, match=rf"4layer_model\.torch.*{message}"):
+            embedding.run(
+                adata, "uce-4l", weights=broken, parameters=small_parameters("UCE", 150), settings=CPU
+            )

@@ -648,6 +648,8 @@ def test_the_order_of_genes_is_read_from_each_kind_of_file(tmp_path):
         ("none.txt", "\n", "does not hold the names of genes"),
         ("other.tsv", "symbol\nA\n", "has no column gene_name"),
         ("short.csv", "gene_name,index\nA\n", "rows of different length"),
+        ("page.txt", "<html>", "is a web page or XML"),
+        ("zeros.txt", "A\0\0", "does not hold the names of genes"),
         ("page.h5ad", "<html>", r"damaged, or no \.h5ad file"),
         ("a.docx", "A", "is refused: expected a list of genes"),
     ):

@@ -328,6 +328,12 @@ def read_means(path: Path, n_genes: int) -> np.ndarray:
         raise WeightsError(
             f"{path} is of another vocabulary or kind: expected {expected}, one float each. {REMEDY}"
         )
+    measured = means[~np.isnan(means)]
+    if not (measured > 0).any() or (measured < 0).any() or np.isinf(measured).any():
+        raise WeightsError(
+            f"{path} holds means that are negative or infinite, or none above 0: expected {expected}, NaN "
+            f"for what is not measured. {REMEDY}"
+        )
     return means.astype(np.float64)
 
 

@@ -21,7 +21,7 @@ from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.networks import trained_network
 from zeroshot.models.released_names import rename_layer
 from zeroshot.models.weights import Checkpoint, WeightsError, read_dictionary, read_genes, read_state
-from zeroshot.models.weights.files import REMEDY, read_bytes
+from zeroshot.models.weights.files import REMEDY, read_bytes, shortened
 from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import cell_keys, uniform
@@ -31,6 +31,7 @@ PACKAGES = ("numpy", "pandas", "scipy", "torch")
 PAD, CHROMOSOME_END, CLS = 0, 2, 3
 
 _CELLS_AT_ONCE = 64  # whose counts are dense
+_MOST_TOKENS = 2**24  # that a table may have; the released one has 145,469
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,13 @@ class Uce:
         path = self.checkpoint.files["weights"]
         state = read_state(path)
         build = partial(UceNetwork, state, path, self.n_heads)
-        return trained_network(build, state, rename, _IGNORED, path)
+        network = trained_network(build, state, rename, _IGNORED, path)
+        if self.max_tokens > len(network.positions):
+            raise WeightsError(
+                f"{path} has {len(network.positions):,} positions, fewer than the {self.max_tokens:,} tokens "
+                "of a sentence: choose fewer max_tokens"
+            )
+        return network
 
     def _align(self, cells: Cells, genome: pd.DataFrame) -> Alignment:
         symbols = [str(name).upper() for name in cells.genes]
@@ -289,7 +296,13 @@ def read_genome(files: Mapping[str, Path], species: str) -> pd.DataFrame:
     offsets = read_dictionary(files["species_offsets"])
     positions = _read_positions(files["gene_positions"])
     of_species = positions[positions["species"] == species]
-    if type(offsets.get(species)) is not int or not len(of_species):
+    offset = offsets.get(species)
+    if offset is not None and (type(offset) is not int or not PAD < offset < _MOST_TOKENS):
+        raise WeightsError(
+            f"{files['species_offsets']}: {species} begins at token {shortened(offset)}; a whole number from "
+            f"{PAD + 1} to {_MOST_TOKENS:,} is expected. {REMEDY}"
+        )
+    if offset is None or not len(of_species):
         raise WeightsError(
             f"species {species!r} is not in {files['species_offsets']} and {files['gene_positions']}: "
             f"they know {', '.join(sorted(map(str, offsets)))[:200]}"
@@ -338,9 +351,14 @@ def _sizes(state: Mapping[str, torch.Tensor], path: Path) -> tuple[int, int, int
         raise WeightsError(
             f"{path} is no checkpoint of UCE{': it lacks ' if absent else ''}{', '.join(absent)}. {REMEDY}"
         )
+    dim, protein_dim = state["encoder.0.weight"].shape
+    if state["pos_encoder.pe"].shape[1:] != (1, dim) or not all(state[name].numel() for name in names):
+        raise WeightsError(
+            f"{path} is no checkpoint of UCE: expected positions (pos_encoder.pe) x 1 x {dim} and no empty "
+            f"tensor, found {tuple(state['pos_encoder.pe'].shape)}. {REMEDY}"
+        )
     prefix = "transformer_encoder.layers."
     n_layers = len({key.split(".")[2] for key in state if key.startswith(prefix)})
-    dim, protein_dim = state["encoder.0.weight"].shape
     return n_layers, dim, len(state[f"{prefix}0.linear1.weight"]), protein_dim, len(state[names[0]])
 
 

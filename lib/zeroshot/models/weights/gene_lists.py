@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zeroshot.models.weights.error import WeightsError
-from zeroshot.models.weights.files import REMEDY, head_of, read_bytes
+from zeroshot.models.weights.files import REMEDY, foreign_kind, head_of, read_bytes
 
 EXPECTED = (
     "a list of genes: .txt with one a line, .tsv or .csv with a column gene_name, .h5ad, or .pt by gene"
@@ -29,11 +29,15 @@ def read_genes(path: Path) -> list[str]:
     if path.suffix not in kinds:
         raise WeightsError(f"{path} is refused: expected {EXPECTED}. {REMEDY}")
     genes = kinds[path.suffix](path)
-    if not genes or len(genes) > _MOST_GENES or not all(type(gene) is str and gene for gene in genes):
+    if not genes or len(genes) > _MOST_GENES or not all(map(_is_name, genes)):
         raise WeightsError(f"{path} does not hold the names of genes; expected {EXPECTED}. {REMEDY}")
     if len(set(genes)) < len(genes):
         raise WeightsError(f"{path} names a gene twice: its order would be ambiguous. {REMEDY}")
     return genes
+
+
+def _is_name(gene: object) -> bool:
+    return type(gene) is str and bool(gene) and gene.isprintable()
 
 
 def _of_lines(path: Path) -> list[str]:
@@ -54,8 +58,11 @@ def _of_table(path: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
+    content = read_bytes(path, EXPECTED)
+    if kind := foreign_kind(content):
+        raise WeightsError(f"{path} is {kind}; expected {EXPECTED}. {REMEDY}")
     try:
-        return read_bytes(path, EXPECTED).decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise WeightsError(f"{path} is not text; expected {EXPECTED}. {REMEDY}") from None
 
