@@ -641,6 +641,8 @@ def test_a_broken_embedding_is_named_before_any_is_scored(project, embedded, zer
 def test_missing_labels_are_refused_dropped_or_kept(project, embedded, zeroshot, few_metrics):
     cells = anndata.read_h5ad(embedded)
     cells.obs["partly"] = cells.obs["cell_type"].astype(str).where(np.arange(240) >= 9, "NA")
+    cells.obs["absent"] = cells.obs["cell_type"].where(np.arange(240) >= 9)
+    cells.obsm["X_partly"] = np.where((np.arange(240) < 9)[:, None], np.nan, cells.obsm["X_good"])
     cells.write_h5ad("partly.h5ad")
     given = ["evaluate", "partly.h5ad", "--embedding", "X_good", "--label-key", "partly", "--output", "s.csv"]
     code, _, err = zeroshot(*given)
@@ -653,7 +655,11 @@ def test_missing_labels_are_refused_dropped_or_kept(project, embedded, zeroshot,
     labels, rows = cells.obs["partly"].to_numpy(), np.arange(240) >= 9
     widths = metrics.label_widths(cells.obsm["X_good"][rows], labels[rows])
     assert values["drop"] == pytest.approx(metrics.asw_label(widths)) and values["keep"] < values["drop"]
-    code, _, err = zeroshot(*given, "--missing-labels", "dorp")
+    given = ["evaluate", "partly.h5ad", "--label-key", "absent", "--output", "s.csv", "--missing-labels"]
+    assert zeroshot(*given, "drop", "--embedding", "X_good", "--embedding", "X_partly")[0] == 0
+    scores = pd.read_csv("s.csv").query("metric == 'asw_label'")["value"]
+    assert list(scores) == [values["drop"]] * 2
+    code, _, err = zeroshot(*given, "dorp", "--embedding", "X_good")
     assert code == 2 and "dorp" in err
 
 
@@ -738,7 +744,7 @@ def test_scores_that_nobody_committed(project, zeroshot, command):
     ("arguments", "message"),
     [
         (["run", "-p", "modle=pca"], "run.ipynb does not declare modle; its parameters are dataset, model"),
-        (["run", "-p", "model"], "'model' is no parameter: write name=value"),
+        (["run", "-p", "model"], "Invalid parameter 'model': use name=value"),
         (["rnu"], "no notebook is called 'rnu'. Did you mean run?"),
     ],
 )

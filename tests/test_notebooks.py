@@ -322,8 +322,8 @@ def test_values_of_another_type_are_refused_with_the_type_and_an_example(make):
     for texts, message in {
         ("sed=1",): "does not declare sed; .* Did you mean seed?",
         ("seed=1", "seed=2"): "given twice",
-        ("seed",): "write name=value",
-        ("=1",): "write name=value",
+        ("seed",): "use name=value",
+        ("=1",): "use name=value",
         ("name=\udcff",): "not UTF-8",
     }.items():
         with pytest.raises(NotebookError, match=message):

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from zeroshot import embedding
 from zeroshot.data import DataError, columns, contract, features, load
-from zeroshot.data.embedded import read_embedding
+from zeroshot.data.embedded import read_embeddings
 
 MISSING = (np.nan, None, "", " ", "nan", "NaN", "None", "none", "NA", "<NA>", "N/A", "null")
 
@@ -257,7 +257,7 @@ def test_a_damaged_table_is_refused_and_named(write):
         assert "codes" not in damage or "'cell_type' of obs" in str(refusal.value)
         if "var" not in damage and "genes" not in damage:
             with pytest.raises(DataError, match=r"mine\.h5ad"):
-                read_embedding(path, "X_a", label_key="cell_type", batch_key=None)
+                read_embeddings(path, ["X_a"], label_key="cell_type", batch_key=None)
 
 
 def test_nothing_is_taken_from_other_files(write, tmp_path):
@@ -467,14 +467,13 @@ def test_missing_labels_are_one_kind_in_every_spelling(unlabelled):
 
         keys = {"label_key": "cell_type", "batch_key": "donor"}
         with pytest.raises(DataError, match=r"15 of 60 cells .*--missing-labels drop"):
-            read_embedding(path, "X_a", **keys)
+            read_embeddings(path, ["X_a"], **keys)
         notes_of_reading = []
-        values, labels, batches = read_embedding(
-            path, "X_a", **keys, missing_labels="drop", notes=notes_of_reading
-        )
-        same = read_embedding(known, "X_a", **keys)
-        assert values.tobytes() == same[0].tobytes() and "15 of 60 cells" in notes_of_reading[0]
-        assert list(labels) == list(same[1]) and list(batches) == list(same[2])
+        read = read_embeddings(path, ["X_a"], **keys, missing_labels="drop", notes=notes_of_reading)
+        same = read_embeddings(known, ["X_a"], **keys)
+        assert read.scored("X_a").tobytes() == same.scored("X_a").tobytes()
+        assert "15 of 60 cells" in notes_of_reading[0] and len(read.matrices["X_a"]) == 60
+        assert list(read.labels) == list(same.labels) and list(read.batches) == list(same.batches)
 
 
 def test_a_text_that_is_a_name_here_can_be_kept(unlabelled):
@@ -545,7 +544,7 @@ def test_a_name_of_each_cell_is_no_batch_and_no_label(write):
     with pytest.raises(DataError, match=r"60 of 60 cells .* batch column 'barcode'.*--batch-key"):
         load(path, batch_key="barcode")
     with pytest.raises(DataError, match=r"60 of 60 cells .* batch column 'barcode'"):
-        read_embedding(path, "X_a", label_key="cell_type", batch_key="barcode")
+        read_embeddings(path, ["X_a"], label_key="cell_type", batch_key="barcode")
     with pytest.raises(DataError, match=r"60 of 60 cells .* label column 'barcode'"):
         load(path, label_key="barcode")
 
@@ -594,9 +593,10 @@ def test_embeddings_of_every_form_are_read_and_others_refused(write):
     adata.obsm["integers"] = np.arange(240).reshape(60, 4)
     keys = {"label_key": "cell_type", "batch_key": None}
     path = write(adata)
+    read = read_embeddings(path, adata.obsm, **keys)
     for key in ("dense", "sparse", "table", "a/b"):
-        assert (read_embedding(path, key, **keys)[0] == values).all(), key
-    assert read_embedding(path, "integers", **keys)[0].dtype == np.float64
+        assert (read.scored(key) == values).all(), key
+    assert read.scored("integers").dtype == np.float64
     for change in (
         put("obsm/dense", values[:, 0]),
         put("obsm/dense", values[:-1]),
@@ -608,16 +608,16 @@ def test_embeddings_of_every_form_are_read_and_others_refused(write):
         lambda file: (file["obsm"].pop("dense"), file["obsm"].create_group("dense")),
     ):
         with pytest.raises(DataError, match=r"mine\.h5ad"):
-            read_embedding(write(adata, change), "dense", **keys)
+            read_embeddings(write(adata, change), ["dense"], **keys)
     with pytest.raises(DataError, match=r"mine\.h5ad: .*sparse"):
-        read_embedding(
-            write(adata, lambda file: put("obsm/sparse/indices", np.full(240, 9))(file)), "sparse", **keys
-        )
+        damaged = write(adata, put("obsm/sparse/indices", np.full(240, 9)))
+        read_embeddings(damaged, ["sparse"], **keys)
     adata.obs["even"] = np.arange(60) % 2 == 0
     adata.obs["group"] = pd.Categorical(np.where(adata.obs["even"], "b", "a"), categories=["never", "b", "a"])
     path = write(adata)
     for key, expected in {"even": ["False", "True"], "group": ["a", "b"]}.items():
-        assert list(read_embedding(path, "dense", label_key=key, batch_key=None)[1].categories) == expected
+        labels = read_embeddings(path, ["dense"], label_key=key, batch_key=None).labels
+        assert list(labels.categories) == expected
 
 
 def test_a_seed_or_a_size_that_cannot_be_is_refused_before_reading(tmp_path):

@@ -148,6 +148,8 @@ def test_what_cannot_be_trained_is_refused(cells, tmp_path):
         pretraining.untrained("pca", SETTINGS)
     with pytest.raises(CatalogError, match="nlayers"):
         pretraining.untrained(VALUES, SETTINGS, {"nlayer": 2})
+    with pytest.raises(TrainingError, match="nlayers is 'four'"):
+        pretraining.untrained(VALUES, SETTINGS, {"nlayers": "four"})
     with pytest.raises(TrainingError, match="learning_rate"):
         Training(learning_rate=0)
     with pytest.raises(TrainingError, match="tokens_per_step"):

@@ -20,9 +20,19 @@ from typer.core import TyperGroup
 
 from zeroshot import catalog
 from zeroshot.cli import registries
+from zeroshot.cli.options import (
+    AsJson,
+    BatchKey,
+    Committed,
+    Cores,
+    MissingLabels,
+    Name,
+    Policy,
+    Profile,
+    Seed,
+)
 from zeroshot.cli.pretraining import pretrain
 from zeroshot.cli.published_scores import evidence
-from zeroshot.cli.registries import AsJson
 from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
 
 
@@ -52,22 +62,6 @@ app.add_typer(papers_app, name="reading-list")
 errors = Console(stderr=True)
 SECONDS_TO_LEAVE = 3.0  # after a signal, for files to be removed
 ALL_CORES = os.cpu_count() or 1
-
-BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the sequencing batch.")]
-Cores = Annotated[int, typer.Option(min=1, help="Jobs done at the same time.")]
-Policy = Annotated[str, typer.Option(help="Stored results: reuse, recompute or only-stored.")]
-Profile = Annotated[Path | None, typer.Option(help="Snakemake profile, e.g. profiles/slurm.")]
-Committed = Annotated[
-    bool, typer.Option("--committed", help="Compute nothing: take the scores that git keeps in data/scores.")
-]
-MissingLabels = Annotated[
-    Literal["refuse", "drop", "keep"],
-    typer.Option(help="Cells without label or batch: refuse, drop, or keep texts such as NA as a name."),
-]
-Name = Annotated[str | None, typer.Argument(help="Print all that is known of this one.")]
-Seed = Annotated[
-    int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="The same seed gives the same bytes.")
-]
 
 
 class UsageError(ValueError):
@@ -246,26 +240,32 @@ def evaluate(
 ) -> None:
     """Score embeddings of a file, with batches also their mixing; warns of rows that are not in its order."""
     from zeroshot import pipeline
-    from zeroshot.data.embedded import read_embedding
+    from zeroshot.data.embedded import read_embeddings
     from zeroshot.embedding import integrity
 
     outputs.require_new(output, source)
-    keys = {"label_key": label_key, "batch_key": batch_key, "missing_labels": missing_labels}
-    embeddings, notes = {}, []
-    for name in dict.fromkeys(embedding):
-        values, labels, batches = read_embedding(source, name, **keys, notes=notes)
-        embeddings[name] = values
+    names, notes = list(dict.fromkeys(embedding)), []
+    cells = read_embeddings(
+        source,
+        names if before is None else [*names, before],
+        label_key=label_key,
+        batch_key=batch_key,
+        missing_labels=missing_labels,
+        notes=notes,
+    )
+    n_cells = len(cells.labels)
+    for name in names:
         with failures.about(f"obsm[{name!r}] of {source}"):
-            integrity.require(integrity.check(values, len(labels)))
-    baseline = None if before is None else read_embedding(source, before, **keys)[0]
-    doubts = pipeline.doubts_of_file(source, embeddings, label_key, before=before, seed=seed, notes=notes)
+            integrity.require(integrity.check(cells.scored(name), n_cells))
+    baseline = None if before is None else cells.scored(before)
+    doubts = pipeline.doubts_of_file(source, cells, names, before=before, seed=seed, notes=notes)
     scored = {}
-    for number, (name, values) in enumerate(embeddings.items(), 1):
-        title = escape(f"scoring {name} of {len(labels):,} cells ({number} of {len(embeddings)})")
+    for number, name in enumerate(names, 1):
+        title = escape(f"scoring {name} of {n_cells:,} cells ({number} of {len(names)})")
         # The same labels and seed for all: their intervals are of the same subsamples.
         with errors.status(title) as status, failures.about(f"obsm[{name!r}] of {source}"):
             how = {"baseline": baseline, "seed": seed, "progress": partial(_update, status, title)}
-            scored[name] = pipeline.score_matrix(values, labels, batches, **how)
+            scored[name] = pipeline.score_matrix(cells.scored(name), cells.labels, cells.batches, **how)
     table = pipeline.evaluation_table(scored, source.name, doubts)
     with outputs.replacing(output) as temporary:
         table.to_csv(temporary, index=False)

@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from zeroshot import catalog
-from zeroshot.runtime import failures, reproducible
+from zeroshot.cli.options import Seed
+from zeroshot.runtime import assignments, failures
 
 
 def pretrain(
@@ -30,9 +31,7 @@ def pretrain(
     learning_rate: Annotated[float, typer.Option(help="Highest of the schedule.")] = 1e-3,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    seed: Annotated[
-        int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="Same seed, same weights.")
-    ] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a network on cells; an interrupted training continues with the same command.
 
@@ -48,7 +47,8 @@ def pretrain(
         epochs=epochs, max_tokens=max_tokens, tokens_per_step=tokens_per_step, learning_rate=learning_rate,
         seed=seed, precision=precision, device=device,
     )  # fmt: skip
-    architecture = dict(map(_field, field or ()))
+    sizes = assignments.split(field or (), "field of the architecture", "--architecture nlayers=4")
+    architecture = {name: assignments.literal(text) for name, text in sizes.items()}
     pretraining.untrained(model, settings, architecture)  # refused before cells are loaded
     parts = {}
     for source in corpus:
@@ -76,16 +76,3 @@ def pretrain(
             progress=show,
         )
     print(f"{output}: read it with --model {catalog.model(model).twin_of} --weights {output}")
-
-
-def _field(text: str) -> tuple[str, Any]:
-    """Name and value of a field of an architecture."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise ValueError(f"Invalid field of the architecture {text!r}: use name=value")
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
-    return name, value

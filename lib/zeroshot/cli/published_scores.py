@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from zeroshot.cli import registries
-from zeroshot.cli.registries import AsJson
+from zeroshot.cli.options import AsJson
 from zeroshot.runtime import printing
 
 

@@ -1,7 +1,8 @@
 """Embeddings inside .h5ad files: written beside what a file holds, read back for scoring."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,23 +187,48 @@ def _storable(value: Any) -> Any:
     return "none" if value is None else value
 
 
-def read_embedding(
+@dataclass(frozen=True)
+class EmbeddedCells:
+    """Cells of a file with their embeddings, labels and batches.
+
+    Attributes
+    ----------
+    matrices
+        (cells of the file, dim) float32 or float64 by key of ``obsm``, as the file holds them.
+    scored_mask
+        (cells of the file,) False for cells that are left out because they have no label or batch.
+    labels, batches
+        (scored cells,); batches are None where no column was named.
+    """
+
+    matrices: dict[str, np.ndarray]
+    scored_mask: np.ndarray
+    labels: pd.Categorical
+    batches: pd.Categorical | None
+
+    def scored(self, key: str) -> np.ndarray:
+        """(scored cells, dim) of one embedding, finite."""
+        matrix = self.matrices[key]
+        return matrix if self.scored_mask.all() else matrix[self.scored_mask]
+
+
+def read_embeddings(
     path: Path,
-    key: str,
+    keys: Iterable[str],
     *,
     label_key: str,
     batch_key: str | None,
     missing_labels: MissingLabels = "refuse",
     notes: list[str] | None = None,
-) -> tuple[np.ndarray, pd.Categorical, pd.Categorical | None]:
-    """An embedding of a file with the labels and batches of its cells.
+) -> EmbeddedCells:
+    """Embeddings of a file with the labels and batches of its cells.
 
     Parameters
     ----------
     path
         The .h5ad file; not changed.
-    key
-        Key of ``obsm``, for example "X_pca".
+    keys
+        Keys of ``obsm``, for example "X_pca"; repeated ones are read once.
     label_key, batch_key
         Columns of ``obs``; None where no batches are known.
     missing_labels
@@ -211,41 +237,40 @@ def read_embedding(
     notes
         A list that receives a sentence on cells that are left out.
 
-    Returns
-    -------
-    tuple
-        (cells, dim) float32 or float64 embedding, (cells,) labels, (cells,) batches or None.
-
     Raises
     ------
     DataError
-        If the file, the key or a column is missing or damaged, a label or batch is missing, or the embedding
-        is not a matrix of finite numbers with one row for each cell.
+        If the file, a key or a column is missing or damaged, a label or batch is missing, or an embedding
+        is not a matrix with one row for each cell, finite for those that are scored.
     """
     path = Path(path)
     with open_h5ad(path) as file:
-        keys = elements(file, "obsm")
-        if key not in keys:
-            raise DataError(
-                f"{path} has no obsm[{key!r}]. It holds {', '.join(keys) or 'no embedding'}: "
-                "choose with --embedding or --before, or make one with `zeroshot embed`."
-            )
+        names = elements(file, "obsm")
+        matrices = {}
+        for key in dict.fromkeys(keys):
+            if key not in names:
+                raise DataError(
+                    f"{path} has no obsm[{key!r}]. It holds {', '.join(names) or 'no embedding'}: "
+                    "choose with --embedding or --before, or make one with `zeroshot embed`."
+                )
+            matrices[key] = read_array(file, path, f"obsm/{key}")
         obs = read_obs(file, path)
-        embedding = read_array(file, path, f"obsm/{key}")
     labels = categories(obs, label_key, "label", path.name, missing_labels)
     batches = categories(obs, batch_key, "batch", path.name, missing_labels) if batch_key else None
-    keep_mask = labels.codes >= 0 if batches is None else (labels.codes >= 0) & (batches.codes >= 0)
-    note = drop_note(keep_mask, pd.Series(labels), path.name)
+    scored_mask = labels.codes >= 0 if batches is None else (labels.codes >= 0) & (batches.codes >= 0)
+    note = drop_note(scored_mask, pd.Series(labels), path.name)
     if notes is not None:
         said = [note, alike_note(labels, label_key), alike_note(batches, batch_key) if batch_key else None]
         notes += [text for text in said if text]
     if note is not None:
-        embedding, labels = embedding[keep_mask], labels[keep_mask].remove_unused_categories()
-        batches = None if batches is None else batches[keep_mask].remove_unused_categories()
-    broken = int((~np.isfinite(embedding)).any(axis=1).sum())
-    if broken:
-        raise DataError(
-            f"{path}: {broken:,} of {len(embedding):,} cells have NaN or infinite values in obsm[{key!r}]. "
-            "Remove these cells, or make the embedding again."
-        )
-    return embedding, labels, batches
+        labels = labels[scored_mask].remove_unused_categories()
+        batches = None if batches is None else batches[scored_mask].remove_unused_categories()
+    cells = EmbeddedCells(matrices, scored_mask, labels, batches)
+    for key in matrices:
+        broken = int((~np.isfinite(cells.scored(key))).any(axis=1).sum())
+        if broken:
+            raise DataError(
+                f"{path}: {broken:,} of {len(labels):,} cells have NaN or infinite values in obsm[{key!r}]. "
+                "Remove these cells, or make the embedding again."
+            )
+    return cells

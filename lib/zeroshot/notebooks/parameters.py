@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroshot import catalog
+from zeroshot.runtime import assignments
 
 from .error import NotebookError
 
@@ -109,16 +110,12 @@ def parse_parameters(notebook: Path, texts: Iterable[str]) -> dict[str, Any]:
         For a text without ``=``, a name that is not declared or comes twice, a value of another type.
     """
     parameters = declared(notebook)
-    values: dict[str, Any] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name.strip():
-            raise NotebookError(f"{text!r} is no parameter: write name=value, for example -p model=pca")
-        name = name.strip()
-        _require_declared(notebook, parameters, [name])
-        if name in values:
-            raise NotebookError(f"the parameter {name} is given twice: give it once")
-        values[name] = _from_text(notebook, parameters[name], value)
+    try:
+        given = assignments.split(texts, "parameter", "-p model=pca")
+    except ValueError as error:
+        raise NotebookError(str(error)) from None
+    _require_declared(notebook, parameters, given)
+    values = {name: _from_text(notebook, parameters[name], text) for name, text in given.items()}
     return check_parameters(notebook, values)
 
 
@@ -232,21 +229,12 @@ def _from_text(notebook: Path, parameter: Parameter, text: str) -> Any:
     if parameter.kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if parameter.kind in (int, float) and isinstance(value, str):
-        return _number(value)
+        return assignments.literal(value)
     if parameter.kind in (list, dict) and not isinstance(value, parameter.kind):
         return _collection(parameter, text)
     if parameter.kind is None and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-def _number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _collection(parameter: Parameter, text: str) -> Any:
@@ -260,7 +248,7 @@ def _collection(parameter: Parameter, text: str) -> Any:
     if value is None or isinstance(value, bool | dict) or text in ("null", "true", "false"):
         return value
     items = [item.strip() for item in text.split(",")]
-    return [_number(item) if parameter.items in (int, float) else item for item in items if item]
+    return [assignments.literal(item) if parameter.items in (int, float) else item for item in items if item]
 
 
 def _checked(notebook: Path, parameter: Parameter, value: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from zeroshot import data, metrics, models, store
-from zeroshot.data.embedded import read_embedding
+from zeroshot.data.embedded import EmbeddedCells
 from zeroshot.embedding import alignment
 from zeroshot.models import Cells
 
@@ -21,8 +21,8 @@ _COLUMNS = (
 
 def doubts_of_file(
     path: Path,
+    cells: EmbeddedCells,
     keys: Iterable[str],
-    label_key: str,
     *,
     before: str | None = None,
     seed: int = 0,
@@ -37,12 +37,13 @@ def doubts_of_file(
     ----------
     path
         The .h5ad file; not changed.
+    cells
+        What :func:`zeroshot.data.embedded.read_embeddings` read from it. Those that are scored are compared
+        with the reference; a column that counts the rows is sought among all.
     keys
-        Keys of ``obsm`` that :func:`zeroshot.data.embedded.read_embedding` reads.
-    label_key
-        Column of ``obs`` with the cell types; missing ones count as a type.
+        Of the embeddings to examine.
     before
-        Key of ``obsm`` before integration, if there is one.
+        Key of the embedding before integration, if there is one.
     seed
         Draws the cells that are compared.
     notes
@@ -53,18 +54,19 @@ def doubts_of_file(
     dict
         Each key with its doubts, see :func:`zeroshot.embedding.alignment.doubts`.
     """
-    how = {"label_key": label_key, "batch_key": None, "missing_labels": "keep"}
-    rows, reference, reason = _components_of_counts(path, seed)
+    rows, reference, reason = _components_of_counts(path, len(cells.scored_mask), seed)
     if reference is None and before is not None:
-        reference = read_embedding(path, before, **how)[0][rows]
+        reference = cells.matrices[before][rows]
     elif reference is None and notes is not None:
         notes.append(f"the order of the rows was not compared with counts: {reason}")
+    is_scored = cells.scored_mask[rows]
+    rows, reference = rows[is_scored], None if reference is None else reference[is_scored]
+    labels = np.asarray(cells.labels)[(np.cumsum(cells.scored_mask) - 1)[rows]]
     doubts = {}
     for key in keys:
-        values, labels, _ = read_embedding(path, key, **how)
-        of_columns = alignment.doubts(values)
-        of_order = alignment.doubts(values[rows], reference, np.asarray(labels)[rows], seed=seed)
-        doubts[key] = list(dict.fromkeys([*of_columns, *of_order]))
+        matrix = cells.matrices[key]
+        of_order = alignment.doubts(matrix[rows], reference, labels, seed=seed)
+        doubts[key] = list(dict.fromkeys([*alignment.doubts(matrix), *of_order]))
     return doubts
 
 
@@ -113,22 +115,15 @@ def evaluation_record(
     ]
 
 
-def _components_of_counts(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray | None, str]:
+def _components_of_counts(path: Path, n_cells: int, seed: int) -> tuple[np.ndarray, np.ndarray | None, str]:
     """Rows of some cells, their principal components, or why there are none."""
     try:
         adata = data.load(path, require_labels=False)
     except data.DataError as error:
-        return np.arange(_n_cells(path)), None, str(error)
-    rows = np.sort(np.random.default_rng(seed).permutation(adata.n_obs)[: alignment.SAMPLE])
+        return np.arange(n_cells), None, str(error)
+    rows = np.sort(np.random.default_rng(seed).permutation(n_cells)[: alignment.SAMPLE])
     try:
         cells = Cells.of(adata[rows], with_batches=False)
         return rows, models.load("pca").embed(cells, seed), ""
     except ValueError as error:
         return rows, None, str(error)
-
-
-def _n_cells(path: Path) -> int:
-    from zeroshot.data.h5ad import open_h5ad, read_obs
-
-    with open_h5ad(path) as file:
-        return len(read_obs(file, path))

@@ -176,7 +176,7 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
     Raises
     ------
     TrainingError
-        If the model has no architecture, or its family cannot be trained.
+        If the model has no architecture, its family cannot be trained, or a field is of another type.
     zeroshot.catalog.CatalogError
         If the name or a field is unknown.
     """
@@ -186,8 +186,10 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
         raise TrainingError(
             f"{name} has no architecture to train from the beginning: choose one of {', '.join(able)}"
         )
-    for field in changes or {}:
-        catalog.find(card.architecture, field, f"field of the architecture of {name}")
+    for field, value in (changes or {}).items():
+        default = catalog.find(card.architecture, field, f"field of the architecture of {name}")
+        if type(value) is not type(default) and (type(default), type(value)) != (float, int):
+            raise TrainingError(f"{field} is {value!r}: give a value of the kind of {default!r}")
     # Values: all genes of a cell are binned, and what is read of them is drawn anew in each epoch.
     most = training.max_tokens if card.objective == "ranks" else 2**31
     family = models.implementation(card)

@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from zeroshot.runtime import reproducible
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the sequencing batch.")]
+Cores = Annotated[int, typer.Option(min=1, help="Jobs done at the same time.")]
+Policy = Annotated[str, typer.Option(help="Stored results: reuse, recompute or only-stored.")]
+Profile = Annotated[Path | None, typer.Option(help="Snakemake profile, e.g. profiles/slurm.")]
+Committed = Annotated[
+    bool, typer.Option("--committed", help="Compute nothing: take the scores that git keeps in data/scores.")
+]
+MissingLabels = Annotated[
+    Literal["refuse", "drop", "keep"],
+    typer.Option(help="Cells without label or batch: refuse, drop, or keep texts such as NA as a name."),
+]
+Name = Annotated[str | None, typer.Argument(help="Print all that is known of this one.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="The same seed gives the same bytes.")
+]
