@@ -308,12 +308,162 @@ def write_cellplm(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Pat
     return folder
 
 
+TGPT_CONFIG = {
+    "model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": None,
+    "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new", "initializer_range": 0.2,
+}  # fmt: skip
+
+
+def write_tgpt(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """Config, words, and weights with the masks that older versions of transformers stored."""
+    words = ["<pad>", "</b>", "</s>", "<unk>", *(symbol.replace("-", "_") for symbol in symbols)]
+    dim = TGPT_CONFIG["n_embd"]
+    shapes = {"transformer.wte.weight": (len(words), dim), "transformer.wpe.weight": (64, dim)}
+    for layer in range(TGPT_CONFIG["n_layer"]):
+        prefix = f"transformer.h.{layer}"
+        shapes |= norm(f"{prefix}.ln_1", dim) | norm(f"{prefix}.ln_2", dim)
+        # Of these layers GPT-2 stores weights as (inputs, outputs).
+        for name, inputs, outputs in (("attn.c_attn", dim, 3 * dim), ("attn.c_proj", dim, dim),
+                                      ("mlp.c_fc", dim, 4 * dim), ("mlp.c_proj", 4 * dim, dim)):  # fmt: skip
+            shapes |= {f"{prefix}.{name}.weight": (inputs, outputs), f"{prefix}.{name}.bias": (outputs,)}
+    state = random_state(shapes | norm("transformer.ln_f", dim), seed)
+    state["lm_head.weight"] = state["transformer.wte.weight"]
+    for layer in range(TGPT_CONFIG["n_layer"]):
+        mask = torch.tril(torch.ones(64, 64, dtype=torch.uint8))[None, None]
+        state |= {f"transformer.h.{layer}.attn.bias": mask,
+                  f"transformer.h.{layer}.attn.masked_bias": torch.tensor(-1e4)}  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(TGPT_CONFIG | {"vocab_size": len(words)}))
+    vocabulary = {name: number for number, name in enumerate(words)}
+    tokenizer = {"version": "1.0", "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"}}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def bert_layer(prefix: str, dim: int, ffn: int) -> dict[str, tuple[int, ...]]:
+    """A layer of BERT as transformers names it."""
+    shapes = {}
+    for part in ("self.query", "self.key", "self.value", "output.dense"):
+        shapes |= linear(f"{prefix}.attention.{part}", dim, dim)
+    shapes |= norm(f"{prefix}.attention.output.LayerNorm", dim) | norm(f"{prefix}.output.LayerNorm", dim)
+    return (
+        shapes | linear(f"{prefix}.intermediate.dense", ffn, dim) | linear(f"{prefix}.output.dense", dim, ffn)
+    )
+
+
+def bert_shapes(prefix: str, n_tokens: int, config: Mapping) -> dict[str, tuple[int, ...]]:
+    """Words, positions, the norm behind them, and layers."""
+    dim, ffn = config["hidden_size"], config["intermediate_size"]
+    shapes = {f"{prefix}embeddings.word_embeddings.weight": (n_tokens, dim),
+              f"{prefix}embeddings.position_embeddings.weight": (config["max_position_embeddings"], dim),
+              **norm(f"{prefix}embeddings.LayerNorm", dim)}  # fmt: skip
+    for layer in range(config["num_hidden_layers"]):
+        shapes |= bert_layer(f"{prefix}encoder.layer.{layer}", dim, ffn)
+    return shapes
+
+
+LANGCELL_CONFIG = GENEFORMER_CONFIG | {"max_position_embeddings": 256, "projection_size": 10}
+
+
+def write_ranks(folder: Path, symbols: Sequence[str], config: Mapping, seed: int) -> int:
+    """Config and dictionaries of a model over Geneformer's ranks, without ``<cls>``; tokens with it."""
+    ids = ensembl_ids(symbols)
+    tokens = {token: number for number, token in enumerate(["<pad>", "<mask>", *ids.values()])}
+    rng = np.random.default_rng(seed)
+    medians = {gene: float(rng.uniform(0.5, 5)) for gene in ids.values()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("token_dictionary", tokens), ("gene_median_dictionary", medians)):
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps(content))
+    (folder / "gene_name_id_dict_gc30M.pkl").write_bytes(pickle.dumps(ids))
+    (folder / "ensembl_mapping_dict_gc30M.pkl").write_bytes(pickle.dumps({gene: gene for gene in tokens}))
+    stated = {name: value for name, value in config.items() if name != "projection_size"}
+    (folder / "config.json").write_text(json.dumps(stated | {"vocab_size": len(tokens) + 1}))
+    return len(tokens) + 1
+
+
+def write_langcell(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """``cell_bert`` without head or pooler, its projection, and a text encoder that nothing reads."""
+    n_tokens, dim = write_ranks(folder, symbols, LANGCELL_CONFIG, seed), LANGCELL_CONFIG["hidden_size"]
+    for name in ("cell_bert", "text_bert"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "config.json").replace(folder / "cell_bert" / "config.json")
+    shapes = bert_shapes("", n_tokens, LANGCELL_CONFIG)
+    shapes["embeddings.token_type_embeddings.weight"] = (2, dim)
+    torch.save(random_state(shapes, seed), folder / "cell_bert" / "pytorch_model.bin")
+    torch.save(random_state({"weight": (10, dim), "bias": (10,)}, seed), folder / "cell_proj.bin")
+    torch.save({"a": torch.ones(1)}, folder / "text_bert" / "pytorch_model.bin")
+    return folder
+
+
+SCCELLO_CONFIG = GENEFORMER_CONFIG | {"max_position_embeddings": 256}
+
+
+def write_sccello(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """A checkpoint with three tables of one row, heads, and graphs of cell types as truth values."""
+    n_tokens, dim = write_ranks(folder, symbols, SCCELLO_CONFIG, seed), SCCELLO_CONFIG["hidden_size"]
+    shapes = bert_shapes("bert.", n_tokens, SCCELLO_CONFIG)
+    for name in ("tf_class", "tf_superclass", "expbin"):
+        shapes[f"bert.embeddings.{name}_embeddings.weight"] = (1, dim)
+    for head in ("cls", "cell_cls"):
+        shapes |= linear(f"{head}.predictions.dense_1", dim, dim) | norm(
+            f"{head}.predictions.layer_norm", dim
+        )
+        shapes |= {f"{head}.predictions.dense_2.weight": (dim, dim), f"{head}.predictions.bias": (dim,)}
+    shapes |= {"learned_centroid.weight": (600, dim), **linear("affine_projection", dim, dim),
+               **linear("binary_ce_loss_transform_cell", 1, 1)}  # fmt: skip
+    state = random_state(shapes, seed) | {
+        "bert.embeddings.position_ids": torch.arange(256)[None],
+        "cell_type_ancestor_mask": torch.zeros(5, 5, dtype=torch.bool), "ctgraph_sim": torch.zeros(5, 5),
+    }  # fmt: skip
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+GENECOMPASS_CONFIG = GENEFORMER_CONFIG | {
+    "hidden_act": "gelu", "max_position_embeddings": 64, "use_values": True, "use_cls_token": True,
+    "use_promoter": True, "use_co_exp": True, "use_gene_family": True, "use_peca_grn": True,
+}  # fmt: skip
+
+
+def write_genecompass(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """A checkpoint with four tables of knowledge, dictionaries, and names of genes."""
+    config, ids, knowledge = GENECOMPASS_CONFIG, ensembl_ids(symbols), 6
+    tokens = {token: number for number, token in enumerate(["<pad>", "<mask>", *ids.values()])}
+    dim, rng = config["hidden_size"], np.random.default_rng(seed)
+    embeddings = "bert.embeddings"
+    shapes = bert_shapes("bert.", len(tokens), config) | {
+        f"{embeddings}.token_type_embeddings.weight": (2, dim)
+    }
+    for name in ("promoter", "co_exp", "gene_family", "peca_grn"):
+        shapes[f"{embeddings}.{name}_knowledge"] = (len(tokens), knowledge)
+        shapes |= linear(f"{embeddings}.{name}_embeddings.linear1", dim, knowledge)
+    shapes |= linear(f"{embeddings}.concat_embeddings.cat_fc", dim, 5 * dim + 1)
+    shapes |= norm(f"{embeddings}.concat_embeddings.cat_ln", dim)
+    shapes |= linear(f"{embeddings}.concat_embeddings.cat_proj", dim, dim)
+    shapes |= {"bert.cls_embedding.weight": (2, dim), **linear("cls.predictions.transform.dense", dim, dim),
+               **linear("cls4value.predictions.decoder", 1, dim)}  # fmt: skip
+    homologous = torch.arange(len(tokens))
+    homologous[2:] = homologous[2:].flip(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = random_state(shapes, seed) | {f"{embeddings}.position_ids": torch.arange(64)[None],
+                                          f"{embeddings}.homologous_index": homologous}  # fmt: skip
+    torch.save(state, folder / "pytorch_model.bin")
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": len(tokens)}))
+    medians = {gene: float(rng.uniform(0.5, 5)) for gene in list(ids.values())[::2]}  # others count as 1
+    for name, content in (("human_mouse_tokens", tokens), ("human_gene_median_after_filter", medians)):
+        (folder / f"{name}.pickle").write_bytes(pickle.dumps(content))
+    (folder / "gene_name_id_dict_gc104M.pkl").write_bytes(pickle.dumps(ids))
+    return folder
+
+
 # What makes an untrained twin small, by family, and what a small checkpoint needs besides its recipe.
 SMALL_ARCHITECTURES = {
     "Geneformer": GENEFORMER_CONFIG, "scGPT": SCGPT_ARGS, "scFoundation": SCFOUNDATION_CONFIG,
     "Nicheformer": NICHEFORMER_CONFIG, 
     "scBERT": {"depth": 2, "dim": 12, "heads": 2, "head_dim": 8, "num_tokens": 7},
-    "CellPLM": CELLPLM_CONFIG,
+    "CellPLM": CELLPLM_CONFIG, "tGPT": TGPT_CONFIG, "LangCell": LANGCELL_CONFIG, "scCello": SCCELLO_CONFIG,
+    "GeneCompass": GENECOMPASS_CONFIG,
 }  # fmt: skip
 
 

@@ -53,6 +53,42 @@ def test_layers_are_those_of_torch(activation, norm, eps):
     assert torch.equal(ours(hidden, lengths), found)
 
 
+@torch.no_grad()
+def test_causal_layers_are_those_of_gpt2():
+    """Tokens behind, padding among them, change nothing; the reference gives what is there."""
+    from transformers import GPT2Config, GPT2Model
+
+    config = GPT2Config(
+        vocab_size=3,
+        bos_token_id=0,
+        eos_token_id=0,
+        n_positions=9,
+        n_embd=DIM,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        n_inner=FFN,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        theirs = GPT2Model(config).eval()
+    ours = TransformerEncoder(LAYERS, DIM, HEADS, FFN, activation="gelu-tanh", norm="pre", causal=True).eval()
+    names = {"attn.c_attn": "qkv", "attn.c_proj": "out", "mlp.c_fc": "linear1", "mlp.c_proj": "linear2",
+             "ln_1": "norm1", "ln_2": "norm2"}  # fmt: skip
+    for source, target in zip(theirs.h, ours.layers, strict=True):
+        for old, new in names.items():
+            theirs_part, ours_part = source.get_submodule(old), target.get_submodule(new)
+            ours_part.weight.copy_(theirs_part.weight if old.startswith("ln") else theirs_part.weight.T)
+            ours_part.bias.copy_(theirs_part.bias)
+    hidden, lengths = tokens()
+    expected = theirs(inputs_embeds=hidden - theirs.wpe.weight).last_hidden_state
+    found = theirs.ln_f(ours(hidden, lengths))
+    assert torch.allclose(found, expected, atol=2e-5)
+    behind = torch.cat([hidden[:, :4], 1e3 * hidden[:, 4:]], dim=1)
+    assert torch.allclose(ours(behind)[:, :4], ours(hidden)[:, :4], atol=1e-5)
+    assert torch.allclose(ours(hidden, lengths, first_only=True), ours(hidden)[:, :1], atol=1e-5)
+
+
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_padding_never_counts(norm):
     ours, _ = pair(norm=norm)

@@ -12,11 +12,15 @@ from released import (
     small_parameters,
     write_cellama,
     write_cellplm,
+    write_genecompass,
     write_geneformer,
+    write_langcell,
     write_nicheformer,
     write_scbert,
+    write_sccello,
     write_scfoundation,
     write_scgpt,
+    write_tgpt,
     write_uce,
 )
 from scipy import sparse
@@ -67,6 +71,10 @@ def released_folders(tmp_path_factory):
         ("UCE", False): write_uce(where / "uce", genes),
         ("scBERT", False): write_scbert(where / "scbert", genes),
         ("CellPLM", False): write_cellplm(where / "cellplm", genes),
+        ("tGPT", False): write_tgpt(where / "tgpt", genes),
+        ("LangCell", False): write_langcell(where / "langcell", genes),
+        ("scCello", False): write_sccello(where / "sccello", genes),
+        ("GeneCompass", False): write_genecompass(where / "genecompass", genes),
     }
 
 

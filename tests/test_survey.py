@@ -46,6 +46,7 @@ def test_a_model_of_a_family_that_is_here_names_it():
     families = {model.card for model in MODELS.values() if model.card}
     assert families == {
         "Geneformer", "scGPT", "CELLama", "scBERT", "UCE", "CellPLM", "scFoundation", "Nicheformer",
+        "tGPT", "LangCell", "scCello", "GeneCompass",
     }  # fmt: skip
     assert all(model.name == model.card for model in MODELS.values() if model.card)
 
@@ -60,7 +61,7 @@ def test_the_tree_has_the_same_facts_as_the_tables():
 
 def test_what_this_book_has_of_a_model():
     assert {card.name for card in survey.cards(MODELS["CELLama"])} == {"cellama"}
-    assert survey.cards(MODELS["tGPT"]) == []
+    assert survey.cards(MODELS["scInterpreter"]) == []
     rows = {row["model"]: row for row in survey.families_in_book()}
     assert set(rows) == {model.card for model in MODELS.values() if model.card}
     assert rows["UCE"]["checkpoints"] == "UCE 4 layers; UCE 33 layers"

@@ -1,11 +1,12 @@
 """The transformer encoder that all native models share."""
 
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import nn
 
-Activation = Literal["relu", "gelu"]
+Activation = Literal["relu", "gelu", "gelu-tanh"]
 
 
 class TransformerEncoder(nn.Module):
@@ -16,11 +17,13 @@ class TransformerEncoder(nn.Module):
     n_layers, dim, n_heads, ffn_dim
         Depth, width, heads (each ``dim / n_heads`` wide) and width of the feed-forward part.
     activation
-        Of the feed-forward part; gelu is the exact one.
+        Of the feed-forward part; gelu is the exact one, gelu-tanh the approximation of GPT-2.
     eps
         Of the layer norms.
     norm
         "post": after each residual sum, as in BERT. "pre": on what enters attention and feed-forward.
+    causal
+        A token attends to itself and to those before it, as in GPT.
 
     Raises
     ------
@@ -43,12 +46,15 @@ class TransformerEncoder(nn.Module):
         activation: Activation = "relu",
         eps: float = 1e-5,
         norm: Literal["post", "pre"] = "post",
+        causal: bool = False,
     ) -> None:
         super().__init__()
         if norm not in ("post", "pre"):
             raise ValueError(f"unknown norm {norm!r}: post or pre")
+        self.causal = causal
         self.layers = nn.ModuleList(
-            _Layer(dim, n_heads, ffn_dim, activation, eps, pre=norm == "pre") for _ in range(n_layers)
+            _Layer(dim, n_heads, ffn_dim, activation, eps, pre=norm == "pre", causal=causal)
+            for _ in range(n_layers)
         )
 
     def forward(
@@ -86,7 +92,8 @@ class TransformerEncoder(nn.Module):
         layers = self.layers[:n_layers]
         if n_layers is not None and not 0 <= n_layers <= len(self.layers):
             raise ValueError(f"{n_layers} layers asked for: there are {len(self.layers)}")
-        mask = _key_mask(lengths, hidden.shape[1])
+        # No token attends to padding where it attends to none behind it.
+        mask = None if self.causal else _key_mask(lengths, hidden.shape[1])
         for place, layer in enumerate(layers):
             hidden = layer(hidden, mask, first_only=first_only and place == len(layers) - 1)
         return hidden[:, :1] if first_only else hidden
@@ -115,17 +122,29 @@ _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 
 class _Layer(nn.Module):
     def __init__(
-        self, dim: int, n_heads: int, ffn_dim: int, activation: Activation, eps: float, *, pre: bool
+        self,
+        dim: int,
+        n_heads: int,
+        ffn_dim: int,
+        activation: Activation,
+        eps: float,
+        *,
+        pre: bool,
+        causal: bool,
     ) -> None:
         super().__init__()
         if dim % n_heads:
             raise ValueError(f"{n_heads} heads do not divide a width of {dim}")
-        activations = {"relu": nn.functional.relu, "gelu": nn.functional.gelu}
+        activations = {
+            "relu": nn.functional.relu,
+            "gelu": nn.functional.gelu,
+            "gelu-tanh": partial(nn.functional.gelu, approximate="tanh"),
+        }
         if activation not in activations:
             raise ValueError(f"unknown activation {activation!r}: one of {', '.join(activations)}")
         self.n_heads = n_heads
         self.activation = activations[activation]
-        self.pre = pre
+        self.pre, self.causal = pre, causal
         self.qkv = Linear(dim, 3 * dim)
         self.out = Linear(dim, dim)
         self.linear1 = Linear(dim, ffn_dim)
@@ -148,7 +167,9 @@ class _Layer(nn.Module):
         )
         if first_only:
             query = query[:, :, :1]
-        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attended = nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=self.causal
+        )
         return attended.transpose(1, 2).flatten(2)
 
     def _feed_forward(self, read: torch.Tensor) -> torch.Tensor:

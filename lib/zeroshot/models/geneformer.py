@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy import sparse
 from torch import nn
@@ -107,7 +108,7 @@ class Geneformer:
         counts, columns, medians, overlap, notes = (
             self._own_genes(cells, tokens)
             if self.vocabulary == "data-set"
-            else self._released_genes(cells, tokens)
+            else (*released_genes(cells, tokens, self.checkpoint.files, "Geneformer"), ())
         )
         room = config["max_position_embeddings"]
         max_tokens = room if self.max_tokens is None else self.max_tokens
@@ -202,7 +203,7 @@ class Geneformer:
         )
         if self.architecture is not None:
             names = sorted(tokens, key=tokens.get)
-            draw = partial(_draw, spread=config["initializer_range"], names=names, seed=seed)
+            draw = partial(draw_by_name, spread=config["initializer_range"], names=names, seed=seed)
             return untrained_network(build, draw)
         path = self.checkpoint.files["weights"]
         return trained_network(build, read_weights(path), rename, IGNORED, path)
@@ -224,25 +225,6 @@ class Geneformer:
             return {name: number for number, name in enumerate([*special, *cells.genes])}
         return read_tokens(self.checkpoint.files["token_dictionary"])
 
-    def _released_genes(self, cells: Cells, tokens: Mapping[str, int]) -> tuple:
-        files = self.checkpoint.files
-        known = {name: number for name, number in tokens.items() if name not in SPECIAL}
-        medians = read_medians(files["gene_medians"], list(known), files["token_dictionary"])
-        names = read_names(files["gene_names"]) if "gene_names" in files else None
-        mapping = read_names(files["ensembl_mapping"]) if "ensembl_mapping" in files else {}
-        alignment = align_ensembl(
-            cells.genes,
-            cells.ensembl_ids,
-            known,
-            ensembl_of_symbol=names,
-            replaced_by={old: new for old, new in mapping.items() if new in known},
-        )
-        require_overlap(alignment, "Geneformer")
-        counts, columns = collapse(cells.counts, alignment.targets)
-        name_of = {number: name for name, number in known.items()}
-        medians = np.array([float(medians[name_of[number]]) for number in columns])
-        return counts, columns, medians, alignment.report(cells.counts), ()
-
     def _own_genes(self, cells: Cells, tokens: Mapping[str, int]) -> tuple:
         counts = sparse.csr_matrix(cells.counts, dtype=np.float64)
         columns = np.array([tokens[name] for name in cells.genes])
@@ -253,8 +235,8 @@ class Geneformer:
         return counts, columns, medians, None, (note,)
 
 
-class GeneformerNetwork(nn.Module):
-    """BERT with a head that predicts the gene at each place.
+class RankNetwork(nn.Module):
+    """BERT over ranked genes.
 
     Parameters
     ----------
@@ -262,15 +244,12 @@ class GeneformerNetwork(nn.Module):
         Fields of ``config.json``.
     n_tokens
         Size of the vocabulary.
-    mask, special_ends
-        As for :class:`zeroshot.models.MaskedNetwork`: a token, and the number of ``<cls>`` and ``<eos>``.
     pooled_ends, pooling, pooled_layers
         What ``forward`` pools: tokens left out at both ends, "mean" or "cls", and layers computed.
 
     Source
     ------
-    Theodoris et al. 2023: BertForMaskedLM of transformers with relu and an eps of 1e-12, as
-    ``config.json`` says.
+    Theodoris et al. 2023: BertModel of transformers with relu and an eps of 1e-12, as ``config.json`` says.
     """
 
     def __init__(
@@ -278,15 +257,11 @@ class GeneformerNetwork(nn.Module):
         config: Mapping[str, Any],
         n_tokens: int,
         *,
-        mask: int,
-        special_ends: tuple[int, int],
         pooled_ends: tuple[int, int],
         pooling: Literal["mean", "cls"],
         pooled_layers: int,
     ) -> None:
         super().__init__()
-        self.mask = mask
-        self.special_ends = special_ends
         self.pooled_ends = pooled_ends
         self.pooling = pooling
         self.pooled_layers = pooled_layers
@@ -303,10 +278,6 @@ class GeneformerNetwork(nn.Module):
             activation=config["hidden_act"],
             eps=eps,
         )
-        self.head = nn.Linear(dim, dim)
-        self.head_norm = nn.LayerNorm(dim, eps=eps)
-        self.head_bias = nn.Parameter(torch.empty(n_tokens))
-        self.activation = self.encoder.layers[0].activation
 
     def forward(self, ids: torch.Tensor, values: torch.Tensor | None, lengths: torch.Tensor) -> torch.Tensor:
         """Return (cells, dim) float32 pooled hidden states.
@@ -344,6 +315,40 @@ class GeneformerNetwork(nn.Module):
             self.norm(embedded), lengths.clamp(min=1), n_layers=n_layers, first_only=first_only
         )
 
+
+class GeneformerNetwork(RankNetwork):
+    """The network with a head that predicts the gene at each place.
+
+    Parameters
+    ----------
+    config, n_tokens, pooled
+        As for :class:`RankNetwork`.
+    mask, special_ends
+        As for :class:`zeroshot.models.MaskedNetwork`: a token, and the number of ``<cls>`` and ``<eos>``.
+
+    Source
+    ------
+    Theodoris et al. 2023: BertForMaskedLM of transformers.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        n_tokens: int,
+        *,
+        mask: int,
+        special_ends: tuple[int, int],
+        **pooled: Any,
+    ) -> None:
+        super().__init__(config, n_tokens, **pooled)
+        self.mask = mask
+        self.special_ends = special_ends
+        dim = config["hidden_size"]
+        self.head = nn.Linear(dim, dim)
+        self.head_norm = nn.LayerNorm(dim, eps=config["layer_norm_eps"])
+        self.head_bias = nn.Parameter(torch.empty(n_tokens))
+        self.activation = self.encoder.layers[0].activation
+
     def predict(
         self, ids: torch.Tensor, values: torch.Tensor | None, lengths: torch.Tensor
     ) -> dict[str, torch.Tensor]:
@@ -363,6 +368,56 @@ class GeneformerNetwork(nn.Module):
     def _decode(self, states: torch.Tensor) -> torch.Tensor:
         transformed = self.head_norm(self.activation(self.head(states)))
         return nn.functional.linear(transformed, self.words.weight, self.head_bias)
+
+
+def released_genes(
+    cells: Cells, tokens: Mapping[str, int], files: Mapping[str, Path], title: str
+) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray, pd.DataFrame]:
+    """Counts of the genes that a token dictionary of Geneformer knows.
+
+    Parameters
+    ----------
+    cells
+        Of a data set.
+    tokens
+        Number of each token, special ones included.
+    files
+        By role: "gene_medians", "token_dictionary" and, if at hand, "gene_names" and "ensembl_mapping".
+    title
+        Of the model, for errors.
+
+    Returns
+    -------
+    counts
+        (cells, columns) raw counts of the genes.
+    token_ids, medians
+        (columns,) token and median of each.
+    overlap
+        Genes by the rule that matched them.
+
+    Raises
+    ------
+    zeroshot.tokens.genes.GeneOverlapError
+        If fewer than half of the genes are known.
+    zeroshot.models.weights.WeightsError
+        If a dictionary is damaged or of another release.
+    """
+    known = {name: number for name, number in tokens.items() if name not in SPECIAL}
+    medians = read_medians(files["gene_medians"], list(known), files["token_dictionary"])
+    names = read_names(files["gene_names"]) if "gene_names" in files else None
+    mapping = read_names(files["ensembl_mapping"]) if "ensembl_mapping" in files else {}
+    alignment = align_ensembl(
+        cells.genes,
+        cells.ensembl_ids,
+        known,
+        ensembl_of_symbol=names,
+        replaced_by={old: new for old, new in mapping.items() if new in known},
+    )
+    require_overlap(alignment, title)
+    counts, columns = collapse(cells.counts, alignment.targets)
+    name_of = {number: name for name, number in known.items()}
+    medians = np.array([float(medians[name_of[number]]) for number in columns])
+    return counts, columns, medians, alignment.report(cells.counts)
 
 
 def nonzero_medians(counts: sparse.csr_matrix, library_size: np.ndarray) -> np.ndarray:
@@ -385,7 +440,7 @@ def nonzero_medians(counts: sparse.csr_matrix, library_size: np.ndarray) -> np.n
     return np.where(expressed > 0, (ranked[low] + ranked[high]) / 2, 1.0)
 
 
-def _draw(network: GeneformerNetwork, spread: float, names: list[str], seed: int) -> None:
+def draw_by_name(network: RankNetwork, spread: float, names: list[str], seed: int) -> None:
     """Initialise as transformers does: normal weights, zero biases, norms that change nothing."""
     fill_normal(network, spread, seed)
     with torch.no_grad():

@@ -129,6 +129,17 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             f"{path} has an output embedding of its own: in Geneformer it is that of the input. Take the "
             "weights that the card names."
         )
+    return join_attention(state, path)
+
+
+def join_attention(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a BERT with query, key and value of each layer put together as ``qkv``.
+
+    Raises
+    ------
+    zeroshot.models.weights.WeightsError
+        If the three are not alike.
+    """
     for kind in ("weight", "bias"):
         for key in [key for key in state if key.endswith(f".attention.self.query.{kind}")]:
             parts = [key.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
@@ -137,8 +148,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
                 shapes = {(state[part].shape, state[part].is_floating_point()) for part in parts}
                 if len(shapes) > 1 or not state[key].ndim:
                     raise WeightsError(
-                        f"{path} has tensors of different shape or kind for {', '.join(parts)}: in "
-                        "Geneformer they are alike. Take the weights that the card names."
+                        f"{path} has tensors of different shape or kind for {', '.join(parts)}: in a BERT "
+                        "they are alike. Take the weights that the card names."
                     )
                 state[key.replace(".query.", ".qkv.")] = torch.cat([state.pop(part) for part in parts])
     return state
@@ -167,12 +178,18 @@ def rename(key: str) -> str | None:
     if key == "cls.predictions.bias":
         return "head_bias"
     module, _, kind = key.rpartition(".")
-    if module.startswith("bert.encoder.layer."):
-        number, _, inner = module.removeprefix("bert.encoder.layer.").partition(".")
-        known = _NAMES_IN_LAYER.get(inner)
-        return known and f"encoder.layers.{number}.{known}.{kind}"
     known = _NAMES.get(module)
-    return known and f"{known}.{kind}"
+    return f"{known}.{kind}" if known else rename_layer(key)
+
+
+def rename_layer(key: str) -> str | None:
+    """Name in an ``encoder`` of a parameter of a BERT's layer; None if it is not one."""
+    module, _, kind = key.rpartition(".")
+    if not module.startswith("bert.encoder.layer."):
+        return None
+    number, _, inner = module.removeprefix("bert.encoder.layer.").partition(".")
+    known = _NAMES_IN_LAYER.get(inner)
+    return known and f"encoder.layers.{number}.{known}.{kind}"
 
 
 def write_release(

@@ -1,4 +1,4 @@
-"""Names that PyTorch's own encoder layers have in released checkpoints."""
+"""Names that layers of PyTorch's own encoder and of GPT-2 have in released checkpoints."""
 
 _NAMES_IN_LAYER = {
     "self_attn.in_proj_weight": "qkv.weight",
@@ -22,3 +22,23 @@ def rename_layer(key: str, prefix: str) -> str | None:
         return None
     number, _, inner = key.removeprefix(prefix).partition(".")
     return f"encoder.layers.{number}.{_NAMES_IN_LAYER.get(inner, inner)}"
+
+
+_NAMES_IN_GPT_LAYER = {
+    "ln_1": "norm1",
+    "attn.c_attn": "qkv",
+    "attn.c_proj": "out",
+    "ln_2": "norm2",
+    "mlp.c_fc": "linear1",
+    "mlp.c_proj": "linear2",
+}
+
+
+def rename_gpt_layer(key: str, prefix: str) -> str | None:
+    """As :func:`rename_layer`, of a layer of GPT-2: ``h.0.attn.c_attn.weight``."""
+    if not key.startswith(prefix):
+        return None
+    number, _, inner = key.removeprefix(prefix).partition(".")
+    module, _, kind = inner.rpartition(".")
+    known = _NAMES_IN_GPT_LAYER.get(module)
+    return known and f"encoder.layers.{number}.{known}.{kind}"

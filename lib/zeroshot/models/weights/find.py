@@ -17,6 +17,7 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "config": ("config.json", "args.json", "*.config.json"),
         "weights": ("model.safetensors", "pytorch_model.bin", "best_model.pt", "*.best.ckpt"),
+        "projection": ("cell_proj.bin",),
         "token_dictionary": ("token_dictionary*.pkl", "token_dictionary*.json"),
         "gene_medians": ("gene_median_dictionary*.pkl", "gene_median_dictionary*.json"),
         "gene_names": ("gene_name_id_dict*.pkl", "gene_name_id_dict*.json"),
@@ -32,7 +33,7 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 # Roles that belong together: numbers of one vocabulary mean nothing in another.
-DICTIONARIES = frozenset(ROLES) - {"config", "weights"}
+DICTIONARIES = frozenset(ROLES) - {"config", "weights", "projection"}
 _NUMBERING = ("token_dictionary", "vocabulary")
 _MOST_FILES = 20_000  # in a folder that is searched for those of one model
 # A folder with its own dictionaries may lack these: names, and the means of technologies not asked for.

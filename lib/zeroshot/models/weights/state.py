@@ -28,7 +28,7 @@ _REMEDY = "Download it again, or take the checkpoint that its authors released."
 _LISTED = 12  # keys named in an error; a wrong layout would list hundreds
 
 
-def read_state(path: Path) -> "dict[str, Tensor]":
+def read_state(path: Path, ignored: Iterable[str] = ()) -> "dict[str, Tensor]":
     """Tensors of a checkpoint file by their released names, on the CPU.
 
     Parameters
@@ -37,6 +37,8 @@ def read_state(path: Path) -> "dict[str, Tensor]":
         ``.safetensors``, or ``.pt .bin .ckpt .pth .torch`` as torch saves them, read with
         ``weights_only=True``; tensors under an entry ``state_dict``, ``model_state_dict`` or ``model`` are
         taken from there, and the ``module.`` that DataParallel puts before every name is left out.
+    ignored
+        Patterns (``*.attn.bias``) of names that are left out, whatever numbers they hold.
 
     Raises
     ------
@@ -69,6 +71,8 @@ def read_state(path: Path) -> "dict[str, Tensor]":
             f"{path} holds more than tensors: {_some(others)}. A state dict is expected, or one under "
             f"the key {' or '.join(map(repr, _NESTED))}."
         )
+    patterns = tuple(ignored)
+    state = {key: tensor for key, tensor in state.items() if not _matches(key, patterns)}
     problems = [f"{key} is {problem}" for key, tensor in state.items() if (problem := _unusable(tensor))]
     if problems:
         raise WeightsError(
@@ -78,6 +82,10 @@ def read_state(path: Path) -> "dict[str, Tensor]":
     if all(key.startswith(_PARALLEL) for key in state):
         state = {key.removeprefix(_PARALLEL): value for key, value in state.items()}
     return dict(state)
+
+
+def _matches(key: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
 def _unusable(tensor: "Tensor") -> str | None:
@@ -196,7 +204,7 @@ def load_state(
     sources: dict[str, str] = {}
     unexpected, problems = [], []
     for key, tensor in state.items():
-        if any(fnmatchcase(key, pattern) for pattern in patterns):
+        if _matches(key, patterns):
             continue
         name = rename(key) if rename else key
         if name is None or name not in wanted:
