@@ -74,6 +74,8 @@ def sha256(path):
 @pytest.mark.parametrize("command", ["datasets", "models", "studies"])
 def test_lists_hold_every_entry(command):
     known = getattr(catalog, command)()
+    if command == "models":
+        known |= catalog.other_models()
     listed = CliRunner().invoke(cli.app, [command, "--json"])
     assert listed.exit_code == 0
     rows = json.loads(listed.stdout)
@@ -791,7 +793,7 @@ def shell(project, *arguments):
 def test_shell_success(project):
     done = shell(project, "models", "--json")
     assert done.returncode == 0 and done.stderr == ""
-    assert [row["name"] for row in json.loads(done.stdout)] == list(catalog.models())
+    assert [row["name"] for row in json.loads(done.stdout)][: len(catalog.models())] == list(catalog.models())
 
 
 def test_shell_output_that_nobody_reads(project):

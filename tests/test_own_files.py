@@ -516,14 +516,14 @@ def test_values_that_differ_in_case_or_spaces_are_noted(write):
     adata = cells()
     adata.obsm["X_a"] = np.random.default_rng(0).normal(size=(60, 2))
     said = []
-    read_embedding(write(adata), "X_a", label_key="cell_type", batch_key="donor", notes=said)
+    read_embeddings(write(adata), ["X_a"], label_key="cell_type", batch_key="donor", notes=said)
     assert not said and "differ only" not in notes(load(write(adata), batch_key="donor"))
     adata.obs = adata.obs.astype(str)
     adata.obs.iloc[0, 0], adata.obs.iloc[1, 1] = " Type  0", "D0"
     path = write(adata)
     loaded = load(path, batch_key="donor")
     assert loaded.obs["cell_type"].nunique() == 4 and loaded.obs["batch"].nunique() == 3
-    read_embedding(path, "X_a", label_key="cell_type", batch_key="donor", notes=said)
+    read_embeddings(path, ["X_a"], label_key="cell_type", batch_key="donor", notes=said)
     for text in (notes(loaded), " ".join(said)):
         assert "' Type  0' and 'type 0'" in text and "'D0' and 'd0'" in text
 

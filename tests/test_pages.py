@@ -39,6 +39,8 @@ def hostile_cards(home):
             recipe["source"] = HOSTILE
         if "pretrained_on" in card:
             card["pretrained_on"] |= {"source": HOSTILE, "corpora": [HOSTILE]}
+    others = yaml.safe_load((home / "data/other_models.yml").read_text())
+    others["cellfm"] |= dict.fromkeys(("title", "description", "not_possible", "weights_licence"), HOSTILE)
     datasets = yaml.safe_load((home / "data/datasets.yml").read_text())
     datasets[DATASET] |= {"title": HOSTILE, "description": HOSTILE, "licence": HOSTILE, "notes": [HOSTILE]}
     sections = yaml.safe_load((home / "data/literature/sections.yml").read_text())
@@ -48,7 +50,7 @@ def hostile_cards(home):
     studies = {"toy": {"title": HOSTILE, "description": HOSTILE, "datasets": [DATASET],
                        "models": [MODEL, "scgpt-human"], "chapters": []}}  # fmt: skip
     for name, content in (
-        ("models", models), ("datasets", datasets), ("literature/sections", sections), ("studies", studies)
+        ("models", models), ("other_models", others), ("datasets", datasets), ("literature/sections", sections), ("studies", studies)
     ):  # fmt: skip
         (home / "data" / f"{name}.yml").write_text(yaml.safe_dump(content, sort_keys=False, width=10**6))
     return catalog.study("toy")

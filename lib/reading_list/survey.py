@@ -49,7 +49,7 @@ class SurveyModel(BaseModel):
     size_unit: Unit | None = None
     base_model: Text | None = None
     paper: str | None = None  # entry of the reading list
-    card: str | None = None  # family in the catalog of models
+    card: str | None = None  # family in the catalog of models, of those that cannot be run too
 
     @model_validator(mode="after")
     def _facts_fit_the_type(self) -> "SurveyModel":
@@ -102,7 +102,8 @@ def models() -> dict[str, SurveyModel]:
         If the file is not valid, with file, line and field in the message.
     """
     papers = entries.load()
-    families = {card.family: card for card in catalog.models().values() if card.family}
+    cards_of_all = (catalog.models() | catalog.other_models()).values()
+    families = {card.family: card for card in cards_of_all if card.family}
     result: dict[str, SurveyModel] = {}
     for where, row in _read("survey_models", SurveyModel):
         _require_new(where, result, row.name)
@@ -137,7 +138,7 @@ def taxonomy() -> list[Leaf]:
 
 
 def cards(model: SurveyModel) -> list[ModelCard]:
-    """Cards of this project's models of the same family, untrained twins included; empty if it has none."""
+    """Cards of this project's models of the same family, untrained twins included; empty if none can be run."""
     return [card for card in catalog.models().values() if model.card and card.family == model.card]
 
 
@@ -147,7 +148,7 @@ def families_in_book() -> list[dict[str, str]]:
     Studies with trained weights of the family and studies with an untrained twin are separate columns. Not
     every machine can run all that a study names.
     """
-    return [_family_in_book(model) for model in models().values() if model.card]
+    return [_family_in_book(model) for model in models().values() if cards(model)]
 
 
 def _family_in_book(model: SurveyModel) -> dict[str, str]:

@@ -18,6 +18,7 @@ from zeroshot.catalog.records import (
     CitedCard,
     DatasetCard,
     ModelCard,
+    OtherModel,
     Pretraining,
     PublishedNumber,
     Recipe,
@@ -32,13 +33,13 @@ from zeroshot.runtime import paths
 
 # The notebook behind the page of each run: no chapter.
 RUN_PAGE = "run"
-CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, PublishedNumber, EvidenceSource)
+CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, PublishedNumber, EvidenceSource)
 
 __all__ = [
     "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard",
-    "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
+    "OtherModel", "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
     "WeightsFile", "WeightsSource", "address_problem", "dataset", "datasets", "did_you_mean", "family_anchor",
-    "find", "model", "models",
+    "find", "model", "models", "other_models",
     "read", "seen_in_pretraining", "split_reference", "studies", "study",
     "with_known_citations",
 ]  # fmt: skip
@@ -65,6 +66,18 @@ def models() -> dict[str, ModelCard]:
                 find(cards, card.twin_of, "model")
             for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
                 find(registered, dataset_name, "data set")
+    return cards
+
+
+def other_models() -> dict[str, OtherModel]:
+    """Models that cannot be run here, by name; none may have the name of one that can."""
+    cards, runnable = with_known_citations("other_models", read("other_models", OtherModel)), models()
+    for card in cards.values():
+        with _entry("other_models", card):
+            if card.name in runnable:
+                raise CatalogError("data/models.yml has an entry of this name; remove one of them")
+            for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
+                find(datasets(), dataset_name, "data set")
     return cards
 
 
@@ -120,8 +133,20 @@ def dataset(name: str) -> DatasetCard:
 
 
 def model(name: str) -> ModelCard:
-    """One model by name."""
-    return find(models(), name, "model")
+    """One model by name.
+
+    Raises
+    ------
+    CatalogError
+        If there is none; of one that cannot be run here, with the reason.
+    """
+    runnable = models()
+    if name not in runnable and name in (others := other_models()):
+        raise CatalogError(
+            f"{others[name].title} cannot be run here: {others[name].not_possible}. `zeroshot models {name}` "
+            "says what is known of it; choose another model"
+        )
+    return find(runnable, name, "model")
 
 
 def study(name: str) -> StudyCard:
@@ -136,7 +161,7 @@ def split_reference(reference: str) -> tuple[ModelCard, str]:
 
 def _split(reference: str, known: Mapping[str, ModelCard]) -> tuple[ModelCard, str]:
     name, _, recipe = reference.partition("@")
-    card = find(known, name, "model")
+    card = known[name] if name in known else model(name)
     recipe = recipe or card.recipe
     find(card.recipes, recipe, f"recipe of {name}")
     return card, recipe

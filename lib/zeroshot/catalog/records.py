@@ -264,6 +264,22 @@ class ModelCard(CitedCard):
         return self
 
 
+class OtherModel(CitedCard):
+    """One model of ``data/other_models.yml``: what is known of a model that cannot be run here, and why."""
+
+    title: Line
+    family: Line
+    description: str
+    not_possible: Line  # why it cannot be run here
+    licence: Line
+    weights_licence: Line | None = None
+    pages: tuple[Address, ...] = Field(min_length=1)  # where its weights, else its code, else its paper are
+    size: Size | None = None  # bytes of the smallest weights
+    organism: Line | None = None
+    pretrained_on: Pretraining | None = None
+    source: Line  # where these facts are from
+
+
 class StudyCard(Card):
     """One study of ``data/studies.yml``: a grid of data sets and models, and the chapters to build."""
 

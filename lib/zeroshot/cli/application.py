@@ -84,10 +84,11 @@ def datasets(name: Name = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def models(name: Name = None, as_json: AsJson = False) -> None:
-    """List the models: default recipe, needs, and whether weights are installed, a download or yours."""
-    rows = registries.entries(catalog.models(), name, "model")
+    """List the models: recipe, needs, and weights: installed, a download, yours to bring, or why not possible."""
+    cards = catalog.models() | catalog.other_models()
+    rows = registries.entries(cards, name, "model")
     if name is None and not as_json:
-        rows = [row | registries.at_a_glance(row) for row in rows]
+        rows = [registries.at_a_glance(card) for card in cards.values()]
     registries.show(rows, ["name", "kind", "recipe", "needs", "weights"], name, as_json)
 
 

@@ -29,14 +29,18 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: st
 
 def show_lines(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Print rows as a table of one line each; the last column is cut where the terminal ends."""
-    table = Table(box=None, pad_edge=False)
+    output, table = _Output(), Table(box=None, pad_edge=False)
     texts = {column: [_text(row[column]) for row in rows] for column in columns}
+    left = output.width
     for column in columns:
-        width = max(map(len, (column, *texts[column]))) if column != columns[-1] else None
-        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=width)
+        width = max(map(len, (column, *texts[column])))
+        if column == columns[-1]:  # else a long text takes the width of the others
+            width = max(min(width, left), len(column))
+        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=width, max_width=width)
+        left -= width + 2
     for cells in zip(*texts.values(), strict=True):
         table.add_row(*map(escape, cells))
-    _Output().print(table)
+    output.print(table)
 
 
 def show_fields(fields: Mapping[str, Any]) -> None:
@@ -52,6 +56,14 @@ def show_fields(fields: Mapping[str, Any]) -> None:
 def show_json(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as JSON."""
     print(json.dumps(rows, indent=1))
+
+
+def size_text(n_bytes: int) -> str:
+    """A size in decimal units, as the hub and archives state theirs: "417.6 MB"."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.1f} {name}"
+    return f"{n_bytes} bytes"
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import reading_list
 from zeroshot import catalog, study
-from zeroshot.catalog import ModelCard
+from zeroshot.catalog import ModelCard, OtherModel
 from zeroshot.runtime import escaping, templates
 from zeroshot.site import citations
 
@@ -24,19 +24,20 @@ def table(pages: Iterable[study.Page] = ()) -> str:
     """
     runs = [page for page in pages if page.notebook == "run"]
     families: dict[str, list[dict[str, Any]]] = {}
-    for card in catalog.models().values():
+    for card in (catalog.models() | catalog.other_models()).values():
         of_card = [page for page in runs if page.parameters["model"] == card.name]
         families.setdefault(card.family or WITHOUT_FAMILY, []).append(_row(card, of_card))
     anchored = [(catalog.family_anchor(family), family, rows) for family, rows in families.items()]
     return escaping.raw(templates.render("pages/models.html", families=anchored))
 
 
-def _row(card: ModelCard, runs: list[study.Page]) -> dict[str, Any]:
+def _row(card: ModelCard | OtherModel, runs: list[study.Page]) -> dict[str, Any]:
     """What the table says of a model: papers of the reading list and runs are named by what they lead to."""
-    papers = reading_list.load()
+    papers, runnable = reading_list.load(), isinstance(card, ModelCard)
     return {
         "card": card,
-        "recipes": sorted(card.recipes, key=lambda name: name != card.recipe),
+        "runnable": runnable,
+        "recipes": sorted(card.recipes, key=lambda name: name != card.recipe) if runnable else (),
         "papers": {key: papers[key].short_name or papers[key].title for key in card.cited if key in papers},
         "has_references": not citations.other_works().isdisjoint(card.cited),
         "runs": {page.path: _run_title(card, page) for page in runs},

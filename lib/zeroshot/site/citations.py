@@ -40,6 +40,7 @@ def in_registries() -> set[str]:
     cards = [
         *catalog.datasets().values(),
         *catalog.models().values(),
+        *catalog.other_models().values(),
         *evidence.sources().values(),
     ]
     keys = {key for card in cards for key in card.cited}

@@ -205,7 +205,7 @@ def models_page(built: list[study.Page] = ()) -> str:
             "what was run": escaping.prose(" ".join(card.verified.split())),
         }
         for card in pretrained
-    ]
+    ] + [_corpus_of_other(card) for card in catalog.other_models().values() if card.pretrained_on]
     recipes: dict[tuple[str, str, str, bool], list[str]] = {}
     for card in cards:
         for name, recipe in card.recipes.items():
@@ -228,7 +228,8 @@ def models_page(built: list[study.Page] = ()) -> str:
                 "Every model that a study can name, from its entry in `data/models.yml`. Which took part in "
                 "this build is on the [status page](status.md).",
                 "## Every model",
-                "By family, the default recipe first. An untrained twin has random weights.",
+                "By family, the default recipe first. An untrained twin has random weights. Models that "
+                "cannot be run here come last, each with the reason (`data/other_models.yml`).",
                 every_card.table(built),
                 "## Pretrained networks",
                 _table(shapes),
@@ -244,6 +245,16 @@ def models_page(built: list[study.Page] = ()) -> str:
         )
         + "\n"
     )
+
+
+def _corpus_of_other(card: catalog.OtherModel) -> dict[str, str]:
+    return {
+        "model": escaping.verbatim(card.title),
+        "trained on": escaping.prose("; ".join(card.pretrained_on.corpora)),
+        "data sets here in it": escaping.prose(", ".join(_known_of(card.pretrained_on))),
+        "source": escaping.prose(card.pretrained_on.source),
+        "what was run": "nothing: it cannot be run here",
+    }
 
 
 def benchmarks_page() -> str:
