@@ -50,7 +50,8 @@ def hostile_cards(home):
     studies = {"toy": {"title": HOSTILE, "description": HOSTILE, "datasets": [DATASET],
                        "models": [MODEL, "scgpt-human"], "chapters": []}}  # fmt: skip
     for name, content in (
-        ("models", models), ("other_models", others), ("datasets", datasets), ("literature/sections", sections), ("studies", studies)
+        ("models", models), ("other_models", others), ("datasets", datasets),
+        ("literature/sections", sections), ("studies", studies),
     ):  # fmt: skip
         (home / "data" / f"{name}.yml").write_text(yaml.safe_dump(content, sort_keys=False, width=10**6))
     return catalog.study("toy")

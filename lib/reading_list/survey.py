@@ -138,7 +138,7 @@ def taxonomy() -> list[Leaf]:
 
 
 def cards(model: SurveyModel) -> list[ModelCard]:
-    """Cards of this project's models of the same family, untrained twins included; empty if none can be run."""
+    """Cards of this project's models of the same family, untrained twins included; empty if none runs."""
     return [card for card in catalog.models().values() if model.card and card.family == model.card]
 
 

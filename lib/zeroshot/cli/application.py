@@ -84,7 +84,7 @@ def datasets(name: Name = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def models(name: Name = None, as_json: AsJson = False) -> None:
-    """List the models: recipe, needs, and weights: installed, a download, yours to bring, or why not possible."""
+    """List the models: recipe, needs, and where their weights are or why there are none."""
     cards = catalog.models() | catalog.other_models()
     rows = registries.entries(cards, name, "model")
     if name is None and not as_json:
