@@ -20,7 +20,10 @@ def test_every_edition_has_a_title():
 def test_changes_add_up():
     listed = Counter(edition for paper in PAPERS.values() for edition in paper.editions)
     changes = editions.changes()
-    assert {change.edition: len(change.listed) for change in changes} == listed
+    *ours, added = [len(change.listed) for change in changes]
+    assert [change.edition for change in changes] == list(editions.TITLES)
+    assert ours == [listed[change.edition] for change in changes[:-1]]
+    assert added == len(changes[-2].listed) + listed["ours"] and not changes[-1].removed
     assert changes[0].added == changes[0].listed and not changes[0].removed
     for before, change in pairwise(changes):
         if change.edition != "ours":

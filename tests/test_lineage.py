@@ -61,7 +61,7 @@ def test_marked_are_the_models_whose_papers_the_cards_cite():
     [
         ("    - paper: scgpt\n", "    - paper: scgptt\n", "no paper is called 'scgptt'. Did you mean scgpt"),
         ("      takes: weights\n", "      takes: wheights\n", "builds_on"),
-        ("    - paper: scgpt\n", "    - paper: geneformer-v2\n", "it descends from geneformer-v2"),
+        ("    - paper: scgpt\n", "    - paper: maxtoki\n", "it descends from maxtoki"),
         ("      source: its title, a", "      sauce: its title, a", "sauce"),
     ],
 )  # fmt: skip

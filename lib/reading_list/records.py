@@ -26,6 +26,9 @@ Objective = Literal[
     "classification", "cell-text matching", "bottleneck learning", "metadata prediction", "denoising",
     "cell ontology alignment", "cell generation", "instruction tuning", "embedding-based", "tuning-free",
 ]  # fmt: skip
+# What a model reads of a cell or a sample, or of a condition that it is asked about.
+Input = Literal["RNA", "ATAC", "protein", "DNA", "space", "histology", "images", "perturbation", "text"]
+Trunk = Literal["LLM-enhanced", "multi-modality", "unimodality"]
 Kind = Literal["model", "benchmark", "dataset", "review", "software", "agent"]
 # e1 to e3 are three editions of a public reading list, 2026-07 is its public version of July 2026,
 # and `ours` marks what was added here.
@@ -39,6 +42,9 @@ _SERVERS: dict[str, PreprintVenue] = {
     "www.researchsquare.com": "Research Square",
 }
 _ARXIV = re.compile(r"https://arxiv\.org/abs/(\d{4}\.\d{4,5})")
+# DOIs of bioRxiv and medRxiv hold the day of submission, numbers of arXiv the month.
+_DAY = re.compile(r"10\.(?:1101|64898)/(20\d\d)\.(\d\d)\.(\d\d)\.\d+")
+_MONTH = re.compile(r"(\d\d)(\d\d)\.\d{4,5}")
 # Addresses that hold a DOI by a rule of the publisher, and how it is written from the match.
 _DOIS = (
     (r"https://doi\.org/(10\.\d{4,9}/.+)", r"\1"),
@@ -98,6 +104,19 @@ def identifiers(url: str) -> tuple[str | None, str | None]:
     return None, None
 
 
+def posting_date(doi: str | None, arxiv: str | None) -> str | None:
+    """When a preprint was submitted, as far as its DOI or number says: a day, a month or None.
+
+    >>> posting_date("10.1101/2024.11.09.622759", None), posting_date(None, "2504.16956")
+    ('2024-11-09', '2025-04')
+    """
+    if match := _DAY.fullmatch(doi or ""):
+        return "-".join(match.groups())
+    if match := _MONTH.fullmatch(arxiv or ""):
+        return f"20{match[1]}-{match[2]}"
+    return None
+
+
 class _Addressed(BaseModel):
     """A publication with an address: DOI and arXiv number are read from it where it holds them."""
 
@@ -124,6 +143,7 @@ class Preprint(_Addressed):
     url: Address | None = None
     doi: Doi | None = None
     arxiv: ArxivNumber | None = None
+    source: Text | None = None  # who names its address, where no edition of the list does
 
     @model_validator(mode="after")
     def _server_is_the_venue(self) -> "Preprint":
@@ -166,7 +186,8 @@ class Paper(Card, _Addressed):
     title: Text
     short_name: Text | None = None
     other_titles: tuple[Text, ...] = ()  # under which it has been listed
-    authors: tuple[Text, ...] = ()  # "Family, Given"; the last may be "others"
+    authors: tuple[Text, ...] = ()  # "Family, Given"; the last may be "others"; empty where unknown
+    authors_source: Text | None = None  # who names them, where it is not the paper itself
     year: Year
     venue: Text | None = None
     url: Address | None = None
@@ -180,6 +201,9 @@ class Paper(Card, _Addressed):
     also_in: tuple[Place, ...] = ()
     kind: Kind | None = None
     modality: tuple[Modality, ...] = ()
+    inputs: tuple[Input, ...] = ()  # of a model, where its place in the list does not say it
+    trunk: Trunk | None = None  # of the tree of models, likewise
+    peer_reviewed: Text | None = None  # who says that it is, where `venue` is a preprint server
     tokenisation: tuple[Tokenisation, ...] = ()
     objective: tuple[Objective, ...] = ()
     editions: tuple[Edition, ...] = Field(min_length=1)
@@ -197,6 +221,15 @@ class Paper(Card, _Addressed):
     def first_year(self) -> int:
         """The year in which it was first posted or published, as far as the entry knows."""
         return min(self.year, self.preprint.year if self.preprint else self.year)
+
+    @property
+    def first_date(self) -> str:
+        """The first year, with month and day where an identifier of that year holds them."""
+        preprint = self.preprint or self
+        dates = [posting_date(self.doi, self.arxiv), posting_date(preprint.doi, preprint.arxiv)]
+        return min(
+            (d for d in dates if d and d.startswith(str(self.first_year))), default=str(self.first_year)
+        )
 
     @property
     def addresses(self) -> tuple[str, ...]:
