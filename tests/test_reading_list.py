@@ -39,7 +39,7 @@ def test_every_page_is_in_the_table_of_contents():
         if chapter.get("file") == "book/reading_list"
     ]
     assert [section["file"] for section in chapter["sections"]] == [
-        f"book/reading_list/{name}" for name in (*reading_list.sections(), "editions")
+        f"book/reading_list/{name}" for name in (*reading_list.sections(), "editions", "survey_sections")
     ]
 
 

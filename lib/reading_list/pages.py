@@ -1,10 +1,10 @@
-"""Pages of the reading list: one of all papers, to search and filter, one per section, one on the editions.
+"""Pages of the reading list: all papers to search and filter, the sections, the editions, the survey's parts.
 
 Entries are shown as HTML (templates in ``book/_templates/pages``), escaped: a title may hold what Markdown
 would read as marks.
 """
 
-from reading_list import editions, entries, export, search
+from reading_list import editions, entries, export, search, sections_of_survey
 from zeroshot.runtime import escaping, templates
 
 # What the pages offer to download: file name to format.
@@ -26,7 +26,12 @@ def downloads() -> dict[str, str]:
 def pages() -> dict[str, str]:
     """All pages as Markdown, by their path below ``book/``, without suffix."""
     sections = {f"reading_list/{name}": _section_page(name) for name in entries.sections()}
-    return {"reading_list": _table_page(), **sections, "reading_list/editions": _editions_page()}
+    return {
+        "reading_list": _table_page(),
+        **sections,
+        "reading_list/editions": _editions_page(),
+        "reading_list/survey_sections": sections_of_survey.page(),
+    }
 
 
 def _table_page() -> str:

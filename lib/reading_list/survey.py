@@ -9,16 +9,14 @@ Source
 list: its tables 1 to 4, the tree of its figure 1, and what its text says of the marks of table 3.
 """
 
-import csv
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from reading_list import entries
+from reading_list import csv_rows, entries
 from reading_list.records import Text, Tokenisation, Year
 from zeroshot import catalog
 from zeroshot.catalog import CatalogError, ModelCard
-from zeroshot.runtime import paths
 
 PAPER = "foundation-language-model-survey"
 
@@ -90,9 +88,6 @@ class Leaf(BaseModel):
     model: str
 
 
-AnyRow = TypeVar("AnyRow", SurveyModel, Mark, Leaf)
-
-
 def models() -> dict[str, SurveyModel]:
     """Models by name, in the order of the survey's tables 1 and 2.
 
@@ -105,12 +100,12 @@ def models() -> dict[str, SurveyModel]:
     cards_of_all = (catalog.models() | catalog.other_models()).values()
     families = {card.family: card for card in cards_of_all if card.family}
     result: dict[str, SurveyModel] = {}
-    for where, row in _read("survey_models", SurveyModel):
-        _require_new(where, result, row.name)
+    for where, row in csv_rows.read("survey_models", SurveyModel):
+        csv_rows.require_new(where, result, row.name)
         if row.paper:
-            _find(where, papers, row.paper, "paper")
+            csv_rows.find(where, papers, row.paper, "paper")
         if row.card:
-            _find(where, families, row.card, "family of models")
+            csv_rows.find(where, families, row.card, "family of models")
         result[row.name] = row
     return result
 
@@ -118,9 +113,9 @@ def models() -> dict[str, SurveyModel]:
 def tasks() -> list[Mark]:
     """Marks of the survey's tables 3 and 4, and pairs that only its text names; errors as :func:`models`."""
     registered, marks, levels = models(), {}, {}
-    for where, row in _read("survey_tasks", Mark):
-        _find(where, registered, row.model, "model of the survey")
-        _require_new(where, marks, (row.model, row.task))
+    for where, row in csv_rows.read("survey_tasks", Mark):
+        csv_rows.find(where, registered, row.model, "model of the survey")
+        csv_rows.require_new(where, marks, (row.model, row.task))
         if levels.setdefault(row.task, (row.level, row.table)) != (row.level, row.table):
             raise CatalogError(f"{where}: {row.task} has another level or table in a row above")
         marks[row.model, row.task] = row
@@ -130,9 +125,9 @@ def tasks() -> list[Mark]:
 def taxonomy() -> list[Leaf]:
     """Leaves of the survey's tree, in its order; errors as :func:`models`."""
     registered, leaves = models(), {}
-    for where, row in _read("taxonomy", Leaf):
-        _find(where, registered, row.model, "model of the survey")
-        _require_new(where, leaves, tuple(dict(row).values()))
+    for where, row in csv_rows.read("taxonomy", Leaf):
+        csv_rows.find(where, registered, row.model, "model of the survey")
+        csv_rows.require_new(where, leaves, tuple(dict(row).values()))
         leaves[tuple(dict(row).values())] = row
     return list(leaves.values())
 
@@ -172,32 +167,3 @@ def _studies_with(of_family: list[ModelCard]) -> list[str]:
         for name, study in catalog.studies().items()
         if names & {catalog.split_reference(reference)[0].name for reference in study.models}
     ]
-
-
-def _read(name: str, kind: type[AnyRow]) -> list[tuple[str, AnyRow]]:
-    """Rows of a table, each after the words that say where it stands; an empty cell is not given."""
-    path = paths.catalog(f"literature/{name}").with_suffix(".csv")
-    rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = csv.DictReader(file, restkey="beyond the last column")
-        for cells in lines:
-            where = f"{path}, line {lines.line_num}"
-            try:
-                row = kind.model_validate({column: cell for column, cell in cells.items() if cell})
-            except ValidationError as error:
-                problems = (f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
-                raise CatalogError(f"{where}: {'; '.join(problems)}") from None
-            rows.append((where, row))
-    return rows
-
-
-def _find(where: str, registered: dict, name: str, kind: str) -> None:
-    try:
-        catalog.find(registered, name, kind)
-    except CatalogError as error:
-        raise CatalogError(f"{where}: {error}") from None
-
-
-def _require_new(where: str, rows: dict, key: object) -> None:
-    if key in rows:
-        raise CatalogError(f"{where}: {key} is there twice")
