@@ -83,7 +83,29 @@
     form.innerHTML = `<label>Search in this table <input type="search" name="query" autocomplete="off"></label>
       <output aria-live="polite"></output>`;
     (table.closest(".pst-scrollable-table-container") ?? table).before(form);
+    addFilters(table, form);
     return form;
+  }
+
+  // What a cell says, word by word; a missing value is no word.
+  const words = (cell) => (MISSING.test(text(cell)) ? [] : text(cell).split(/,\s+/));
+
+  // A select for each head that is marked, before the number of rows.
+  function addFilters(table, form) {
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      if (head.dataset.filter === undefined) return;
+      const select = document.createElement("select");
+      select.dataset.column = column;
+      const all = [...table.tBodies[0].rows].map((row) => words(row.cells[column]));
+      const counts = new Map();
+      for (const word of all.flat()) counts.set(word, (counts.get(word) ?? 0) + 1);
+      select.add(new Option("all", ""));
+      for (const word of [...counts.keys()].sort(compare)) select.add(new Option(`${word} (${counts.get(word)})`, word));
+      const label = document.createElement("label");
+      const name = text(head);
+      label.append(`${name[0].toUpperCase()}${name.slice(1)} `, select);
+      form.querySelector("output").before(label);
+    });
   }
 
   function makeSearchable(table, form) {
@@ -93,13 +115,14 @@
     }));
     const selects = [...form.querySelectorAll("select")];
     const shown = form.querySelector("output");
-    const noun = form.dataset.noun ?? "row";
+    const noun = form.dataset.noun ?? table.dataset.noun ?? "row";
+    const has = (row, { name, value, dataset: { column } }) =>
+      column === undefined ? row.dataset[name].split(" ").includes(value) : words(row.cells[column]).includes(value);
     function filter() {
-      const words = form.elements.query.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const parts = form.elements.query.value.toLowerCase().split(/\s+/).filter(Boolean);
       for (const { row, said } of rows) {
         row.hidden = !(
-          words.every((word) => said.includes(word)) &&
-          selects.every(({ name, value }) => !value || row.dataset[name].split(" ").includes(value))
+          parts.every((part) => said.includes(part)) && selects.every((select) => !select.value || has(row, select))
         );
       }
       const count = rows.filter(({ row }) => !row.hidden).length;

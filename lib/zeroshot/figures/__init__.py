@@ -3,11 +3,12 @@
 Colours are the colour-blind-safe palette of seaborn; every figure has an opaque white ground, so
 that it reads the same on a light and a dark page. Names of data are shown as they are written, long ones
 shortened, and a figure says how many it leaves out. Shown in a notebook, a figure brings its vector form
-and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :func:`explore_umaps` and
-:func:`explore_flows` are for readers who want to point at cells and models.
+and the table it draws; elsewhere :func:`to_svg` and :func:`to_csv` give them. :func:`explore_umaps`,
+:func:`explore_flows` and :func:`explore_tree` are for readers who want to point at cells and models.
 """
 
 from .ablations import draw_curves, draw_effects, draw_similarity
+from .atlas import draw_coverage, draw_membership, draw_overview
 from .claims import draw_verdicts
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .evidence import draw_forest, draw_noise, draw_outcomes, draw_profiles
@@ -33,13 +34,16 @@ from .scores import (
     draw_scores_by_method,
     draw_scores_on_umap,
 )
+from .tree import TreeExplorer, draw_tree, explore_tree, lay_out_tree
 from .variants import draw_variants
 
 __all__ = [
     "FlowExplorer",
+    "TreeExplorer",
     "UmapExplorer",
     "draw_bins",
     "draw_composition",
+    "draw_coverage",
     "draw_curves",
     "draw_depth",
     "draw_differences",
@@ -48,8 +52,10 @@ __all__ = [
     "draw_forest",
     "draw_joint",
     "draw_lineage",
+    "draw_membership",
     "draw_noise",
     "draw_outcomes",
+    "draw_overview",
     "draw_papers_by_venue",
     "draw_papers_by_year",
     "draw_pareto",
@@ -65,14 +71,17 @@ __all__ = [
     "draw_similarity",
     "draw_task_matrix",
     "draw_taxonomy",
+    "draw_tree",
     "draw_umap",
     "draw_umaps",
     "draw_variants",
     "draw_verdicts",
     "draw_workflow",
     "explore_flows",
+    "explore_tree",
     "explore_umaps",
     "lay_out_flows",
+    "lay_out_tree",
     "to_csv",
     "to_svg",
 ]

@@ -23,10 +23,10 @@ TAGS = frozenset(
 ATTRIBUTES = frozenset(
     re.findall(
         r"[\w-]+",
-        """aria-hidden aria-label aria-live autocomplete border class colspan d data-key data-model
-        data-models data-name data-noun data-outcome data-table data-topic data-version dominant-baseline
-        fill halign height href id name role rowspan scope scoped style tabindex text-anchor title type
-        valign value viewbox width x y""",
+        """aria-hidden aria-label aria-live autocomplete border class colspan d data-filter data-key
+        data-model data-models data-name data-noun data-outcome data-table data-topic data-version
+        dominant-baseline fill halign height href id name role rowspan scope scoped style tabindex
+        text-anchor title type valign value viewbox width x y""",
     )
 )
 DATA = ["type", "application/json"]  # of the only script: a browser does not execute it
