@@ -176,6 +176,8 @@ def test_a_wrong_table_is_refused_with_its_place(home, file, before, after, mess
         survey.taxonomy() if file == "taxonomy" else survey.tasks()
 
 
-def test_the_chapter_is_made_again_when_its_tables_change():
+def test_the_chapters_are_made_again_when_their_tables_change():
     tables = {f"data/literature/{path.name}" for path in (CHECKOUT / "data/literature").glob("*.csv")}
-    assert tables <= set(study.declaration("landscape").files)
+    tables -= {"data/literature/survey_sections.csv"}  # of a page that is written when the book is staged
+    declared = [set(study.declaration(chapter).files) for chapter in ("landscape", "atlas")]
+    assert tables <= declared[0] | declared[1]
