@@ -245,6 +245,20 @@ def marks():
     return pd.DataFrame(rows, columns=["model", "task", "level", "verdict"])
 
 
+def dated() -> pd.DataFrame:
+    """Models of a tree: a day, a month and a year, on two trunks."""
+    return pd.DataFrame(
+        {
+            "name": ["$a$", "b", "c"],
+            "paper": ["a", "b", "c"],
+            "trunk": ["one", "one", "two"],
+            "date": ["2024-11-09", "2024-03", "2022"],
+            "modality": ["RNA", "ATAC", "RNA"],
+            "peer_reviewed": [True, False, True],
+        }
+    )
+
+
 def tree():
     rows = [
         ("models", "tokens", "binning", "a"),
@@ -297,6 +311,14 @@ DRAWN = {
     "draw_editions": lambda: figures.draw_editions(grown()),
     "draw_lineage": lambda: figures.draw_lineage(*descending()),
     "draw_workflow": figures.draw_workflow,
+    "draw_tree": lambda: figures.draw_tree(dated()),
+    "draw_membership": lambda: figures.draw_membership(marks(), "model", "task"),
+    "draw_coverage": lambda: figures.draw_coverage(
+        pd.DataFrame({"fact": ["$code$", "tasks"], "models": [1, 2], "share": [0.25, 0.5]})
+    ),
+    "draw_overview": lambda: figures.draw_overview(
+        pd.DataFrame({"step": ["a", "b", "b"], "box": ["x", "y", "z"], "item": ["$1$", "2", "3"]})
+    ),
     "draw_taxonomy": lambda: figures.draw_taxonomy(tree()),
     "draw_task_matrix": lambda: figures.draw_task_matrix(marks(), ["a", "b", "c"]),
     "draw_pretraining_sizes": lambda: figures.draw_pretraining_sizes(surveyed().dropna()),

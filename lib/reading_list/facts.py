@@ -158,7 +158,7 @@ def _of_cards(of_paper: list[ModelCard]) -> dict[Name, Fact]:
     place = f"https://huggingface.co/{source.hub}" if source.hub else source.page
     counts = sorted({card.parameter_count for card in of_paper if card.parameter_count})
     values: dict[Name, str | None] = {
-        "organisms": "; ".join(dict.fromkeys(card.organism for card in of_paper)),
+        "organisms": "; ".join(dict.fromkeys(card.organism.replace(" and ", "; ") for card in of_paper)),
         "parameters": ", ".join(f"{count / 1e6:.0f}" for count in counts) + " million" if counts else None,
         "corpus": "; ".join(dict.fromkeys(c for card in of_paper for c in card.pretrained_on.corpora)),
         "weights": place or "folder of the authors",

@@ -2,9 +2,9 @@
 
 import pandas as pd
 import pytest
-from conftest import DESKTOP, parsed
+from conftest import DESKTOP, both_widths, parsed
 
-from reading_list import editions, survey
+from reading_list import editions, survey, tree
 
 pytestmark = pytest.mark.book
 MODELS = list(survey.models().values())
@@ -53,11 +53,38 @@ def test_flows_are_pointed_at_clicked_and_reached_by_keys(book, new_tab):
     assert tab.problems == []
 
 
+@both_widths
+def test_the_tree_and_the_table_of_models_are_filtered(book, new_tab, viewport):
+    tab = new_tab(viewport)
+    tab.open("notebooks/atlas.html")
+    page, reads = tab.page, "ATAC"
+    expected = sorted(leaf.name for leaf in tree.leaves() if reads in leaf.inputs)
+    form, said = page.locator(".tree form"), page.locator(".tree-said")
+    everything = said.inner_text()
+    form.locator("select[name=reads]").select_option(reads)
+    shown = page.locator(".tree .leaf:not(.off) text").all_text_contents()
+    assert sorted(text.rstrip("*") for text in shown) == expected
+    assert said.inner_text() == f"{len(expected)} of {everything}"
+    assert page.locator(".tree .leaf[tabindex='0']").count() == 1
+    page.locator(".tree .leaf[tabindex='0']").focus()
+    page.keyboard.press("ArrowDown")
+    title = page.evaluate("document.activeElement.querySelector('title').textContent")
+    assert said.inner_text().startswith(title.partition(",")[0]) and reads in said.inner_text()
+
+    form, rows = page.locator("form.filters").nth(1), page.locator("#models tbody tr:visible")
+    form.get_by_label("Reads").select_option(reads)
+    assert sorted(text.rstrip("*") for text in rows.locator("th").all_inner_texts()) == expected
+    assert form.locator("output").inner_text() == f"{len(expected)} models"
+    form.get_by_label("Zero-shot").select_option("yes")
+    assert 0 < rows.count() < len(expected) and tab.problems == []
+
+
 def test_counts_of_editions_are_those_of_the_entries(book):
     papers = pd.read_json(book / "downloads" / "reading_list.json")
     rows = parsed(book / "book/reading_list/editions.html").select("table.counts tbody tr")
     shown = {row.th.text: int(row.td.text) for row in rows}
     counted = papers["editions"].explode().value_counts()
+    counted["ours"] += counted["2026-07"]  # the newest list, with what was added here
     assert shown == {editions.TITLES[edition]: count for edition, count in counted.items()}
 
 
