@@ -27,7 +27,9 @@ Objective = Literal[
     "cell ontology alignment", "cell generation", "instruction tuning", "embedding-based", "tuning-free",
 ]  # fmt: skip
 # What a model reads of a cell or a sample, or of a condition that it is asked about.
-Input = Literal["RNA", "ATAC", "protein", "DNA", "space", "histology", "images", "perturbation", "text"]
+Input = Literal[
+    "RNA", "ATAC", "protein", "several omics", "DNA", "space", "histology", "images", "perturbation", "text",
+]  # fmt: skip
 Trunk = Literal["LLM-enhanced", "multi-modality", "unimodality"]
 Kind = Literal["model", "benchmark", "dataset", "review", "software", "agent"]
 # e1 to e3 are three editions of a public reading list, 2026-07 is its public version of July 2026,

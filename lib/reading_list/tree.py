@@ -19,12 +19,12 @@ from zeroshot.catalog import CatalogError
 
 FIRST_YEAR = 2022
 TRUNKS: tuple[Trunk, ...] = get_args(Trunk)
-# What a place in the list says of the models there; that of multi-omics only that they read several.
+# What a place in the list says of the models there; that of multi-omics does not say which of them.
 PLACES: dict[tuple[str, str | None], tuple[Trunk, tuple[Input, ...]]] = {
     ("models", "scrna-seq"): ("unimodality", ("RNA",)),
     ("models", "scatac-seq"): ("unimodality", ("ATAC",)),
     ("models", "spatial"): ("multi-modality", ("RNA", "space")),
-    ("models", "multi-omics"): ("multi-modality", ()),
+    ("models", "multi-omics"): ("multi-modality", ("several omics",)),
     ("models", "perturbation"): ("multi-modality", ("RNA", "perturbation")),
     ("models", "language"): ("LLM-enhanced", ("RNA", "text")),
     ("perturbation", "models"): ("multi-modality", ("RNA", "perturbation")),
@@ -63,6 +63,7 @@ _MODALITIES: dict[str, set[Input]] = {
     "RNA and ATAC": {"RNA", "ATAC"},
     "RNA and protein": {"RNA", "protein"},
     "RNA and perturbation": {"RNA", "perturbation"},
+    "several omics": {"several omics"},
     "RNA": {"RNA"},
     "ATAC": {"ATAC"},
     "protein": {"protein"},
