@@ -227,6 +227,15 @@ def test_a_pair_needs_the_same_source_data_and_metric():
     assert pairs.to_numpy().tolist() == [["scGPT", "scVI", "scvi", "a"]]
 
 
+def test_sources_of_published_scores_are_named_by_their_titles():
+    rows = [("liatir", "scgpt", "zero-shot"), ("aging", "scgpt", "fine-tuned"), ("aging", "pca", "zero-shot")]
+    published = pd.DataFrame(rows, columns=["source", "method", "setting"])
+    titles = {name: evidence.sources()[name].title for name in ("liatir", "aging")}
+    measured, zero_shot = atlas.measured_by_others(published, evidence.sources())
+    assert measured == {"scgpt": tuple(sorted(titles.values())), "pca": (titles["aging"],)}
+    assert zero_shot == {"scgpt": (titles["liatir"],), "pca": (titles["aging"],)}
+
+
 def test_the_overview_has_the_entries_of_the_study_and_every_metric():
     study = catalog.study("paper")
     steps = atlas.overview(study, metrics.METRICS)

@@ -72,13 +72,13 @@ def compared(published: pd.DataFrame, methods: Mapping[str, Any]) -> pd.DataFram
 
 
 def measured_by_others(
-    published: pd.DataFrame,
+    published: pd.DataFrame, sources: Mapping[str, Any]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """Sources of published scores by method: all of them, and those with zero-shot scores."""
+    """Titles of the sources of published scores by method: all of them, and those with zero-shot scores."""
     zero_shot = published[published["setting"] == "zero-shot"]
     return tuple(
         {
-            method: tuple(sorted(of_method))
+            method: tuple(sorted(sources[name].title for name in of_method))
             for method, of_method in rows.groupby("method")["source"].unique().items()
         }
         for rows in (published, zero_shot)

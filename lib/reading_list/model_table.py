@@ -43,7 +43,7 @@ class ModelTable:
         for leaf in tree.leaves():
             of_model = dict(recorded[leaf.paper])
             if leaf.paper in zero_shot:
-                of_model["zero shot"] = facts.Fact("yes", f"scores of {', '.join(zero_shot[leaf.paper])}")
+                of_model["zero shot"] = facts.Fact("yes", f"scores of {'; '.join(zero_shot[leaf.paper])}")
             cells = {"trunk": self._cell((leaf.trunk,)), "reads": self._cell(leaf.inputs)}
             cells |= {name: self._fact(name, of_model.get(name)) for name in facts.NAMES}
             use = uses[leaf.paper] = facts.use_of_weights(of_model)
@@ -53,7 +53,9 @@ class ModelTable:
             cells["in this book"]["url"] = (
                 f"../book/models.html#{catalog.family_anchor(next(iter(families)))}" if families else None
             )
-            cells["numbers by others"] = self._cell(measured.get(leaf.paper, ()))
+            cells["numbers by others"] = self._cell(
+                ("; ".join(measured[leaf.paper]),) if leaf.paper in measured else ()
+            )
             rows.append({"leaf": leaf, "cells": [cells[column] for column in COLUMNS]})
         self.commercial_use = pd.Series(uses, dtype=object).dropna()
         heads = [(column.replace("zero shot", "zero-shot"), column in FILTERS) for column in COLUMNS]
