@@ -80,8 +80,9 @@ def of_models() -> dict[str, dict[Name, Fact]]:
                 f"{where}: `{row.fact}` of {row.paper} is {elsewhere.value!r} already, by "
                 f"{elsewhere.source}; correct it there, and leave out this row"
             )
-        url = row.value if escaping.is_web_address(row.value.split(" ")[0]) else None
-        added[row.paper][row.fact] = Fact(row.value, row.source, url.split(" ")[0] if url else None)
+        address = row.value.split(" ")[0]  # what it takes to get there may follow
+        url = address if escaping.is_web_address(address) else None
+        added[row.paper][row.fact] = Fact(row.value, row.source, url)
     return {name: _in_order(stated[name] | added.get(name, {})) for name in models}
 
 

@@ -3,7 +3,7 @@
 The script ``tables.js`` of the book makes the fields above it, one for each head that is marked so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -27,6 +27,8 @@ class ModelTable:
     ----------
     commercial_use
         What the licence of the weights says of it, by model with known weights.
+    coverage
+        Of how many models each fact is recorded: columns ``fact``, ``models`` and ``share``.
     record
         What the template ``notebooks/model_table.html`` names: heads, rows and sources.
 
@@ -39,11 +41,12 @@ class ModelTable:
     def __init__(self, measured: Mapping[str, tuple[str, ...]], zero_shot: Mapping[str, tuple[str, ...]]):
         recorded, papers = facts.of_models(), entries.load()
         self._sources: dict[str, int] = {}
-        rows, uses = [], {}
+        rows, uses, names = [], {}, []
         for leaf in tree.leaves():
             of_model = dict(recorded[leaf.paper])
             if leaf.paper in zero_shot:
                 of_model["zero shot"] = facts.Fact("yes", f"scores of {'; '.join(zero_shot[leaf.paper])}")
+            names.append(set(of_model))
             cells = {"trunk": self._cell((leaf.trunk,)), "reads": self._cell(leaf.inputs)}
             cells |= {name: self._fact(name, of_model.get(name)) for name in facts.NAMES}
             use = uses[leaf.paper] = facts.use_of_weights(of_model)
@@ -58,6 +61,7 @@ class ModelTable:
             )
             rows.append({"leaf": leaf, "cells": [cells[column] for column in COLUMNS]})
         self.commercial_use = pd.Series(uses, dtype=object).dropna()
+        self.coverage = self._coverage(names)
         heads = [(column.replace("zero shot", "zero-shot"), column in FILTERS) for column in COLUMNS]
         self.record = {"heads": heads, "rows": rows, "sources": list(self._sources)}
 
@@ -78,10 +82,9 @@ class ModelTable:
             number = self._sources.setdefault(fact.source, len(self._sources) + 1)
         return {"words": words, "url": fact.url if fact else None, "source": number}
 
-
-def coverage() -> pd.DataFrame:
-    """Of how many models each fact is recorded: columns ``fact``, ``models`` and ``share``."""
-    recorded = facts.of_models()
-    counts = {name: sum(name in of_model for of_model in recorded.values()) for name in facts.NAMES}
-    table = pd.DataFrame({"fact": counts.keys(), "models": counts.values()})
-    return table.assign(share=table["models"] / len(recorded))
+    @staticmethod
+    def _coverage(recorded: Collection[Collection[facts.Name]]) -> pd.DataFrame:
+        counts = [sum(name in of_model for of_model in recorded) for name in facts.NAMES]
+        names = [name.replace("zero shot", "zero-shot") for name in facts.NAMES]
+        table = pd.DataFrame({"fact": names, "models": counts})
+        return table.assign(share=table["models"] / len(recorded))

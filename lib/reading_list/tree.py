@@ -52,11 +52,11 @@ class Leaf:
     @property
     def modality(self) -> str:
         """The group of its inputs that gives the colour: the first of :data:`MODALITIES` that holds."""
-        return next(group for group, needed in _MODALITIES.items() if needed <= set(self.inputs))
+        return next(group for group, needed in MODALITIES.items() if needed <= set(self.inputs))
 
 
 # Groups by the inputs that they need at least, the richer ones first. Every input is in one of them.
-_MODALITIES: dict[str, set[Input]] = {
+MODALITIES: dict[str, set[Input]] = {
     "space and text": {"RNA", "space", "text"},
     "spatial transcriptomics": {"RNA", "space"},
     "RNA and text": {"RNA", "text"},
@@ -69,7 +69,6 @@ _MODALITIES: dict[str, set[Input]] = {
     "protein": {"protein"},
     "histology, other images or DNA": set(),
 }
-MODALITIES = tuple(_MODALITIES)
 
 
 def leaves() -> list[Leaf]:
