@@ -51,7 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "data").mkdir(parents=True)
     for registry in (CHECKOUT / "data").glob("*.yml"):
         shutil.copy(registry, root / "data")
-    for folder in ("references", "literature", "evidence"):
+    for folder in ("references", "literature", "evidence", "genes"):
         shutil.copytree(CHECKOUT / "data" / folder, root / "data" / folder)
     for name in COPIED:
         source = CHECKOUT / name

@@ -23,6 +23,7 @@ from released import (
     write_tgpt,
     write_uce,
 )
+from released_language import write_causal_model, write_t5
 from scipy import sparse
 
 from zeroshot import catalog, embedding, metrics, models
@@ -66,6 +67,10 @@ def released_folders(tmp_path_factory):
         ("Geneformer", True): write_geneformer(where / "v2", genes, special=True, max_tokens=256),
         ("scGPT", False): write_scgpt(where / "scgpt", genes),
         ("CELLama", False): write_cellama(where / "cellama"),
+        ("GenePT", False): write_cellama(where / "genept"),
+        ("scELMo", False): write_cellama(where / "scelmo"),
+        ("Cell2Sentence", False): write_causal_model(where / "c2s"),
+        ("ChatCell", False): write_t5(where / "chatcell"),
         ("scFoundation", False): write_scfoundation(where / "scfoundation", genes),
         ("Nicheformer", False): write_nicheformer(where / "nicheformer", genes),
         ("UCE", False): write_uce(where / "uce", genes),

@@ -48,6 +48,7 @@ def test_a_model_of_a_family_that_is_here_names_it():
         "Geneformer", "scGPT", "CELLama", "scBERT", "UCE", "CellPLM", "scFoundation", "Nicheformer",
         "tGPT", "LangCell", "scCello", "GeneCompass",
         "CellFM", "scInterpreter", "scChat",
+        "Cell2Sentence", "ChatCell", "GenePT", "scELMo",
     }  # fmt: skip
     assert all(model.name == model.card for model in MODELS.values() if model.card)
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from zeroshot.catalog import citations
 from zeroshot.catalog.evidence import EvidenceSource
 from zeroshot.catalog.fields import Parameters, address_problem
+from zeroshot.catalog.gene_tables import GeneTable, gene_tables, read_gene_table
 from zeroshot.catalog.names import CatalogError, did_you_mean, find
 from zeroshot.catalog.records import (
     MEDIAN_OVER_DATASETS,
@@ -36,11 +37,11 @@ RUN_PAGE = "run"
 CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, PublishedNumber, EvidenceSource)
 
 __all__ = [
-    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "DatasetCard", "ModelCard",
-    "OtherModel", "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
-    "WeightsFile", "WeightsSource", "address_problem", "dataset", "datasets", "did_you_mean", "family_anchor",
-    "find", "model", "models", "other_models",
-    "read", "seen_in_pretraining", "split_reference", "studies", "study",
+    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "DatasetCard", "GeneTable",
+    "ModelCard", "OtherModel", "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile",
+    "StudyCard", "WeightsFile", "WeightsSource", "address_problem", "dataset", "datasets", "did_you_mean",
+    "family_anchor", "find", "gene_tables", "model", "models", "other_models", "read", "read_gene_table",
+    "seen_in_pretraining", "split_reference", "studies", "study",
     "with_known_citations",
 ]  # fmt: skip
 

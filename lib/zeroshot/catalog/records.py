@@ -254,7 +254,9 @@ class ModelCard(CitedCard):
         if self.kind == "foundation":
             needed = ("family", "weights", "weights_licence", "organism", "gene_ids", "max_tokens", "layers",
                       "dim", "pretrained_on", "verified")  # fmt: skip
-            absent = [field for field in needed if getattr(self, field) is None]
+            reads_texts = self.pretrained_on is not None and not self.pretrained_on.cells
+            optional = {"max_tokens"} if reads_texts else set()  # a text about a gene has no tokens of a cell
+            absent = [field for field in needed if field not in optional and getattr(self, field) is None]
             if absent:
                 raise ValueError(f"a foundation model's card must say {', '.join(absent)}")
         if (self.architecture is None) != (self.twin_of is None):

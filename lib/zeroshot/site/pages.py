@@ -189,7 +189,7 @@ def models_page(built: list[study.Page] = ()) -> str:
             "layers": f"{card.layers}",
             "width": f"{card.dim}",
             "parameters": f"{card.parameter_count:,}" if card.parameter_count else "–",
-            "most tokens": f"{card.max_tokens:,}",
+            "most tokens": f"{card.max_tokens:,}" if card.max_tokens else "–",
             "genes by": escaping.verbatim(card.gene_ids or "–"),
             "licence of code": escaping.prose(card.licence),
             "licence of weights": escaping.prose(card.weights_licence or "–"),
