@@ -14,6 +14,10 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
     os.environ.setdefault(_variable, "1")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+# What numba and jax compile is no part of what is tested: kept, as the jobs of a study do, it takes no time.
+for _variable, _folder in {"NUMBA_CACHE_DIR": "numba", "JAX_COMPILATION_CACHE_DIR": "jax"}.items():
+    os.environ.setdefault(_variable, str(CHECKOUT / "build" / "cache" / _folder))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 COPIED = (
     "notebooks",
     "book",
@@ -80,6 +84,16 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
     monkeypatch.setattr(paths, "PACKAGE", copy)
     return copy
+
+
+@pytest.fixture(scope="session")
+def scib_metrics():
+    """The package, with what it compiles kept."""
+    from zeroshot.runtime import compilation
+
+    with compilation.kept():
+        import scib_metrics
+    return scib_metrics
 
 
 @pytest.fixture

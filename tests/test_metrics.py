@@ -470,9 +470,7 @@ def test_silhouette_refuses_one_label(mixed):
         metrics.label_widths(mixed, np.zeros(CELLS))
 
 
-def test_silhouette_metrics_agree_with_scib_metrics(mixed, separated, labels, batches):
-    import scib_metrics
-
+def test_silhouette_metrics_agree_with_scib_metrics(mixed, separated, labels, batches, scib_metrics):
     # Padded to one shape: every shape costs scib-metrics a compilation.
     for embedding in (np.pad(mixed, ((0, 0), (0, BATCHES))), separated):
         assert metrics.asw_label(metrics.label_widths(embedding, labels)) == pytest.approx(
@@ -506,9 +504,7 @@ def test_isolated_labels_by_hand():
     assert metrics.isolated_labels(widths, labels, batches) == pytest.approx(both)
 
 
-def test_isolated_labels_agree_with_scib_metrics(mixed, separated, labels, batches):
-    import scib_metrics
-
+def test_isolated_labels_agree_with_scib_metrics(mixed, separated, labels, batches, scib_metrics):
     # In the second, two labels are in two of the three batches.
     fewer = np.where(np.isin(labels, ["type 0", "type 2"]) & (batches == "batch 1"), "type 1", labels)
     for embedding in (np.pad(mixed, ((0, 0), (0, BATCHES))), separated):
@@ -700,8 +696,7 @@ def test_graph_has_the_pattern_of_scanpy(mixed):
     assert (ours != (adata.obsp["connectivities"] > 0)).nnz == 0
 
 
-def test_graph_connectivity_by_hand_and_against_scib_metrics(mixed, separated, labels):
-    import scib_metrics
+def test_graph_connectivity_by_hand_and_against_scib_metrics(mixed, separated, labels, scib_metrics):
     from scib_metrics.nearest_neighbors import NeighborsResults
 
     line = metrics.neighbor_graph(metrics.nearest_neighbors(np.array([[0.0], [1], [10], [11], [12.5]]), 2))
@@ -911,9 +906,7 @@ def test_pcr_by_hand():
 
 
 @pytest.mark.parametrize("dim", [5, 30])
-def test_pcr_comparison_agrees_with_scib_metrics(dim, labels, batches):
-    import scib_metrics
-
+def test_pcr_comparison_agrees_with_scib_metrics(dim, labels, batches, scib_metrics):
     rng = np.random.default_rng(dim)
     codes = np.unique(batches, return_inverse=True)[1]
     effect = rng.normal(size=(BATCHES, dim))[codes]
@@ -943,8 +936,9 @@ def test_averages_are_means(mixed_scores):
         assert mixed_scores[f"avg_bio{suffix}"] == pytest.approx(parts.mean())
 
 
-def test_neighbour_metrics_use_the_neighbours_of_the_scib_benchmark(mixed, labels, batches, mixed_scores):
-    import scib_metrics
+def test_neighbour_metrics_use_the_neighbours_of_the_scib_benchmark(
+    mixed, labels, batches, mixed_scores, scib_metrics
+):
     from scib_metrics.nearest_neighbors import NeighborsResults
 
     distances, indices = NearestNeighbors(n_neighbors=90, algorithm="brute").fit(mixed).kneighbors(mixed)

@@ -55,10 +55,8 @@ def copy_project(root: Path) -> Path:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """That of a project; compiled code is shared, it is no part of what is tested."""
-    cache = CHECKOUT / "build" / "cache"
-    caches = {"JAX_COMPILATION_CACHE_DIR": str(cache / "jax"), "NUMBA_CACHE_DIR": str(cache / "numba")}
-    return os.environ | {"PYTHONPATH": str(root / "lib"), "ZEROSHOT_HOME": str(root)} | caches
+    """That of a project."""
+    return os.environ | {"PYTHONPATH": str(root / "lib"), "ZEROSHOT_HOME": str(root)}
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen:

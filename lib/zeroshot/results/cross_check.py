@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import metrics, pipeline
-from zeroshot.runtime import paths
+from zeroshot.runtime import compilation, paths
 
 # Largest difference that is still agreement. The same formula on the same numbers differs by rounding;
 # scib-metrics computes in float32.
@@ -75,7 +75,7 @@ def compare(adata: AnnData, model: str = "pca", *, seed: int = 0) -> pd.DataFram
 def scib_metrics_scores(embedding: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> dict[str, float]:
     """Scores by scib-metrics as its Benchmarker calls it, on the exact neighbours of scikit-learn.
 
-    The Benchmarker would approximate them by pynndescent, which takes 20 seconds to compile in every process.
+    The Benchmarker would approximate them by pynndescent.
 
     Parameters
     ----------
@@ -89,7 +89,8 @@ def scib_metrics_scores(embedding: np.ndarray, labels: np.ndarray, batches: np.n
     dict
         Our name of each metric to its value.
     """
-    import scib_metrics
+    with compilation.kept():
+        import scib_metrics
     from scib_metrics.nearest_neighbors import NeighborsResults
     from sklearn.neighbors import NearestNeighbors
 

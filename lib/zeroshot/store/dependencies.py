@@ -26,6 +26,7 @@ INFRASTRUCTURE = frozenset(
     {
         "zeroshot",
         "zeroshot.runtime.paths",
+        "zeroshot.runtime.compilation",
         "zeroshot.store.hashing",
         "zeroshot.catalog",
         "zeroshot.store",
