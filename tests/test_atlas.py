@@ -134,7 +134,7 @@ def test_every_fact_has_a_source_and_stands_in_one_place():
     for name, of_model in FACTS.items():
         assert all(fact.value and fact.source for fact in of_model.values()), name
     assert FACTS["uce"]["weights"].source == "its card here"
-    assert FACTS["sccello"]["corpus"].source == "the survey, appendix C.1"
+    assert FACTS["cellfm"]["corpus"].source == "the survey, appendix C.1"
     assert FACTS["epiagent"]["corpus size"].value == "5 million cells"
     counted = TABLE.coverage.set_index("fact")["models"]
     assert counted["weights"] == sum("weights" in of_model for of_model in FACTS.values()) > 25

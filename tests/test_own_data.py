@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def cells(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
-    for name in ("datasets", "models", "studies"):
+    for name in ("datasets", "models", "other_models", "studies"):
         shutil.copy(CHECKOUT / "data" / f"{name}.yml", tmp_path / "data")
     monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
     adata = contract(simulate_atlas(n_cells=90, n_genes=150, n_batches=1, seed=0), name="mine")
