@@ -91,7 +91,7 @@ def scib_metrics():
     """The package, with what it compiles kept."""
     from zeroshot.runtime import compilation
 
-    with compilation.kept():
+    with compilation.keep_code():
         import scib_metrics
     return scib_metrics
 

@@ -25,7 +25,7 @@ def scores():
 
 def of_scib_metrics(scores):
     """The same values as scib-metrics' own code lays them out."""
-    with compilation.kept():
+    with compilation.keep_code():
         from scib_metrics.benchmark import Benchmarker
     from scib_metrics.benchmark._core import metric_name_cleaner
 

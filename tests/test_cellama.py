@@ -16,9 +16,10 @@ from scipy import sparse
 
 from zeroshot.embedding import Runner, Settings
 from zeroshot.models import Cells
-from zeroshot.models.cellama import Cellama, top_genes, write_sentence
+from zeroshot.models.cellama import Cellama, write_sentence
 from zeroshot.models.weights import Checkpoint, WeightsError
 from zeroshot.tokens.genes import GeneOverlapError
+from zeroshot.tokens.sentences import top_genes
 
 OFFICIAL = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # all-MiniLM-L6-v2
 SYMBOLS = (
@@ -290,7 +291,7 @@ def test_embedding_is_that_of_transformers(folder):
 
 def test_padding_never_counts(folder):
     network = Cellama(checkpoint=checkpoint_in(folder)).network(random_cells(), 0)
-    assert not network.training and network.bert.config._attn_implementation == "sdpa"
+    assert not network.training and network.language_model.config._attn_implementation == "sdpa"
     rng = np.random.default_rng(3)
     ids = torch.from_numpy(rng.integers(5, 80, (3, 20)))
     lengths = torch.tensor([20, 7, 1])
@@ -368,7 +369,9 @@ def test_a_vocabulary_of_another_size_is_refused(broken):
 @pytest.mark.parametrize("vocabulary", ["vocab.txt", "tokenizer.json"])
 def test_a_damaged_vocabulary_is_refused(broken, vocabulary):
     (broken / vocabulary).write_text("{")
-    with pytest.raises(WeightsError, match=f"{vocabulary} is (no vocabulary of word pieces|not valid JSON)"):
+    with pytest.raises(
+        WeightsError, match=f"{vocabulary} is (not a vocabulary of word pieces|not valid JSON)"
+    ):
         Cellama(checkpoint=checkpoint_in(broken, vocabulary), max_tokens=160).tokenizer(random_cells(), 0)
 
 

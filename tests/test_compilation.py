@@ -20,7 +20,7 @@ def raised(tmp_path, monkeypatch):
         file.write_text(SOURCE.format(number=number))
         specification = importlib.util.spec_from_file_location("compiled", file)
         module = importlib.util.module_from_spec(specification)
-        with compilation.kept():
+        with compilation.keep_code():
             specification.loader.exec_module(module)
         return module.raised(2), sum(module.raised.stats.cache_hits.values())
 

@@ -112,7 +112,7 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     torch.save(state | {table: state[table][:-1]}, folder / "pytorch_model.bin")
     refused(r"tables of knowledge for \[151, 152\] tokens: expected as many as the model has words, 152")
     torch.save({key: part for key, part in state.items() if key != table}, folder / "pytorch_model.bin")
-    refused("lacks bert.embeddings.peca_grn_knowledge: it is no checkpoint of GeneCompass")
+    refused("lacks bert.embeddings.peca_grn_knowledge: it is not a checkpoint of GeneCompass")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"use_values": False}))
     refused("has use_values False: this network reads values")

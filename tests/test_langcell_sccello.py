@@ -116,7 +116,7 @@ def test_small_releases_pass_the_gate_and_others_are_refused(tmp_path):
     state = torch.load(path)
     del state["bert.embeddings.expbin_embeddings.weight"]
     torch.save(state, path)
-    refused("sccello", "lacks bert.embeddings.expbin_embeddings.weight: it is no checkpoint of scCello")
+    refused("sccello", "lacks bert.embeddings.expbin_embeddings.weight: it is not a checkpoint of scCello")
     write_sccello(tmp_path / "other", genes[:-1])
     (tmp_path / "other" / "config.json").replace(folders["sccello"] / "config.json")
     refused("sccello", "and <cls> are 153 tokens .* the model has 152")

@@ -11,9 +11,10 @@ from released_language import write_causal_model, write_t5
 from zeroshot.embedding import Runner, Settings
 from zeroshot.models.cell_sentence import CellSentenceModel
 from zeroshot.models.chatcell import ChatCell
-from zeroshot.models.language_models import cut, ends_of_names, read_vocabulary
+from zeroshot.models.language_models import ends_of_names, read_vocabulary
 from zeroshot.models.weights import Checkpoint, WeightsError
 from zeroshot.tokens.genes import GeneOverlapError
+from zeroshot.tokens.sentences import cut
 
 GENES = ("Cd74", "HLA-DRA", "FTL", "S100A4", "MT-CO1", "T")
 COUNTS = np.array(
@@ -122,5 +123,5 @@ def test_what_cannot_be_read_is_refused(causal, t5, tmp_path):
         with pytest.raises(WeightsError, match=message):
             embedded(CellSentenceModel(checkpoint=Checkpoint(files, {}, "folder")))
     (tmp_path / "tokenizer.json").write_text('{"model": {}}')
-    with pytest.raises(WeightsError, match=r"is no tokenizer\.json"):
+    with pytest.raises(WeightsError, match=r"is not a tokenizer\.json"):
         read_vocabulary(tmp_path / "tokenizer.json", 160)

@@ -105,7 +105,7 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
         with pytest.raises(WeightsError, match=r"dissociated_mean_script\.npy holds means that are"):
             embedding.embed(adata, "nicheformer", weights=folder, settings=CPU)
     torch.save({"state_dict": {}}, folder / "nicheformer.ckpt")
-    with pytest.raises(WeightsError, match="no checkpoint of Nicheformer"):
+    with pytest.raises(WeightsError, match="not a checkpoint of Nicheformer"):
         embedding.embed(adata, "nicheformer", weights=folder, settings=CPU)
     with pytest.raises(ValueError, match=r"unknown assay 'Xenum': one of MERFISH"):
         Nicheformer(assay="Xenum")

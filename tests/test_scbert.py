@@ -73,5 +73,5 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="has 149 names, the model reads 150"):
         embedding.embed(adata, "scbert", weights=folder, settings=CPU)
     torch.save({"model_state_dict": {"a": torch.ones(2)}}, folder / "panglao_pretrained.pth")
-    with pytest.raises(WeightsError, match="no checkpoint of scBERT"):
+    with pytest.raises(WeightsError, match="not a checkpoint of scBERT"):
         embedding.embed(adata, "scbert", weights=folder, settings=CPU)

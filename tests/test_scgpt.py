@@ -404,7 +404,7 @@ def test_config_that_asks_for_something_else(adata, folder, tmp_path):
         ({"pre_norm": "yes"}, "this network computes pre_norm False"),
         ({"input_emb_style": "category"}, "this network computes input_emb_style continuous"),
         ({"pre_norm": True}, "this network computes pre_norm False"),
-        ({"embsize": None}, "lacks embsize: it is no args.json of scGPT"),
+        ({"embsize": None}, "lacks embsize: it is not an args.json of scGPT"),
     ):
         args = json.loads((folder / "args.json").read_text()) | change
         args = {key: value for key, value in args.items() if value is not None}

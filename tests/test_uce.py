@@ -160,7 +160,7 @@ def test_other_files_are_refused(adata, folder, tmp_path):
             embedding.embed(adata, "uce-4l", weights=broken, settings=CPU)
     whole = torch.load(folder / "4layer_model.torch", weights_only=True)
     for name, tensor, message in (
-        ("pos_encoder.pe", torch.ones(16, 1, 1536), "no checkpoint of UCE: expected positions"),
+        ("pos_encoder.pe", torch.ones(16, 1, 1536), "not a checkpoint of UCE: expected positions"),
         ("pos_encoder.pe", torch.ones(99, 1, 16), "99 positions, fewer than"),
         ("pe_embedding.weight", torch.ones(0, 12), "no empty tensor"),
     ):

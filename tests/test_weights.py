@@ -147,15 +147,15 @@ def test_missing_file_is_answered_with_what_the_folder_holds(tmp_path):
         weights.find(card(), folder)
     with pytest.raises(WeightsError, match=r"Looked for config.*weights.*It holds nothing"):
         weights.find(card(), (tmp_path / "empty").mkdir() or tmp_path / "empty")
-    with pytest.raises(WeightsError, match="nowhere is no folder"):
+    with pytest.raises(WeightsError, match="nowhere is not a folder"):
         weights.find(card(), tmp_path / "nowhere")
 
 
 def test_folder_that_cannot_be_searched_is_named(tmp_path, monkeypatch):
     folder = fill(tmp_path / "w", "config.json", "model.safetensors")
-    with pytest.raises(WeightsError, match=r"config\.json is no folder"):
+    with pytest.raises(WeightsError, match=r"config\.json is not a folder"):
         weights.find(card(), folder / "config.json")
-    with pytest.raises(WeightsError, match=r"no-such-user.* is no folder"):
+    with pytest.raises(WeightsError, match=r"no-such-user.* is not a folder"):
         weights.find(card(), Path("~no-such-user/w"))
     with monkeypatch.context() as patch:
         patch.setattr(finding, "_MOST_FILES", 1)
@@ -236,7 +236,7 @@ def test_folder_named_by_the_environment(tmp_path, monkeypatch):
     given = fill(tmp_path / "given", "args.json", "best_model.pt", "vocab.json")
     assert weights.find(card(SCGPT), given).origin == f"folder {given}"
     monkeypatch.setenv("ZEROSHOT_WEIGHTS", str(tmp_path / "nowhere"))
-    with pytest.raises(WeightsError, match=r"ZEROSHOT_WEIGHTS names .*nowhere, which is no folder"):
+    with pytest.raises(WeightsError, match=r"ZEROSHOT_WEIGHTS names .*nowhere, which is not a folder"):
         weights.find(card(SCGPT))
 
 

@@ -260,8 +260,8 @@ def read_embeddings(
     scored_mask = labels.codes >= 0 if batches is None else (labels.codes >= 0) & (batches.codes >= 0)
     note = drop_note(scored_mask, pd.Series(labels), path.name)
     if notes is not None:
-        said = [note, alike_note(labels, label_key), alike_note(batches, batch_key) if batch_key else None]
-        notes += [text for text in said if text]
+        remarks = [note, alike_note(labels, label_key), alike_note(batches, batch_key) if batch_key else None]
+        notes += [text for text in remarks if text]
     if note is not None:
         labels = labels[scored_mask].remove_unused_categories()
         batches = None if batches is None else batches[scored_mask].remove_unused_categories()

@@ -88,7 +88,8 @@ class CellSentenceModel:
         vocabulary = read_vocabulary(self.checkpoint.files["vocabulary"], config.vocab_size)
         return sentence_tokenizer(
             cells, vocabulary, self._write,
-            n_genes=self.n_genes, max_tokens=self.max_tokens, pad_id=config.pad_token_id or 0,
+            title="Cell2Sentence", n_genes=self.n_genes,
+            max_tokens=self.max_tokens, pad_id=config.pad_token_id or 0,
         )  # fmt: skip
 
     def network(self, cells: Cells, seed: int) -> MeanState:

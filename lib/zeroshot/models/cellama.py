@@ -6,19 +6,19 @@ embedding. Only the last step has weights: those of all-MiniLM, a model of Engli
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
+from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from anndata import AnnData
 from scipy import sparse
-from torch import nn
 
 from zeroshot.models import Cells
-from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_state
+from zeroshot.models.language_models import MeanState, load_network
+from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import (
     REMEDY,
     read_bytes,
@@ -27,16 +27,16 @@ from zeroshot.models.weights.files import (
     require_numbering,
     shortened,
 )
-from zeroshot.tokens.genes import GeneOverlapError, is_identifier
+from zeroshot.tokens.sentences import cut, examine_names, note_identifiers, top_genes
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
     from tokenizers import Tokenizer as WordPieces
-    from transformers import BertConfig, BertModel
+    from transformers import BertConfig
 
 PACKAGES = ("numpy", "pandas", "scanpy", "scipy", "tokenizers", "torch", "transformers")
 
+_ALONE = "Top gene is "
 _OPENING = "Top genes are "
 _BETWEEN = ", "
 
@@ -97,7 +97,7 @@ class Cellama:
         zeroshot.models.weights.WeightsError
             If vocabulary and config are of different models, or ``max_tokens`` is too long for it.
         """
-        overlap = examine_names(cells.genes, cells.counts)
+        overlap = examine_names(cells.genes, cells.counts, "CELLama")
         config = read_config(self.checkpoint.files["config"])
         if not 3 <= self.max_tokens <= config.max_position_embeddings:
             raise WeightsError(
@@ -114,7 +114,7 @@ class Cellama:
             columns, offsets = top_genes(values[rows], self.n_genes)
             named = [names[columns[start:stop]].tolist() for start, stop in pairwise(offsets)]
             read = pieces.encode_batch([write_sentence(genes) for genes in named])
-            return cut(read, named, self.max_tokens)
+            return cut(read, [_ends(genes) for genes in named], self.max_tokens, config.pad_token_id)
 
         return Tokenizer(
             tokenize,
@@ -123,8 +123,10 @@ class Cellama:
             notes=_notes(values, overlap),
         )
 
-    def network(self, cells: Cells, seed: int) -> "SentenceEncoder":
+    def network(self, cells: Cells, seed: int) -> MeanState:
         """Return the sentence encoder with the weights of the checkpoint.
+
+        Mean and unit length are those of modules.json and 1_Pooling/config.json of all-MiniLM-L6-v2.
 
         Raises
         ------
@@ -134,13 +136,13 @@ class Cellama:
         from transformers import BertModel
 
         config, path = read_config(self.checkpoint.files["config"]), self.checkpoint.files["weights"]
-        with torch.device("meta"):  # sizes that are not those of the weights must not be reserved
-            outline = BertModel(config, add_pooling_layer=False)
-        load_state(outline, read_state(path), ignored=_IGNORED, path=path)
-        with torch.random.fork_rng(devices=[]):  # the first values are random, and then all replaced
-            bert = BertModel(config, add_pooling_layer=False)
-        bert.load_state_dict(outline.state_dict(), strict=True, assign=True)
-        return SentenceEncoder(bert).eval()
+        bert = load_network(
+            partial(BertModel, config, add_pooling_layer=False),
+            lambda outline: read_state(path),
+            ignored=_IGNORED,
+            path=path,
+        )
+        return MeanState(bert, unit_length=True).eval()
 
     def _choose(self, cells: Cells) -> np.ndarray:
         """(genes,) True for the genes that may be named."""
@@ -155,138 +157,17 @@ class Cellama:
         return adata.var["highly_variable"].to_numpy()
 
 
-class SentenceEncoder(nn.Module):
-    """BERT, the mean over its real tokens, and unit length.
-
-    Source
-    ------
-    modules.json and 1_Pooling/config.json of sentence-transformers/all-MiniLM-L6-v2.
-    """
-
-    def __init__(self, bert: "BertModel") -> None:
-        super().__init__()
-        self.bert = bert
-
-    def forward(self, ids: torch.Tensor, values: torch.Tensor | None, lengths: torch.Tensor) -> torch.Tensor:
-        """Return (cells, dim) float32 rows of length one.
-
-        Parameters
-        ----------
-        ids
-            (cells, tokens) word pieces, padded on the right.
-        values
-            Not used: a sentence has no values.
-        lengths
-            (cells,) word pieces that are no padding.
-        """
-        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        hidden = self.bert(input_ids=ids, attention_mask=real.long()).last_hidden_state
-        # Summed in float32 whatever the network computes in: bfloat16 keeps three digits.
-        summed = (hidden.float() * real[..., None]).sum(dim=1)
-        return nn.functional.normalize(summed / lengths[:, None], dim=1)
-
-
-def examine_names(genes: pd.Index, counts: sparse.csr_matrix) -> pd.DataFrame:
-    """Count gene names a reader of English could have met, and identifiers.
-
-    Parameters
-    ----------
-    genes
-        (genes,) names.
-    counts
-        (cells, genes).
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per kind of name: ``rule`` ("symbol" or "identifier"), ``genes``, ``share`` of the genes,
-        ``counts``, the share of all counts that these genes have.
-
-    Raises
-    ------
-    zeroshot.tokens.genes.GeneOverlapError
-        If more than half are identifiers.
-    """
-    named = pd.Series(genes.astype(str))
-    identifiers = named.map(is_identifier).to_numpy(bool)
-    share = identifiers.mean()
-    if share > 0.5:
-        raise GeneOverlapError(
-            f"CELLama reads gene names as words, but {share:.0%} of the {len(named):,} gene names are "
-            f"identifiers such as {', '.join(named[identifiers][:3])}; at least half must be symbols such as "
-            "CD74. Give the symbols as var_names and load the data set again."
-        )
-    totals = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
-    masks = {"symbol": ~identifiers, "identifier": identifiers}
-    rows = [
-        (rule, int(mask.sum()), mask.mean(), totals[mask].sum() / max(totals.sum(), 1))
-        for rule, mask in masks.items()
-    ]
-    return pd.DataFrame(rows, columns=["rule", "genes", "share", "counts"])
-
-
-def top_genes(values: sparse.csr_matrix, n_genes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The most expressed genes of each cell.
-
-    Parameters
-    ----------
-    values
-        (cells, genes) counts or values that order genes as counts do; may be sorted in place.
-    n_genes
-        Most genes of a cell.
-
-    Returns
-    -------
-    columns : numpy.ndarray
-        (named genes,) columns, cell after cell, by descending value; equal values by column. Only
-        genes above zero.
-    offsets : numpy.ndarray
-        (cells + 1,) where each cell starts.
-    """
-    values.sort_indices()
-    expressed = values.data > 0
-    cell = np.repeat(np.arange(values.shape[0]), np.diff(values.indptr))[expressed]
-    column, value = values.indices[expressed], values.data[expressed]
-    order = np.lexsort((-value, cell))  # stable: what is equal stays in the order of the columns
-    found = np.bincount(cell, minlength=values.shape[0])
-    rank = np.arange(len(cell)) - np.repeat(np.cumsum(found) - found, found)
-    offsets = np.concatenate([[0], np.cumsum(np.minimum(found, n_genes))])
-    return column[order[rank < n_genes]], offsets
-
-
 def write_sentence(genes: Sequence[str]) -> str:
     """The sentence of a cell with these top genes; empty if there are none."""
     if len(genes) < 2:
-        return f"Top gene is {genes[0]}." if genes else ""
+        return f"{_ALONE}{genes[0]}." if genes else ""
     return f"{_OPENING}{_BETWEEN.join(genes[:-1])}, and {genes[-1]}."
-
-
-def cut(read: "Sequence[Encoding]", named: Sequence[Sequence[str]], max_tokens: int) -> Tokens:
-    """Word pieces of sentences, cut to ``max_tokens`` with the closing [SEP] kept.
-
-    ``left_out`` counts the genes whose name was cut, wholly or in part.
-    """
-    ids, left_out = [], np.zeros(len(read), np.int64)
-    for row, (sentence, genes) in enumerate(zip(read, named, strict=True)):
-        if len(sentence.ids) <= max_tokens:
-            ids.append(sentence.ids)
-            continue
-        ids.append([*sentence.ids[: max_tokens - 1], sentence.ids[-1]])
-        last_read = sentence.offsets[max_tokens - 2][1]
-        left_out[row] = sum(end > last_read for end in _ends(genes))
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    return Tokens(
-        ids=np.fromiter(chain.from_iterable(ids), np.int64, lengths.sum()),
-        values=None,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        left_out=left_out,
-    )
 
 
 def _ends(genes: Sequence[str]) -> list[int]:
     """Position in its sentence at which each gene's name ends."""
-    if len(genes) == 1:
-        return [len("Top gene is ") + len(genes[0])]
+    if len(genes) < 2:
+        return [len(_ALONE) + len(gene) for gene in genes]
     before = [len(_OPENING), *[len(_BETWEEN)] * (len(genes) - 2), len(", and ")]
     return list(accumulate(gap + len(gene) for gap, gene in zip(before, genes, strict=True)))
 
@@ -299,10 +180,7 @@ def _notes(values: sparse.csr_matrix, overlap: pd.DataFrame) -> tuple[str, ...]:
             f"{silent:,} cells express none of the genes: their sentence is empty, and all of them have "
             "the same embedding"
         )
-    identifiers = int(overlap.set_index("rule").loc["identifier", "genes"])
-    if identifiers:
-        notes.append(f"{identifiers:,} genes are named by identifiers, which mean nothing to the model")
-    return tuple(notes)
+    return (*notes, *note_identifiers(overlap))
 
 
 def read_config(path: Path) -> "BertConfig":
@@ -388,7 +266,7 @@ def read_word_pieces(path: Path, n_pieces: int) -> "WordPieces":
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         raise WeightsError(
-            f"{path} is no vocabulary of word pieces: {str(error)[:200]}. Expected {_EXPECTED}. {REMEDY}"
+            f"{path} is not a vocabulary of word pieces: {str(error)[:200]}. Expected {_EXPECTED}. {REMEDY}"
         ) from None
     if len(vocabulary) != n_pieces:
         raise WeightsError(
@@ -416,8 +294,8 @@ def _require_word_pieces(described: dict, path: Path) -> None:
             seen = content.get(field, expected[0]) if isinstance(content, dict) else content
             if not any(seen is value or seen == value for value in expected):
                 raise WeightsError(
-                    f"{path} is no vocabulary of word pieces: {part}.{field} is {shortened(seen)}, expected "
-                    f"{expected[0]!r}. {REMEDY}"
+                    f"{path} is not a vocabulary of word pieces: {part}.{field} is {shortened(seen)}, "
+                    f"expected {expected[0]!r}. {REMEDY}"
                 )
 
 

@@ -71,7 +71,8 @@ class ChatCell:
         vocabulary = read_vocabulary(self.checkpoint.files["vocabulary"], config.vocab_size)
         return sentence_tokenizer(
             cells, vocabulary, _write,
-            n_genes=self.n_genes, max_tokens=self.max_tokens, pad_id=config.pad_token_id or 0,
+            title="ChatCell", n_genes=self.n_genes,
+            max_tokens=self.max_tokens, pad_id=config.pad_token_id or 0,
         )  # fmt: skip
 
     def network(self, cells: Cells, seed: int) -> MeanState:

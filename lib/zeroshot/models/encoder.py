@@ -72,7 +72,7 @@ class TransformerEncoder(nn.Module):
         hidden
             (cells, tokens, dim) embedded tokens, padded on the right.
         lengths
-            (cells,) tokens that are no padding, at least 1; None if all are real. Padding is never
+            (cells,) tokens that are no padding, at least 1; None if none is padding. Padding is never
             attended to; what is returned at its places has no meaning.
         n_layers
             Compute only the first of the layers; 0 returns ``hidden``.
@@ -118,6 +118,25 @@ class Linear(nn.Linear):
 
 # Inductor's own operation, not part of torch's public interface: looked for, not relied upon.
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def mean_over(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of the hidden states of some tokens of each cell.
+
+    Parameters
+    ----------
+    hidden
+        (cells, tokens, dim); what stands outside the mask may be anything, also nan.
+    mask
+        (cells, tokens) True for the tokens that count.
+
+    Returns
+    -------
+    torch.Tensor
+        (cells, dim); zeros for a cell of which no token counts.
+    """
+    summed = torch.where(mask[..., None], hidden, 0).sum(dim=1)
+    return summed / mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 class _Layer(nn.Module):

@@ -18,7 +18,6 @@ from zeroshot.models import Cells
 from zeroshot.models.cellama import Cellama, read_word_pieces
 from zeroshot.models.language_models import (
     MeanState,
-    cut,
     read_config,
     read_network,
     read_vocabulary,
@@ -27,6 +26,7 @@ from zeroshot.models.language_models import (
 from zeroshot.models.weights import Checkpoint
 from zeroshot.store import dependencies
 from zeroshot.tokens.genes import Alignment, align_ensembl, align_symbols, require_overlap
+from zeroshot.tokens.sentences import cut
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Vocabulary
@@ -153,10 +153,10 @@ class GeneTexts:
         """
         alignment = self.align(cells)
         require_overlap(alignment, title)
-        known = alignment.targets >= 0
-        encoded = self.encode(alignment.targets[known])
-        vectors = np.zeros((len(known), encoded.shape[1]), np.float32)
-        vectors[known] = encoded
+        has_text = alignment.targets >= 0
+        encoded = self.encode(alignment.targets[has_text])
+        vectors = np.zeros((len(has_text), encoded.shape[1]), np.float32)
+        vectors[has_text] = encoded
         return vectors, alignment
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
@@ -186,12 +186,13 @@ class GeneTexts:
 
     def note(self, cells: Cells) -> str:
         """How many genes of a data set have a text, for a reader of the scores."""
-        known = pd.Series(self.align(cells).targets >= 0)
+        has_text = pd.Series(self.align(cells).targets >= 0)
         totals = np.asarray(cells.counts.sum(axis=0, dtype=np.float64)).ravel()
-        share = totals[known].sum() / max(totals.sum(), 1)
+        share = totals[has_text].sum() / max(totals.sum(), 1)
         return (
-            f"{int(known.sum()):,} of {len(known):,} genes with {share:.1%} of the counts have a text; the "
-            "vectors are those of the encoder on the card, not of OpenAI's ada-002, which the authors used"
+            f"{int(has_text.sum()):,} of {len(has_text):,} genes with {share:.1%} of the counts have a text; "
+            "the vectors are those of the encoder on the card, not of OpenAI's ada-002, which the authors "
+            "used"
         )
 
 

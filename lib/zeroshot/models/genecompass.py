@@ -28,7 +28,7 @@ from zeroshot.models.networks import require_vocabulary, trained_network, untrai
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_dictionary, read_state
 from zeroshot.models.weights.files import REMEDY, shortened
-from zeroshot.tokens.genes import align_ensembl, collapse, require_overlap
+from zeroshot.tokens.genes import align_ensembl, collapse, note_silent_cells, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import rank_tokens
 
@@ -84,9 +84,9 @@ class GeneCompass:
 
     def __post_init__(self) -> None:
         """Refuse parameters that mean nothing or contradict each other."""
-        for name, known in (("species", tuple(SPECIES)), ("padding", ("attended", "masked"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}: {' or '.join(known)}")
+        for name, allowed in (("species", tuple(SPECIES)), ("padding", ("attended", "masked"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}: {' or '.join(allowed)}")
         require_vocabulary(self.vocabulary, self.architecture)
 
     def tokenizer(self, cells: Cells, seed: int) -> Tokenizer:
@@ -115,17 +115,15 @@ class GeneCompass:
             notes = (f"the vocabulary is the {len(columns):,} genes of the data set, with their medians",)
         else:
             files = self.checkpoint.files
-            known = {name: number for name, number in tokens.items() if name not in SPECIAL}
+            genes = {name: number for name, number in tokens.items() if name not in SPECIAL}
             symbols = read_names(files["gene_names"]) if "gene_names" in files else None
-            alignment = align_ensembl(cells.genes, cells.ensembl_ids, known, ensembl_of_symbol=symbols)
+            alignment = align_ensembl(cells.genes, cells.ensembl_ids, genes, ensembl_of_symbol=symbols)
             require_overlap(alignment, "GeneCompass")
             counts, columns = collapse(cells.counts, alignment.targets)
             overlap = alignment.report(cells.counts)
-            name_of = {number: name for name, number in known.items()}
+            name_of = {number: name for name, number in genes.items()}
             medians = read_medians(files["gene_medians"], [name_of[number] for number in columns])
-        empty = int((np.diff(counts.indptr) == 0).sum())
-        if empty:
-            notes = (*notes, f"{empty:,} cells express no gene that the model knows")
+        notes = (*notes, *note_silent_cells(counts))
         values = relative_values(counts, medians)
         fill = room if self.padding == "attended" else None
         return Tokenizer(
@@ -241,8 +239,8 @@ class GeneCompassNetwork(nn.Module):
 
     def embedded(self, ids: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Return (cells, tokens, dim) embedded genes, without the token of the species."""
-        known = self.homologous[ids] if self.species == SPECIES["mouse"] else ids
-        read = [self.knowledge[name](getattr(self, f"{name}_knowledge")[known]) for name in KNOWLEDGE]
+        human = self.homologous[ids] if self.species == SPECIES["mouse"] else ids
+        read = [self.knowledge[name](getattr(self, f"{name}_knowledge")[human]) for name in KNOWLEDGE]
         words = self.words(ids)
         joined = self.joined(torch.cat([words, values[..., None].to(words.dtype), *read], dim=-1))
         joined = self.joined_norm(joined)
@@ -333,7 +331,9 @@ def _table_shapes(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, tu
     names = {name: f"bert.embeddings.{name}_knowledge" for name in KNOWLEDGE}
     absent = [key for key in names.values() if key not in state or state[key].ndim != 2]
     if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no checkpoint of GeneCompass. {REMEDY}")
+        raise WeightsError(
+            f"{path} lacks {', '.join(absent)}: it is not a checkpoint of GeneCompass. {REMEDY}"
+        )
     shapes = {name: tuple(state[key].shape) for name, key in names.items()}
     words = state.get("bert.embeddings.word_embeddings.weight")
     rows = {shape[0] for shape in shapes.values()}

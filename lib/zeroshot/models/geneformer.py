@@ -16,7 +16,7 @@ from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells
-from zeroshot.models.encoder import TransformerEncoder
+from zeroshot.models.encoder import TransformerEncoder, mean_over
 from zeroshot.models.geneformer_files import (
     IGNORED,
     SPECIAL,
@@ -32,7 +32,7 @@ from zeroshot.models.networks import require_vocabulary, trained_network, untrai
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError
 from zeroshot.models.weights.files import shortened
-from zeroshot.tokens.genes import align_ensembl, collapse, require_overlap
+from zeroshot.tokens.genes import align_ensembl, collapse, note_silent_cells, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import rank_tokens
 
@@ -117,9 +117,7 @@ class Geneformer:
                 f"max_tokens is {max_tokens}; this model has positions for 3 to {room} tokens"
                 f"{self._source('config')}: choose a number in between"
             )
-        empty = int((np.diff(counts.indptr) == 0).sum())
-        if empty:
-            notes = (*notes, f"{empty:,} cells express no gene that the model knows")
+        notes = (*notes, *note_silent_cells(counts))
 
         def tokenize(rows: np.ndarray) -> Tokens:
             return rank_tokens(
@@ -298,8 +296,7 @@ class RankNetwork(nn.Module):
         before, after = self.pooled_ends
         place = torch.arange(ids.shape[1], device=ids.device)
         pooled = (place >= before) & (place < lengths[:, None] - after)
-        summed = torch.where(pooled[..., None], hidden, 0).sum(dim=1)
-        return summed / pooled.sum(dim=1, keepdim=True).clamp(min=1)
+        return mean_over(hidden, pooled)
 
     def hidden(
         self,

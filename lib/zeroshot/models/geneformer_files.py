@@ -67,7 +67,7 @@ def read_tokens(path: Path) -> dict[str, int]:
     absent = [name for name in SPECIAL[:2] if name not in tokens]
     if absent:
         raise WeightsError(
-            f"{path} lacks {' and '.join(absent)}: it is no token dictionary of Geneformer. {REMEDY}"
+            f"{path} lacks {' and '.join(absent)}: it is not a token dictionary of Geneformer. {REMEDY}"
         )
     return tokens
 

@@ -105,7 +105,8 @@ class GenePtS:
         encoder = TextEncoder.of(self.checkpoint, self.max_tokens)
         return sentence_tokenizer(
             cells, encoder.vocabulary, _write,
-            n_genes=self.n_genes, max_tokens=self.max_tokens, pad_id=encoder.pad_id,
+            title="GenePT", n_genes=self.n_genes,
+            max_tokens=self.max_tokens, pad_id=encoder.pad_id,
         )  # fmt: skip
 
     def network(self, cells: Cells, seed: int) -> "nn.Module":

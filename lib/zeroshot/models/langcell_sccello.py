@@ -20,6 +20,7 @@ from zeroshot.models.geneformer_files import rename as rename_bert
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import REMEDY
+from zeroshot.tokens.genes import note_silent_cells
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import rank_tokens
 
@@ -64,9 +65,7 @@ class _RanksWithCls:
         else:
             files = self.checkpoint.files
             counts, columns, medians, overlap = released_genes(cells, tokens, files, self._title)
-        empty = int((np.diff(counts.indptr) == 0).sum())
-        if empty:
-            notes = (*notes, f"{empty:,} cells express no gene that the model knows")
+        notes = (*notes, *note_silent_cells(counts))
         depths = np.asarray(counts.sum(axis=1)).ravel() if self._known_depth else cells.library_size
         max_tokens = self._config()["max_position_embeddings"]
 
@@ -230,7 +229,9 @@ class ScCello(_RanksWithCls):
         ]
         absent = [key for key in legacy if key not in state]
         if absent:
-            raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no checkpoint of scCello. {REMEDY}")
+            raise WeightsError(
+                f"{path} lacks {', '.join(absent)}: it is not a checkpoint of scCello. {REMEDY}"
+            )
         rows = [state.pop(key) for key in legacy]
         if len({row.shape for row in rows}) > 1:
             raise WeightsError(f"{path} has tables of different shape for {', '.join(legacy)}. {REMEDY}")

@@ -5,7 +5,8 @@ loader, and a config that names code of its own is refused.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, chain, pairwise
+from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,13 +16,12 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from zeroshot.models.cellama import examine_names, top_genes
 from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_state
 from zeroshot.models.weights.files import REMEDY, read_bytes, read_json, shortened
+from zeroshot.tokens.sentences import cut, examine_names, note_identifiers, top_genes
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
     from tokenizers import Tokenizer as Vocabulary
     from transformers import PretrainedConfig
 
@@ -64,7 +64,7 @@ def read_config(path: Path) -> "PretrainedConfig":
     try:
         return CONFIG_MAPPING[kind].from_dict(described)
     except Exception as error:  # each kind of model checks its config in its own way
-        raise WeightsError(f"{path} is no config of {kind}: {str(error)[:200]}. {REMEDY}") from None
+        raise WeightsError(f"{path} is not a config of {kind}: {str(error)[:200]}. {REMEDY}") from None
 
 
 def longest_input(config: "PretrainedConfig") -> int | None:
@@ -117,7 +117,7 @@ def read_vocabulary(path: Path, n_tokens: int) -> "Vocabulary":
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         raise WeightsError(
-            f"{path} is no tokenizer.json: {str(error)[:200]}. Where a model has only another vocabulary "
+            f"{path} is not a tokenizer.json: {str(error)[:200]}. Where a model has only another vocabulary "
             "file, transformers writes this one: AutoTokenizer.from_pretrained(A).save_pretrained(B)."
         ) from None
     if highest >= n_tokens:
@@ -147,22 +147,51 @@ def read_network(checkpoint: Checkpoint, part: Literal["all", "encoder"] = "all"
 
     config, path = read_config(checkpoint.files["config"]), checkpoint.files["weights"]
     build: Callable[..., nn.Module] = T5EncoderModel if part == "encoder" else AutoModel.from_config
+    return load_network(
+        partial(build, config),
+        lambda outline: _without_head(read_state(path), outline),
+        ignored=_IGNORED,
+        path=path,
+    )
+
+
+def load_network(
+    build: Callable[[], nn.Module],
+    state_for: Callable[[nn.Module], Mapping[str, torch.Tensor]],
+    *,
+    ignored: Sequence[str],
+    path: Path,
+) -> nn.Module:
+    """A network of transformers with the tensors of a file, in evaluation mode.
+
+    Parameters
+    ----------
+    build
+        Makes the network with any values.
+    state_for
+        Tensors for a network of these sizes, by their names in it.
+    ignored
+        Patterns of tensors that the file may have beside those of the network.
+    path
+        The file, for the error.
+
+    Raises
+    ------
+    zeroshot.models.weights.WeightsError
+        If the tensors are not those of the network.
+    """
     with torch.device("meta"):  # sizes that are not those of the weights must not be reserved
-        outline = build(config)
-    wanted = set(outline.state_dict())
-    state = _without_head(read_state(path), outline.base_model_prefix, wanted)
-    load_state(outline, state, ignored=_IGNORED, path=path)
+        outline = build()
+    load_state(outline, state_for(outline), ignored=ignored, path=path)
     with torch.random.fork_rng(devices=[]):  # the first values are random, and then all replaced
-        network = build(config)
+        network = build()
     network.load_state_dict(outline.state_dict(), strict=True, assign=True)
     return network.eval()
 
 
-def _without_head(
-    state: Mapping[str, torch.Tensor], prefix: str, wanted: set[str]
-) -> dict[str, torch.Tensor]:
+def _without_head(state: Mapping[str, torch.Tensor], outline: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of the part of a model that gives hidden states, by their names in it."""
-    start = f"{prefix}."
+    start, wanted = f"{outline.base_model_prefix}.", set(outline.state_dict())
     inside = {
         key.removeprefix(start): tensor
         for key, tensor in state.items()
@@ -216,6 +245,7 @@ def sentence_tokenizer(
     vocabulary: "Vocabulary",
     write: Callable[[list[str]], Sentence],
     *,
+    title: str,
     n_genes: int,
     max_tokens: int,
     pad_id: int,
@@ -230,6 +260,8 @@ def sentence_tokenizer(
         Turns text into tokens, special ones included.
     write
         Makes a sentence of the names of a cell's genes, the most expressed first.
+    title
+        Of the model, for the error.
     n_genes
         Most genes of a sentence; genes of equal counts stand in the order of the data set.
     max_tokens
@@ -242,7 +274,7 @@ def sentence_tokenizer(
     zeroshot.tokens.genes.GeneOverlapError
         If more than half of the genes are named by identifiers: there is nothing to read in them.
     """
-    overlap = examine_names(cells.genes, cells.counts)
+    overlap = examine_names(cells.genes, cells.counts, title)
     names = cells.genes.astype(str).to_numpy(object)
 
     def tokenize(rows: np.ndarray) -> Tokens:
@@ -259,37 +291,9 @@ def ends_of_names(genes: Sequence[str], start: int) -> list[int]:
     return [end - 1 for end in accumulate((len(gene) + 1 for gene in genes), initial=start)][1:]
 
 
-def cut(read: "Sequence[Encoding]", ends: Sequence[Sequence[int]], max_tokens: int, pad_id: int) -> Tokens:
-    """Tokens of sentences, cut to ``max_tokens`` with closing special tokens kept.
-
-    ``left_out`` counts the genes whose name, which ends where ``ends`` says, was cut wholly or in part.
-    """
-    ids, left_out = [], np.zeros(len(read), np.int64)
-    for row, (sentence, of_genes) in enumerate(zip(read, ends, strict=True)):
-        if len(sentence.ids) <= max_tokens:
-            ids.append(sentence.ids or [pad_id])
-            continue
-        mask = sentence.special_tokens_mask
-        n_closing = next((place for place, special in enumerate(reversed(mask)) if not special), 0)
-        n_kept = max_tokens - n_closing
-        ids.append([*sentence.ids[:n_kept], *sentence.ids[len(mask) - n_closing :]])
-        last_read = sentence.offsets[n_kept - 1][1]
-        left_out[row] = sum(end > last_read for end in of_genes)
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    return Tokens(
-        ids=np.fromiter(chain.from_iterable(ids), np.int64, lengths.sum()),
-        values=None,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        left_out=left_out,
-    )
-
-
 def _notes(counts: sparse.csr_matrix, overlap: pd.DataFrame) -> tuple[str, ...]:
     silent = int((np.diff(counts.indptr) == 0).sum())
     notes = []
     if silent:
         notes.append(f"{silent:,} cells express no gene: their sentences are the same, and name none")
-    identifiers = int(overlap.set_index("rule").loc["identifier", "genes"])
-    if identifiers:
-        notes.append(f"{identifiers:,} genes are named by identifiers, which mean nothing to the model")
-    return tuple(notes)
+    return (*notes, *note_identifiers(overlap))

@@ -15,7 +15,7 @@ from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells
-from zeroshot.models.encoder import TransformerEncoder
+from zeroshot.models.encoder import TransformerEncoder, mean_over
 from zeroshot.models.geneformer_files import read_names
 from zeroshot.models.networks import (
     require_genes,
@@ -244,8 +244,7 @@ class NicheformerNetwork(nn.Module):
         embedded = self.embeddings(ids) + self.positional_embedding.weight[: ids.shape[1]]
         hidden = self.encoder(embedded, (ids != PAD).sum(dim=1), n_layers=self.n_layers).float()
         pooled = (place >= self.first) & (place < lengths[:, None])
-        summed = torch.where(pooled[..., None], hidden, 0).sum(dim=1)
-        return summed / pooled.sum(dim=1, keepdim=True).clamp(min=1)
+        return mean_over(hidden, pooled)
 
 
 def technology_means(means: np.ndarray, treatment: Literal["rounded", "clean", "raw"]) -> np.ndarray:
@@ -352,8 +351,8 @@ def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(config, dict) or not isinstance(state, dict):
         raise WeightsError(
-            f"{path} is no checkpoint of Nicheformer: expected hyper_parameters and state_dict, as Lightning "
-            f"writes them. {REMEDY}"
+            f"{path} is not a checkpoint of Nicheformer: expected hyper_parameters and state_dict, as "
+            f"Lightning writes them. {REMEDY}"
         )
     require_architecture(config, path, _SIZES, {}, heads="nheads", width="dim_model")
     if not config.get("learnable_pe", True):

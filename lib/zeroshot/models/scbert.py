@@ -25,7 +25,7 @@ from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
 from zeroshot.models.weights.files import REMEDY
-from zeroshot.tokens.genes import align_symbols, over_vocabulary, require_overlap
+from zeroshot.tokens.genes import align_symbols, note_silent_cells, over_vocabulary, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scanpy", "scipy", "torch")
@@ -88,10 +88,13 @@ class ScBert:
         require_overlap(alignment, "scBERT")
         counts = over_vocabulary(cells.counts, alignment.targets, len(genes)).astype(np.float32)
         logarithms = log2_normalized(counts)
-        empty = int((np.diff(counts.indptr) == 0).sum())
-        notes = (f"{empty:,} cells express no gene that the model knows",) if empty else ()
         overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
-        return Tokenizer(lambda rows: bin_tokens(logarithms[rows]), pad_id=0, overlap=overlap, notes=notes)
+        return Tokenizer(
+            lambda rows: bin_tokens(logarithms[rows]),
+            pad_id=0,
+            overlap=overlap,
+            notes=note_silent_cells(counts),
+        )
 
     def network(self, cells: Cells, seed: int) -> "ScBertNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
@@ -203,7 +206,7 @@ def _sizes(state: Mapping[str, torch.Tensor], path: Any) -> dict[str, int]:
              f"{layer}.fast_attention.projection_matrix")  # fmt: skip
     absent = [name for name in names if name not in state or state[name].ndim != 2]
     if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no checkpoint of scBERT. {REMEDY}")
+        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is not a checkpoint of scBERT. {REMEDY}")
     tokens, _, query, projection = (state[name].shape for name in names)
     if tokens[0] <= _HIGHEST_BIN or query[0] % max(projection[1], 1):
         raise WeightsError(

@@ -14,7 +14,7 @@ from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells, performer
-from zeroshot.models.encoder import Linear, TransformerEncoder
+from zeroshot.models.encoder import Linear, TransformerEncoder, mean_over
 from zeroshot.models.networks import (
     require_genes,
     require_vocabulary,
@@ -26,7 +26,7 @@ from zeroshot.models.released_names import rename_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content, read_genes
 from zeroshot.models.weights.files import REMEDY, require_whole
-from zeroshot.tokens.genes import align_symbols, over_vocabulary, require_overlap
+from zeroshot.tokens.genes import align_symbols, note_silent_cells, over_vocabulary, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
@@ -112,10 +112,6 @@ class ScFoundation:
         alignment = align_symbols(cells.genes, {name: number for number, name in enumerate(genes)})
         require_overlap(alignment, "scFoundation")
         counts = over_vocabulary(cells.counts, alignment.targets, len(genes))
-        notes = ()
-        empty = int((np.diff(counts.indptr) == 0).sum())
-        if empty:
-            notes = (f"{empty:,} cells express no gene that the model knows",)
 
         def tokenize(rows: np.ndarray) -> Tokens:
             return depth_tokens(
@@ -123,7 +119,7 @@ class ScFoundation:
             )
 
         overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
-        return Tokenizer(tokenize, pad_id=0, overlap=overlap, notes=notes)
+        return Tokenizer(tokenize, pad_id=0, overlap=overlap, notes=note_silent_cells(counts))
 
     def network(self, cells: Cells, seed: int) -> "ScFoundationNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
@@ -208,8 +204,7 @@ class ScFoundationNetwork(nn.Module):
             return _maximum(hidden, place < lengths[:, None])
         genes = place < lengths[:, None] - 2
         last, before = (_token_at(hidden, lengths - number) for number in (1, 2))
-        mean = torch.where(genes[..., None], hidden, 0).sum(dim=1) / genes.sum(1, keepdim=True).clamp(min=1)
-        return torch.cat([last, before, _maximum(hidden, genes), mean], dim=1)
+        return torch.cat([last, before, _maximum(hidden, genes), mean_over(hidden, genes)], dim=1)
 
     def hidden(self, ids: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return (cells, tokens, dim) hidden states of the encoder."""

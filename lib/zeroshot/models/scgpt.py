@@ -16,7 +16,7 @@ from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells
-from zeroshot.models.encoder import Linear, TransformerEncoder
+from zeroshot.models.encoder import Linear, TransformerEncoder, mean_over
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.scgpt_decoders import CellDecoder, ExpressionDecoder, decoders_of
 from zeroshot.models.scgpt_files import IGNORED, read_args, read_vocabulary, rename, write_release
@@ -340,8 +340,7 @@ class ScgptNetwork(nn.Module):
         else:
             place = torch.arange(ids.shape[1], device=ids.device)
             genes = (place >= 1) & (place < lengths[:, None])
-            summed = torch.where(genes[..., None], hidden, 0).sum(dim=1)
-            pooled = summed / genes.sum(dim=1, keepdim=True).clamp(min=1)
+            pooled = mean_over(hidden, genes)
         return nn.functional.normalize(pooled, dim=1) if self.l2 else pooled
 
     def hidden(

@@ -39,7 +39,7 @@ def read_args(path: Path) -> dict[str, Any]:
     config = read_json(path, "args.json of an scGPT")
     absent = [name for name in (*_SIZES, *_VALUES, "pad_token") if name not in config]
     if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no args.json of scGPT. {REMEDY}")
+        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is not an args.json of scGPT. {REMEDY}")
     require_architecture(config, path, _SIZES, _VALUES, heads="nheads", width="embsize")
     if type(config["pad_token"]) is not str:
         raise WeightsError(

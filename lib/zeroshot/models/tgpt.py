@@ -16,7 +16,7 @@ from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells
-from zeroshot.models.encoder import TransformerEncoder
+from zeroshot.models.encoder import TransformerEncoder, mean_over
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.released_names import rename_gpt_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
@@ -209,8 +209,7 @@ class TgptNetwork(nn.Module):
         hidden = self.hidden(ids).float()
         place = torch.arange(ids.shape[1], device=ids.device)
         pooled = (place >= 1) & (place < lengths[:, None] - 1)
-        summed = torch.where(pooled[..., None], hidden, 0).sum(dim=1)
-        return summed / pooled.sum(dim=1, keepdim=True).clamp(min=1)
+        return mean_over(hidden, pooled)
 
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """Return (cells, tokens, dim) hidden states after the last norm."""
@@ -224,8 +223,8 @@ def word(gene: str) -> str:
 
 def align_words(genes: Any, words: Mapping[str, int]) -> Alignment:
     """Match genes to words; special ones are no genes."""
-    known = {name: number for name, number in words.items() if name not in SPECIAL}
-    return align_symbols([word(gene) for gene in genes], known)
+    vocabulary = {name: number for name, number in words.items() if name not in SPECIAL}
+    return align_symbols([word(gene) for gene in genes], vocabulary)
 
 
 _SIZES = {

@@ -349,13 +349,13 @@ def _sizes(state: Mapping[str, torch.Tensor], path: Path) -> tuple[int, int, int
     absent = [name for name in names if name not in state or not state[name].ndim]
     if absent or any(state[name].ndim < 2 for name in names[:4]):
         raise WeightsError(
-            f"{path} is no checkpoint of UCE{': it lacks ' if absent else ''}{', '.join(absent)}. {REMEDY}"
+            f"{path} is not a checkpoint of UCE{': it lacks ' if absent else ''}{', '.join(absent)}. {REMEDY}"
         )
     dim, protein_dim = state["encoder.0.weight"].shape
     if state["pos_encoder.pe"].shape[1:] != (1, dim) or not all(state[name].numel() for name in names):
         raise WeightsError(
-            f"{path} is no checkpoint of UCE: expected positions (pos_encoder.pe) x 1 x {dim} and no empty "
-            f"tensor, found {tuple(state['pos_encoder.pe'].shape)}. {REMEDY}"
+            f"{path} is not a checkpoint of UCE: expected positions (pos_encoder.pe) x 1 x {dim} and no "
+            f"empty tensor, found {tuple(state['pos_encoder.pe'].shape)}. {REMEDY}"
         )
     prefix = "transformer_encoder.layers."
     n_layers = len({key.split(".")[2] for key in state if key.startswith(prefix)})

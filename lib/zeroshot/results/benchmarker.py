@@ -80,7 +80,7 @@ def from_benchmarker(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
         If the table has no row "Metric Type".
     """
     if "Metric Type" not in table.index:
-        raise ValueError("this is no table of a Benchmarker: it has no row 'Metric Type'")
+        raise ValueError("this is not a table of a Benchmarker: it has no row 'Metric Type'")
     types = table.loc["Metric Type"]
     columns = table.drop(index="Metric Type").loc[:, types != "Aggregate score"]
     rows = columns.rename_axis(index="method", columns="metric").stack().astype(float).rename("value")  # noqa: PD013

@@ -89,7 +89,7 @@ def scib_metrics_scores(embedding: np.ndarray, labels: np.ndarray, batches: np.n
     dict
         Our name of each metric to its value.
     """
-    with compilation.kept():
+    with compilation.keep_code():
         import scib_metrics
     from scib_metrics.nearest_neighbors import NeighborsResults
     from sklearn.neighbors import NearestNeighbors

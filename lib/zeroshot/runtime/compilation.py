@@ -15,7 +15,7 @@ _FOLDER = "NUMBA_CACHE_DIR"
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def keep_code() -> Iterator[None]:
     """Let numba keep what it compiles of the packages that are imported meanwhile.
 
     Importing umap-learn and projecting a few hundred cells takes 20 seconds of CPU, nearly all of it to

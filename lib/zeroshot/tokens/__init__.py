@@ -1,3 +1,3 @@
 """From counts to tokens: names of genes, tokenizers, and the sequences that they make."""
 
-__all__ = ["genes", "sequences", "tokenizers"]
+__all__ = ["genes", "sentences", "sequences", "tokenizers"]

@@ -209,6 +209,18 @@ def collapse(counts: sparse.csr_matrix, targets: np.ndarray) -> tuple[sparse.csr
     return picked, entries[order].astype(np.int64)
 
 
+def note_silent_cells(counts: sparse.csr_matrix) -> tuple[str, ...]:
+    """A note on the cells without any gene that a model knows; none if there are none.
+
+    Parameters
+    ----------
+    counts
+        (cells, genes) of the genes that it knows, no zeros stored.
+    """
+    silent = int((np.diff(counts.indptr) == 0).sum())
+    return (f"{silent:,} cells express no gene that the model knows",) if silent else ()
+
+
 def over_vocabulary(counts: sparse.csr_matrix, targets: np.ndarray, n_entries: int) -> sparse.csr_matrix:
     """Counts of the matched genes as columns of the vocabulary; genes of one entry are added up.
 

@@ -103,7 +103,7 @@ def find(
         try:
             folder = Path(folder).expanduser()
         except RuntimeError as error:
-            raise WeightsError(f"{folder} is no folder: {error} Give its full path.") from None
+            raise WeightsError(f"{folder} is not a folder: {error} Give its full path.") from None
         files = _in_folder(card, folder, wanted)
         for role in files.keys() & (DICTIONARIES | {"config"}):
             require_small(files[role], f"the {role} of {card.name}")  # before it is hashed
@@ -139,7 +139,7 @@ def _own_folder(card: ModelCard) -> Path | None:
     if root is None:
         return None
     if not root.is_dir():
-        raise WeightsError(f"ZEROSHOT_WEIGHTS names {root}, which is no folder. Correct it or unset it.")
+        raise WeightsError(f"ZEROSHOT_WEIGHTS names {root}, which is not a folder. Correct it or unset it.")
     folder = root / card.name
     return folder if folder.is_dir() else None
 
@@ -154,7 +154,7 @@ def _in_folder(card: ModelCard, folder: Path, wanted: list[str]) -> dict[str, Pa
     """
     if not folder.is_dir():
         raise WeightsError(
-            f"{folder} is no folder. Name the one that holds the released files of {card.name}."
+            f"{folder} is not a folder. Name the one that holds the released files of {card.name}."
         )
     try:
         paths_inside = list(islice(folder.rglob("*"), _MOST_FILES + 1))
