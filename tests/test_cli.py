@@ -228,6 +228,22 @@ def test_weights_are_found_and_named(project, zeroshot, monkeypatch):
     assert code == 2 and "pca has no released weights" in err
 
 
+def test_what_weights_would_be_fetched(project, zeroshot, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, out, err = zeroshot("weights", "scgpt-kidney", "--check")
+    assert code == 0, err
+    here = [line.split()[0] for line in out.splitlines() if line.rstrip().endswith((".json", ".pt"))]
+    assert here == ["no", "no", "no"] and "not here: 3 of 3 files, size not stated\n" in out
+    drive = catalog.model("scgpt-kidney").weights.drive
+    assert f"from: Google Drive folder {drive}\n" in out and "licence of the weights: none stated" in out
+    folder = write_scgpt(project / "weights" / "scgpt-kidney", ["CD74"])
+    monkeypatch.setenv("ZEROSHOT_WEIGHTS", str(folder.parent))
+    _, out, _ = zeroshot("weights", "scgpt-kidney", "--check")
+    assert "not here: 0 of 3 files, 0 bytes" in out
+    code, _, err = zeroshot("weights", "pca", "--check")
+    assert code == 2 and "pca has no released weights" in err
+
+
 def test_embed_without_labels_or_other_columns(project, zeroshot):
     bare = simulate_atlas(n_cells=240, n_genes=230, n_batches=1)
     bare.obs = bare.obs[[]]

@@ -212,11 +212,18 @@ def embed(
 @app.command()
 def weights(
     model: Annotated[str, typer.Argument(help="Name of a model, see `zeroshot models`.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what would be fetched, from where, and how large.")
+    ] = False,
 ) -> None:
     """Get the released weights of a model, or find them where they already are, and print where that is."""
     from zeroshot.models import weights as weights_
 
-    checkpoint = weights_.find(catalog.model(model))
+    card = catalog.model(model)
+    if check:
+        registries.show_weights(card)
+        return
+    checkpoint = weights_.find(card)
     rows = [
         {"file": role, "path": path, "sha256": checkpoint.hashes[role]}
         for role, path in checkpoint.files.items()

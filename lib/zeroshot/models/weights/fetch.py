@@ -65,6 +65,13 @@ def files(card: ModelCard, roles: list[str], *, download: bool) -> tuple[Found, 
     )
 
 
+def origins(card: ModelCard) -> tuple[str, ...]:
+    """Where the files of a card come from, in words; the first that has them all is taken."""
+    package, page = card.weights.package, card.weights.page
+    first = (f"package {package}, where it is installed",) if package else ()
+    return (*first, *([f"{page}, by hand"] if page else _sources(card)))
+
+
 def otherwise(card: ModelCard) -> str:
     """What a reader can do who cannot download, for the end of an error."""
     return (

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from zeroshot.catalog import ModelCard
+from zeroshot.catalog import ModelCard, WeightsSource
 from zeroshot.models.weights import fetch
 from zeroshot.models.weights.error import WeightsError
 from zeroshot.models.weights.files import require_small, sha256
@@ -62,6 +62,45 @@ class Checkpoint:
     origin: str
 
 
+@dataclass(frozen=True)
+class ListedFile:
+    """One file of a model's card, without having fetched it.
+
+    Attributes
+    ----------
+    role
+        "config", "weights", "vocabulary", …; see ``ROLES``.
+    path
+        In the place it comes from.
+    size
+        In bytes; None where the card does not state it.
+    sha256
+        That the card states; None where the hub's, else that of the first download counts.
+    is_here
+        Whether it is on this machine, and what the card describes.
+    """
+
+    role: str
+    path: str
+    size: int | None
+    sha256: str | None
+    is_here: bool
+
+
+def listed(card: ModelCard) -> list[ListedFile]:
+    """The files of a model's card, and which of them are on this machine. Uses no network.
+
+    Raises
+    ------
+    WeightsError
+        If the card names no weights.
+    """
+    return [
+        ListedFile(role, file.path, file.size, file.sha256, at_hand(card, [role]) is None)
+        for role, file in _source(card).files.items()
+    ]
+
+
 def find(
     card: ModelCard,
     folder: Path | None = None,
@@ -93,9 +132,7 @@ def find(
         If the card names no weights, a file cannot be had or is not the one the card describes, or
         the folder lacks a file or holds several that could be meant.
     """
-    if card.weights is None:
-        raise WeightsError(f"{card.name} has no released weights: its card in data/models.yml names none")
-    wanted = [role for role in card.weights.files if roles is None or role in roles]
+    wanted = [role for role in _source(card).files if roles is None or role in roles]
     folder = folder or _own_folder(card)
     files: dict[str, Path] = {}
     origins = []
@@ -131,6 +168,12 @@ def at_hand(card: ModelCard, roles: Collection[str] | None = None) -> str | None
     except WeightsError as error:
         return str(error)
     return None
+
+
+def _source(card: ModelCard) -> WeightsSource:
+    if card.weights is None:
+        raise WeightsError(f"{card.name} has no released weights: its card in data/models.yml names none")
+    return card.weights
 
 
 def _own_folder(card: ModelCard) -> Path | None:
