@@ -152,3 +152,31 @@ def test_addresses_of_papers_are_of_the_web(home):
         file.write_text(yaml.safe_dump({name: papers[name] | {"other_urls": [address]}}))
         with pytest.raises(catalog.CatalogError, match=re.escape(name)):
             reading_list.load()
+
+
+def test_pages_outside_the_sidebar_share_its_drawing():
+    """One drawing a folder and its options; a page of the book, which is marked in the tree, has its own."""
+    app = SimpleNamespace(
+        env=SimpleNamespace(all_docs={"book/intro", "runs/toy/hvg", "runs/toy/pca"}),
+        builder=SimpleNamespace(),
+    )
+    drawings = []
+
+    def sidebar(page, **options):
+        def draw(**options):
+            drawings.append(page)
+            return f"tree on {page}, {options}"
+
+        context = {"toctree": draw}
+        sphinx_extension.share_sidebar(app, page, "page.html", context, None)
+        return context["toctree"](**options)
+
+    first = sidebar("_modules/zeroshot/store", maxdepth=3)
+    assert first == "tree on _modules/zeroshot/store, {'maxdepth': 3}"
+    assert sidebar("_modules/zeroshot/paths", maxdepth=3) == first
+    assert sidebar("_modules/zeroshot/paths", maxdepth=1) != first
+    assert sidebar("genindex", maxdepth=3).startswith("tree on genindex")
+    assert sidebar("runs/toy/hvg", maxdepth=3) == sidebar("runs/toy/pca", maxdepth=3)
+    for _ in range(2):
+        assert sidebar("book/intro", maxdepth=3).startswith("tree on book/intro")
+    assert drawings.count("_modules/zeroshot/store") == 1 and drawings.count("book/intro") == 2

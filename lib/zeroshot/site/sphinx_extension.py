@@ -1,12 +1,13 @@
 """What the theme cannot be told, as an extension of Sphinx that ``_config.yml`` names.
 
-Run pages are in the book's order and in its search, but not in the sidebar. Only pages whose source is in the
-repository have buttons to edit it and to open it in Binder or Colab. MathJax is loaded by pages with
-formulas only. Attributes that are described together are named together. The theme and
-the search show titles as text.
+Run pages are in the book's order and in its search, but not in the sidebar; pages that are not in it share
+one drawing of it. Only pages whose source is in the repository have buttons to edit it and to open it in
+Binder or Colab. MathJax is loaded by pages with formulas only. Attributes that are described together are
+named together. The theme and the search show titles as text.
 """
 
 import html
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from sphinx.search import js_index
 from zeroshot.runtime import escaping, paths
 
 _RUNS = "runs/"  # pages of runs are below it
-_AFTER_THE_THEME = 600
+_BEFORE_THE_THEME, _AFTER_THE_THEME = 400, 600
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", edit_on_branch, priority=_AFTER_THE_THEME)
     app.connect("env-updated", leave_out_of_sidebar)
+    app.connect("html-page-context", share_sidebar, priority=_BEFORE_THE_THEME)
     app.connect("autodoc-process-docstring", name_together, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_buttons_without_source, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_unused_mathjax, priority=_AFTER_THE_THEME)
@@ -54,6 +56,28 @@ def leave_out_of_sidebar(app: Sphinx, environment: BuildEnvironment) -> None:
             pages = toctree["includefiles"]
             if pages and all(name.startswith(_RUNS) for name in pages):
                 _remove(toctree)
+
+
+def share_sidebar(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Draw the sidebar once for all pages of a folder that are not in it: run pages, sources of modules.
+
+    None of them is marked in it as the page that is read, and its links are the same from all of a folder.
+    They are most pages of a book, and to draw it for each of them took an eighth of the rendering.
+    """
+    if page in app.env.all_docs and not page.startswith(_RUNS):
+        return
+    trees = app.builder.__dict__.setdefault("zeroshot_sidebars", {})
+    draw, folder = context["toctree"], posixpath.dirname(page)
+
+    def shared(**options: Any) -> str:
+        key = (folder, *sorted(options.items()))
+        if key not in trees:
+            trees[key] = draw(**options)
+        return trees[key]
+
+    context["toctree"] = shared
 
 
 def name_together(app: Sphinx, what: str, name: str, described: Any, options: Any, lines: list[str]) -> None:
