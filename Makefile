@@ -26,7 +26,7 @@ lint: .venv/.test  ## check style of library, notebooks, tests
 	$(BIN)/ruff format --check
 
 check-book: .venv/.test  ## read the built book in headless Chromium (needs chromium and `make book`)
-	ZEROSHOT_BOOK=build/html $(BIN)/python -m pytest -n $(CORES) --dist loadfile -m book
+	ZEROSHOT_BOOK=build/html $(BIN)/python -m pytest -n $(CORES) --dist worksteal -m book
 
 bench: .venv/.test  ## speed and memory side by side with the reference implementations
 	$(BIN)/python -m benchmarks
