@@ -182,11 +182,13 @@ def test_theme_switch(viewport, book, new_tab):
 
 
 def test_formulas_are_drawn_from_the_site(book, open_tab):
-    with_formula = [name for name in html_pages(book) if parsed(book / name).select(".math")]
-    if not with_formula:
+    # Sources of modules, most of the pages, have none; reading all of them would take long.
+    pages = (name for name in html_pages(book) if not name.startswith("_modules/"))
+    with_formula = next((name for name in pages if parsed(book / name).select(".math")), None)
+    if with_formula is None:
         pytest.skip("no page of this book has a formula")
     tab = open_tab()
-    tab.open(with_formula[0])
+    tab.open(with_formula)
     tab.page.wait_for_selector("mjx-container svg", state="attached")
     assert tab.problems == []
 
