@@ -14,7 +14,15 @@ from zeroshot import catalog, cli, data, models, pretraining
 from zeroshot.catalog import CatalogError
 from zeroshot.embedding import embed
 from zeroshot.models import Cells
-from zeroshot.pretraining import CorpusError, Masking, Training, TrainingError, objectives, steps
+from zeroshot.pretraining import (
+    CorpusError,
+    Masking,
+    Training,
+    TrainingError,
+    architectures,
+    objectives,
+    steps,
+)
 from zeroshot.tokens.sequences import Tokens
 
 VALUES, RANKS = "scgpt-untrained", "geneformer-v1-10m-untrained"
@@ -148,15 +156,60 @@ def test_what_cannot_be_trained_is_refused(cells, tmp_path):
         pretraining.untrained("pca", SETTINGS)
     with pytest.raises(CatalogError, match="nlayers"):
         pretraining.untrained(VALUES, SETTINGS, {"nlayer": 2})
-    with pytest.raises(TrainingError, match="nlayers is 'four'"):
+    with pytest.raises(TrainingError, match="nlayers of scgpt-untrained is 'four'"):
         pretraining.untrained(VALUES, SETTINGS, {"nlayers": "four"})
     with pytest.raises(TrainingError, match="learning_rate"):
         Training(learning_rate=0)
     with pytest.raises(TrainingError, match="tokens_per_step"):
         Training(max_tokens=100, tokens_per_step=50)
     (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match="no directory"):
+        pretraining.require_new(tmp_path / "file" / "net")
     with pytest.raises(TrainingError, match="never replaced"):
         pretraining.train(VALUES, cells, tmp_path / "there", SETTINGS)
+
+
+def test_settings_and_sizes_out_of_range_are_refused_before_cells_are_read_or_memory_is_taken():
+    infinite = float("inf")
+    for settings in (
+        {"epochs": infinite}, {"epochs": 1e308}, {"epochs": float("nan")}, {"learning_rate": infinite},
+        {"learning_rate": -1e-3}, {"tokens_per_step": 10**12}, {"tokens_per_step": 512.5}, {"seed": -1},
+        {"precision": "float16"}, {"precision": "x"}, {"weight_decay": infinite}, {"validations": 0},
+        {"device": "auto"},
+    ):  # fmt: skip
+        (name,) = settings
+        with pytest.raises(TrainingError, match=rf"^{name} is "):
+            Training(**settings)
+    refusals = {
+        VALUES: {
+            "nlayers": (0, -1, 100_000, 1e3, True), "embsize": (10**10, 1e10, 7), "nheads": (7,),
+            "dropout": (2, 0.5), "n_bins": (2,), "mask_value": (float("nan"), 10**400), "pad_token": ("x",),
+        },
+        RANKS: {
+            "hidden_act": ("tanh",), "special_tokens": (0,), "layer_norm_eps": (0, infinite),
+            "max_position_embeddings": (31,), "intermediate_size": (0,),
+        },
+    }  # fmt: skip
+    for model, fields in refusals.items():
+        for field, values in fields.items():
+            for value in values:
+                with pytest.raises(TrainingError, match=r"expected|multiple|positions|Leave out"):
+                    pretraining.untrained(model, SETTINGS, {field: value})
+    with pytest.raises(TrainingError, match="33,024 GiB in training"):
+        pretraining.untrained(VALUES, SETTINGS, {"nlayers": 512, "embsize": 2**15})
+
+
+def test_each_field_of_an_architecture_that_can_be_trained_has_its_range():
+    ranges = {*architectures.LIMITS, *architectures.CHOICES, *architectures.FIXED}
+    for card in catalog.models().values():
+        if card.architecture is not None and card.objective is not None:
+            assert set(card.architecture) <= ranges
+            assert all(
+                len(set(names) & set(card.architecture)) == 1 for names in architectures.SIZES.values()
+            )
+            for field, value in card.architecture.items():
+                pretraining.untrained(card.name, SETTINGS, {field: value})
 
 
 def dataset(counts: list[list[int]], genes: list[str], cells: list[str]) -> AnnData:

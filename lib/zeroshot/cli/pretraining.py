@@ -49,7 +49,9 @@ def pretrain(
     )  # fmt: skip
     sizes = assignments.split(field or (), "field of the architecture", "--architecture nlayers=4")
     architecture = {name: assignments.literal(text) for name, text in sizes.items()}
-    pretraining.untrained(model, settings, architecture)  # refused before cells are loaded
+    # Refused before cells are loaded.
+    pretraining.untrained(model, settings, architecture)
+    pretraining.require_new(output)
     parts = {}
     for source in corpus:
         with failures.about(source):

@@ -5,8 +5,9 @@ folder of the released layout, which ``--weights`` reads.
 """
 
 from zeroshot.pretraining.corpora import CorpusError, combine, require_apart
+from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.objectives import MASKING, Masking
-from zeroshot.pretraining.training import Training, TrainingError, train, untrained
+from zeroshot.pretraining.training import Training, require_new, train, untrained
 
 __all__ = [
     "MASKING",
@@ -16,6 +17,7 @@ __all__ = [
     "TrainingError",
     "combine",
     "require_apart",
+    "require_new",
     "train",
     "untrained",
 ]

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -19,8 +20,11 @@ import torch
 from zeroshot import catalog, models
 from zeroshot.embedding.engine import Precision, require_device
 from zeroshot.models import Cells, Trainable, TrainableNetwork
+from zeroshot.pretraining.architectures import changed
+from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
+from zeroshot.runtime import reproducible
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "torch")
@@ -29,8 +33,14 @@ STATE = "state.pt"
 IMMATERIAL = ("minutes_per_checkpoint", "device")  # of the settings: they do not change the weights
 
 
-class TrainingError(ValueError):
-    """A training that cannot start, or cannot be continued."""
+# Least and most of each setting; the least of the first three is not reached.
+_ABOVE = {"epochs": (0, 10_000), "learning_rate": (0, 1), "minutes_per_checkpoint": (0, 10_000)}
+_WHOLE = {
+    "max_tokens": (3, 2**17), "tokens_per_step": (3, 2**22), "validations": (1, 10_000),
+    "seed": (0, reproducible.LARGEST_SEED),
+}  # fmt: skip
+_SHARES = ("warmup", "held_out", "weight_decay")
+_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 
 
 @dataclass(frozen=True)
@@ -80,19 +90,31 @@ class Training:
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        for name, least in (("epochs", 0.0), ("learning_rate", 0.0), ("minutes_per_checkpoint", 0.0)):
-            if not getattr(self, name) > least:
-                raise TrainingError(f"{name} is {getattr(self, name)}: more than {least:g} is expected")
-        for name in ("warmup", "held_out"):
-            if not 0 <= getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}: a share from 0 to below 1 is expected")
-        if self.max_tokens < 3 or self.tokens_per_step < self.max_tokens:
+        values = dataclasses.asdict(self)
+        for name, (least, most) in _ABOVE.items():
+            if not least < values[name] <= most:  # nan neither
+                raise TrainingError(
+                    f"{name} is {values[name]}: a number above {least} and at most {most:,} is expected"
+                )
+        for name, (least, most) in _WHOLE.items():
+            if type(values[name]) is not int or not least <= values[name] <= most:
+                raise TrainingError(
+                    f"{name} is {values[name]}: a whole number from {least} to {most:,} is expected"
+                )
+        for name in _SHARES:
+            if not 0 <= values[name] < 1:
+                raise TrainingError(f"{name} is {values[name]}: a share from 0 to below 1 is expected")
+        if self.tokens_per_step < self.max_tokens:
             raise TrainingError(
-                f"max_tokens is {self.max_tokens}, tokens_per_step {self.tokens_per_step}: at least 3 tokens "
-                "of a cell are expected, and at least one such cell a step"
+                f"max_tokens is {self.max_tokens}, tokens_per_step {self.tokens_per_step}: at least one cell "
+                "a step is expected. Raise tokens_per_step, or lower max_tokens."
             )
-        if self.validations < 1:
-            raise TrainingError(f"validations is {self.validations}: at least 1 is expected")
+        if self.precision not in _PRECISIONS:
+            raise TrainingError(
+                f"precision is {self.precision!r}: {' or '.join(_PRECISIONS)} is expected in training"
+            )
+        if self.device == "auto":
+            raise TrainingError("device is 'auto': a training has to be continued where it began, name it")
         require_device(self.device)
 
     @property
@@ -139,8 +161,7 @@ def train(
         If ``output`` exists, a half-done training has other settings or cells, the loss is no number, or
         there are too few cells.
     """
-    if output.exists():
-        raise TrainingError(f"{output} exists: a finished training is never replaced. Name another --output.")
+    require_new(output)
     run = Run(model, cells, training, architecture)
     partial = output.with_name(f"{output.name}.partial")
     try:
@@ -161,6 +182,22 @@ def train(
     return history
 
 
+def require_new(output: Path) -> None:
+    """Refuse a folder to write that exists, or that could not be made.
+
+    Raises
+    ------
+    TrainingError
+        If a finished training is there, or no folder can be made in its place.
+    """
+    if os.path.lexists(output):
+        raise TrainingError(f"{output} exists: a finished training is never replaced. Name another --output.")
+    above = next(folder for folder in output.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise TrainingError(f"{output} cannot be made: {above} is no directory that takes one. Name another "
+                            "--output.")  # fmt: skip
+
+
 def untrained(name: str, training: Training, changes: Mapping[str, Any] | None = None) -> Trainable:
     """The model to train: the architecture of a card, with the genes of the corpus as its vocabulary.
 
@@ -176,7 +213,8 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
     Raises
     ------
     TrainingError
-        If the model has no architecture, its family cannot be trained, or a field is of another type.
+        If the model has no architecture, its family cannot be trained, or as
+        :func:`zeroshot.pretraining.architectures.changed`.
     zeroshot.catalog.CatalogError
         If the name or a field is unknown.
     """
@@ -186,16 +224,11 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
         raise TrainingError(
             f"{name} has no architecture to train from the beginning: choose one of {', '.join(able)}"
         )
-    for field, value in (changes or {}).items():
-        default = catalog.find(card.architecture, field, f"field of the architecture of {name}")
-        if type(value) is not type(default) and (type(default), type(value)) != (float, int):
-            raise TrainingError(f"{field} is {value!r}: give a value of the kind of {default!r}")
+    architecture = changed(card, changes or {}, training.max_tokens)
     # Values: all genes of a cell are binned, and what is read of them is drawn anew in each epoch.
     most = training.max_tokens if card.objective == "ranks" else 2**31
     family = models.implementation(card)
-    return family(
-        architecture={**card.architecture, **(changes or {})}, vocabulary="data-set", max_tokens=most
-    )
+    return family(architecture=architecture, vocabulary="data-set", max_tokens=most)
 
 
 class Run:

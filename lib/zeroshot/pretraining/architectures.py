@@ -1,0 +1,108 @@
+"""Sizes of the network to train: refused before a cell is read and before memory is taken."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from zeroshot import catalog
+from zeroshot.pretraining.error import TrainingError
+
+# Names that the families give to the four sizes of a transformer.
+SIZES = {
+    "layers": ("nlayers", "num_hidden_layers"),
+    "width": ("embsize", "hidden_size"),
+    "heads": ("nheads", "num_attention_heads"),
+    "feed-forward width": ("d_hid", "intermediate_size"),
+}
+LIMITS = {
+    **dict.fromkeys(SIZES["layers"], (1, 512)),
+    **dict.fromkeys(SIZES["width"], (1, 2**15)),
+    **dict.fromkeys(SIZES["heads"], (1, 2**10)),
+    **dict.fromkeys(SIZES["feed-forward width"], (1, 2**17)),
+    "n_bins": (3, 2**15), "pad_value": (-1_000_000, 1_000_000), "mask_value": (-1_000_000, 1_000_000),
+    "max_position_embeddings": (3, 2**17), "layer_norm_eps": (1e-20, 0.1), "initializer_range": (1e-6, 1.0),
+}  # fmt: skip
+CHOICES = {"hidden_act": ("relu", "gelu"), "special_tokens": (False, True)}
+# Of the released config, written as the card has them: these networks are trained without dropout and with
+# the one name of padding, and length and layers of a classifier are none of theirs.
+FIXED = ("dropout", "max_seq_len", "n_layers_cls", "pad_token")
+
+_BYTES = 16  # of a parameter in training: the weight, its gradient and two moments, float32
+
+
+def changed(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+    """The architecture of a card with other values for some fields.
+
+    Parameters
+    ----------
+    card
+        Of an untrained twin.
+    changes
+        Value of each field to change.
+    max_tokens
+        Longest sequence that will be read.
+
+    Raises
+    ------
+    TrainingError
+        If a value is of another type or out of its range, if the heads do not divide the width, or if the
+        network does not fit into the memory of this machine.
+    zeroshot.catalog.CatalogError
+        If a field is unknown.
+    """
+    for field, value in changes.items():
+        default = catalog.find(card.architecture, field, f"field of the architecture of {card.name}")
+        if field in FIXED and value != default:
+            raise TrainingError(
+                f"{field} of {card.name} is {value!r:.60}: it stays {default!r}, since the network that is "
+                f"trained does not read it. Leave out --architecture {field}"
+            )
+        expected = _expected(field, value, default)
+        if expected:
+            raise TrainingError(
+                f"{field} of {card.name} is {value!r:.60}: {expected} is expected, for example "
+                f"--architecture {field}={str(default).lower()}"
+            )
+    architecture = {**card.architecture, **changes}
+    sizes = {size: next(architecture[name] for name in names if name in architecture)
+             for size, names in SIZES.items()}  # fmt: skip
+    width, heads, hidden = sizes["width"], sizes["heads"], sizes["feed-forward width"]
+    if width % heads:
+        raise TrainingError(
+            f"{heads} heads do not divide a width of {width}: give sizes of which one is a multiple of the "
+            f"other, for example --architecture {_name('width', architecture)}={heads * (width // heads + 1)}"
+        )
+    room = architecture.get("max_position_embeddings", max_tokens)
+    if max_tokens > room:
+        raise TrainingError(
+            f"--max-tokens is {max_tokens:,}, and {card.name} has {room:,} positions: lower it, or add "
+            f"--architecture max_position_embeddings={max_tokens}"
+        )
+    needed = _BYTES * sizes["layers"] * (4 * width**2 + 2 * width * hidden)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise TrainingError(
+            f"{sizes['layers']} layers of width {width:,} take {needed / 2**30:,.0f} GiB in training, this "
+            f"machine has {memory / 2**30:,.0f} GiB: lower {_name('layers', architecture)} or "
+            f"{_name('width', architecture)} with --architecture"
+        )
+    return architecture
+
+
+def _expected(field: str, value: object, default: object) -> str | None:
+    """What a field must be, in words, if the value is not."""
+    if field in FIXED:
+        return None
+    if field in CHOICES:
+        one_of = " or ".join(str(choice).lower() for choice in CHOICES[field])
+        return None if value in CHOICES[field] and type(value) is type(default) else one_of
+    least, most = LIMITS[field]
+    whole = type(default) is int
+    # Whatever no comparison holds for, as nan, is out of every range.
+    if type(value) in ((int,) if whole else (int, float)) and least <= value <= most:
+        return None
+    return f"a {'whole ' if whole else ''}number from {least:,} to {most:,}"
+
+
+def _name(size: str, architecture: Mapping[str, Any]) -> str:
+    return next(name for name in SIZES[size] if name in architecture)
