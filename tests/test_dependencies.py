@@ -284,6 +284,22 @@ def test_infrastructure_changes_no_stored_result_but_the_pages(package):
     assert {name for name in changed if changed[name] != sources[name]} == {"zeroshot.catalog"}
 
 
+def test_a_change_that_changes_no_number_keeps_the_keys(package, monkeypatch):
+    module = "zeroshot.embedding.integrity"
+    before, (digest,) = dependencies.code_hash({module}), dependencies.source_hashes({module}).values()
+    edit(package / "embedding" / "integrity.py")
+    (changed,) = dependencies.source_hashes({module}).values()
+    assert dependencies.code_hash({module}) != before
+    monkeypatch.setitem(dependencies.SAME_NUMBERS, changed, digest)
+    assert dependencies.code_hash({module}) == before
+
+
+def test_code_with_the_same_numbers_as_before_is_code_that_there_is():
+    modules = set().union(*pipeline.COMPUTED_BY.values(), {"zeroshot.metrics"})
+    present = dependencies.source_hashes(dependencies.closure(modules, without=dependencies.INFRASTRUCTURE))
+    assert set(dependencies.SAME_NUMBERS) <= set(present.values())
+
+
 def test_new_import_in_a_needed_source_is_followed(package):
     (package / "extra.py").write_text("VALUE = 1\n")
     source = package / "embedding" / "integrity.py"

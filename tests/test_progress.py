@@ -1,5 +1,15 @@
 """The lines that a run of a study shows while it works."""
 
+import io
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from zeroshot import pipeline
+from zeroshot.cli import progress as log_lines
 from zeroshot.study.progress import Progress
 
 LOG = """Assuming unrestricted shared filesystem usage.
@@ -47,3 +57,42 @@ def test_messages_and_errors_are_shown_as_they_are(capsys):
         progress(line)
     shown = capsys.readouterr().err.splitlines()
     assert shown[1:] == lines and "left" not in shown[0]
+
+
+# -- what a log shows of other commands
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_log_has_a_line_now_and_then_with_the_step_and_a_terminal_none():
+    log, terminal = io.StringIO(), Terminal()
+    with log_lines.status("scoring [X]", Console(file=log), seconds=0.02) as report:
+        report("neighbors")
+        time.sleep(0.1)
+    lines = log.getvalue().splitlines()
+    assert 1 <= len(lines) <= 5 and set(lines) == {"[ 0:00] scoring [X]: neighbors"}
+    with log_lines.status("scoring", Console(file=terminal), seconds=0.02):
+        time.sleep(0.05)
+    assert "[ 0:00]" not in terminal.getvalue()
+
+
+def test_progress_bars_in_a_log_are_lines(tmp_path):
+    bars = (
+        "import time; from zeroshot.cli import progress; progress.SECONDS_BETWEEN_LINES = 0.05\n"
+        "progress.write_bars_as_lines()\n"
+        "from tqdm import tqdm\n"
+        "for _ in tqdm(range(300), unit='cell'): time.sleep(0.001)\n"
+        "for _ in tqdm(range(3)): pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", bars], capture_output=True, check=True)
+    lines = [line for line in done.stderr.decode().split("\n") if line]
+    assert b"\r" not in done.stderr and 3 <= len(lines) <= 9
+    assert all("/300 [" in line for line in lines) and lines[-1].startswith("100%")
+
+
+def test_the_time_for_scores_is_what_was_measured():
+    assert pipeline.expected_seconds(50_000, 50) == pytest.approx(300, rel=0.1)
+    assert pipeline.expected_seconds(200_000, 50) == pytest.approx(2_880, rel=0.1)

@@ -210,10 +210,6 @@ def test_progress_names_what_is_computed_and_the_subsamples():
     )
     expected = ["asw label", "label widths", "kbet", "neighbors 50", "neighbors"]
     assert said == [*expected, *(f"subsample {n} of 10" for n in range(1, 11))]
-    said.clear()
-    labels = np.arange(20_000) % 2
-    metrics.score(np.zeros((20_000, 1)), labels, labels, names=["pcr"], progress=said.append)
-    assert said == ["20,000 cells, all pairs: up to about 0.4 min on one core", "pcr"]
 
 
 def test_what_does_not_apply_has_no_interval():

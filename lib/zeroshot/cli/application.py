@@ -15,11 +15,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 from typer.core import TyperGroup
 
 from zeroshot import catalog
-from zeroshot.cli import registries
+from zeroshot.cli import progress, registries
 from zeroshot.cli.options import (
     AsJson,
     BatchKey,
@@ -140,9 +139,7 @@ def embed(
     recipe = recipe or card.recipe
     parameters = dict(catalog.find(card.recipes, recipe, f"recipe of {model}").parameters)
     key = f"X_{model}" if key is None else key
-    settings = embedding.Settings(
-        device, precision, chunk_tokens, progress=sys.stderr.isatty(), compile=compile_network
-    )
+    settings = embedding.Settings(device, precision, chunk_tokens, progress=True, compile=compile_network)
     if missing_labels == "drop":
         raise UsageError(
             "--missing-labels is drop, but embed writes every cell: leave it out, and give each cell a batch"
@@ -269,10 +266,12 @@ def evaluate(
     doubts = pipeline.doubts_of_file(source, cells, names, before=before, seed=seed, notes=notes)
     scored = {}
     for number, name in enumerate(names, 1):
-        title = escape(f"scoring {name} of {n_cells:,} cells ({number} of {len(names)})")
+        minutes = pipeline.expected_seconds(*cells.scored(name).shape) / 60
+        plan = f", about {minutes:,.0f} min on one core" if minutes > 1 else ""
+        title = f"scoring {name} of {n_cells:,} cells ({number} of {len(names)}{plan})"
         # The same labels and seed for all: their intervals are of the same subsamples.
-        with errors.status(title) as status, failures.about(f"obsm[{name!r}] of {source}"):
-            how = {"baseline": baseline, "seed": seed, "progress": partial(_update, status, title)}
+        with progress.status(title, errors) as report, failures.about(f"obsm[{name!r}] of {source}"):
+            how = {"baseline": baseline, "seed": seed, "progress": report}
             scored[name] = pipeline.score_matrix(cells.scored(name), cells.labels, cells.batches, **how)
     table = pipeline.evaluation_table(scored, source.name, doubts)
     with outputs.replacing(output) as temporary:
@@ -356,7 +355,7 @@ def notebook(
     notebook_files = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
     catalog.find(notebook_files, name, "notebook")
     parameters = notebooks.parse_parameters(source, parameter or ())
-    with errors.status(f"executing {name}"):
+    with progress.status(f"executing {name}", errors):
         notebooks.execute(source, output, parameters)
     print(output)
 
@@ -408,11 +407,6 @@ def check_links(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
-def _update(status: Status, title: str, what: str) -> None:
-    """Say on the status line what is computed now."""
-    status.update(f"{title}: {escape(what)}")
-
-
 def _source(committed: bool, policy: str) -> Literal["computed", "committed"]:
     """Where the scores of a study come from; refuses a policy that there is not, or that has no effect."""
     from zeroshot import store
@@ -426,6 +420,7 @@ def _source(committed: bool, policy: str) -> Literal["computed", "committed"]:
 def main() -> None:
     """Run the command line; errors end with a message and an exit code, see the head of this file."""
     reproducible.fix_arithmetic()
+    progress.write_bars_as_lines()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Unicode must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -63,11 +63,13 @@ def pretrain(
         with failures.about(name):
             pretraining.require_apart(cells, data.load(name, require_labels=False), name)
     print(f"training {model} on {cells.n_obs:,} cells and {cells.n_vars:,} genes", file=sys.stderr)
-    with tqdm(unit="step", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(unit="step") as bar:
 
         def show(report: dict[str, float]) -> None:
-            bar.total, bar.n = report["steps"], report["step"]
-            bar.set_postfix(loss=f"{report['loss']:.3f}", cells_per_s=f"{report['cells_per_second']:.0f}")
+            bar.total = report["steps"]
+            speed = f"{report['cells_per_second']:.0f}"
+            bar.set_postfix(loss=f"{report['loss']:.3f}", cells_per_s=speed, refresh=False)
+            bar.update(report["step"] - bar.n)
 
         pretraining.train(
             model,

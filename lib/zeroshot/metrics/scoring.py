@@ -27,11 +27,6 @@ OF_CLUSTERINGS = (
     "louvain", "leiden", "agreement", "silhouettes", "sweep",
     "clusters", "clusters_label_free", "clusters_leiden",
 )  # fmt: skip
-# Of all metrics on one core, their subsamples included: for a pair of cells in 50 dimensions, and for the
-# clusterings of a cell under one seed; said from so many cells on.
-PAIR_SECONDS = 2.5e-8
-CLUSTERING_SECONDS = 8e-4
-MANY_CELLS = 20_000
 # A silhouette needs two labels and a label with two cells.
 MIN_CELLS = 3
 
@@ -53,11 +48,11 @@ def score(
     values and the seed before anything is computed.
 
     Nothing is approximated: distances between all cells, of which the neighbours and two silhouettes take a
-    third each, grow with their square, the clusterings little faster than the cells. With intervals and five
-    seeds of the clusterings, one core takes about 5 minutes for 50,000 cells in 50 dimensions, two thirds of
-    it for the clusterings; 200,000 took 2,880 CPU seconds and 1.9 GB on a busy machine. Memory grows with the
-    cells only. For more cells, use CUDA or more cores, name fewer metrics, or score a random subset and say
-    so.
+    third each, grow with their square, the clusterings with the power 1.5. With intervals and five seeds of
+    the clusterings, one core takes about 5 minutes for 50,000 cells in 50 dimensions, most of it for the
+    clusterings; 200,000 took 2,880 CPU seconds and 1.9 GB on a busy machine, see
+    :func:`zeroshot.pipeline.expected_seconds`. Memory grows with the cells only. For more cells, use CUDA or
+    more cores, name fewer metrics, or score a random subset and say so.
 
     Parameters
     ----------
@@ -78,8 +73,7 @@ def score(
         Seeds under which Louvain and Leiden cluster the neighbour graph: `seed`, whose clusters give the
         values, and those that follow it.
     progress
-        Called with what is computed next, in a few words ("neighbors", "label widths", "nmi"), and of many
-        cells first with how long that may take.
+        Called with what is computed next, in a few words ("neighbors", "label widths", "nmi").
 
     Returns
     -------
@@ -114,9 +108,6 @@ def score(
             raise ValueError(f"baseline has {len(baseline)} rows for {len(embedding)} cells.")
     shared = _Shared(embedding, labels, batches, seed, baseline, progress)
     shared.reseeded = [shared.clustered_with(seed + number) for number in range(1, clusterings)]
-    if progress is not None and len(embedding) >= MANY_CELLS:
-        seconds = PAIR_SECONDS * len(embedding) ** 2 + CLUSTERING_SECONDS * len(embedding) * clusterings
-        progress(f"{len(embedding):,} cells, all pairs: up to about {seconds / 60:.1f} min on one core")
     rows = []
     for name in (name for name in METRICS if name in wanted):
         metric = METRICS[name]

@@ -4,7 +4,7 @@ from .embeddings import embed, reconstruct
 from .keys import COMPUTED_BY, modules_of_model
 from .own_embeddings import doubts_of_file, evaluation_record, evaluation_table
 from .runs import Run, run
-from .scores import score, score_matrix, score_other_seeds
+from .scores import expected_seconds, score, score_matrix, score_other_seeds
 from .umaps import ON_UMAP, project, score_umap
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "embed",
     "evaluation_record",
     "evaluation_table",
+    "expected_seconds",
     "modules_of_model",
     "project",
     "reconstruct",
