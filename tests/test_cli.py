@@ -806,6 +806,37 @@ def shell(project, *arguments):
     return subprocess.run([program, *arguments], cwd=project, capture_output=True, text=True, check=False)
 
 
+def test_nothing_a_nul_and_the_home_of_nobody_are_refused_in_all_commands(project, embedded, zeroshot):
+    embed = ("embed", embedded, "--model", "pca", "--output", "out.h5ad")
+    evaluate = (
+        "evaluate",
+        embedded,
+        "--embedding",
+        "X_good",
+        "--label-key",
+        "cell_type",
+        "--output",
+        "out.csv",
+    )
+    for command in (
+        (*embed, "--recipe", ""), (*embed, "--counts="), (*embed, "--batch-key", ""),
+        (*evaluate, "--batch-key", ""), (*evaluate, "--label-key="), ("notebook", "", "--output", "x.ipynb"),
+        ("embed", "", *embed[2:]), ("models", ""), ("reading-list", "--format", ""), ("book", ""),
+    ):  # fmt: skip
+        code, out, err = zeroshot(*command)
+        assert code == 2 and out == "" and "is empty: give a value, or leave" in err
+    for command in (
+        ("embed", "a\0.h5ad", *embed[2:]), (*embed[:-1], "a\0.h5ad"), ("evaluate", "a\0", *evaluate[2:]),
+        ("notebook", "run", "--output", "a\0"), ("run", "smoke", "--profile=a\0"), ("weights", "a\0"),
+    ):  # fmt: skip
+        code, out, err = zeroshot(*command)
+        assert code == 2 and out == "" and "with a NUL character: correct the name" in err
+    for command in (("embed", "~nouser/x.h5ad", *embed[2:]), ("evaluate", "~nouser/x.h5ad", *evaluate[2:])):
+        code, out, err = zeroshot(*command)
+        assert code == 2 and out == "" and "the home of ~nouser/x.h5ad is not known" in err
+    assert not list(project.glob("out.*"))
+
+
 def test_shell_success(project):
     done = shell(project, "models", "--json")
     assert done.returncode == 0 and done.stderr == ""

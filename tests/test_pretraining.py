@@ -166,6 +166,8 @@ def test_what_cannot_be_trained_is_refused(cells, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match="no directory"):
         pretraining.require_new(tmp_path / "file" / "net")
+    with pytest.raises(TrainingError, match="only a shell replaces"):
+        pretraining.require_new(Path("~nouser/net"))
     with pytest.raises(TrainingError, match="never replaced"):
         pretraining.train(VALUES, cells, tmp_path / "there", SETTINGS)
 

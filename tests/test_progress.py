@@ -82,10 +82,10 @@ def test_a_log_has_a_line_now_and_then_with_the_step_and_a_terminal_none():
 def test_progress_bars_in_a_log_are_lines(tmp_path):
     bars = (
         "import time; from zeroshot.cli import progress; progress.SECONDS_BETWEEN_LINES = 0.05\n"
-        "progress.write_bars_as_lines()\n"
-        "from tqdm import tqdm\n"
-        "for _ in tqdm(range(300), unit='cell'): time.sleep(0.001)\n"
-        "for _ in tqdm(range(3)): pass\n"
+        "with progress.bars_as_lines():\n"
+        "    from tqdm import tqdm\n"
+        "    for _ in tqdm(range(300), unit='cell'): time.sleep(0.001)\n"
+        "    for _ in tqdm(range(3)): pass\n"
     )
     done = subprocess.run([sys.executable, "-c", bars], capture_output=True, check=True)
     lines = [line for line in done.stderr.decode().split("\n") if line]

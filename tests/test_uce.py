@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,19 @@ from zeroshot import embedding
 from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding import Settings
 from zeroshot.models import Cells, weights
-from zeroshot.models.uce import CLS, PAD, Uce, choose, draw_weights, read_genome, sentence
+from zeroshot.models.networks import trained_network
+from zeroshot.models.uce import (
+    CLS,
+    IGNORED,
+    PAD,
+    Uce,
+    UceNetwork,
+    choose,
+    draw_weights,
+    read_genome,
+    rename,
+    sentence,
+)  # fmt: skip
 from zeroshot.models.weights import WeightsError
 
 REFERENCE = PARITY / "uce"
@@ -29,8 +42,10 @@ def reference():
 @pytest.fixture(scope="module")
 def network(reference):
     known, _ = reference
-    checkpoint = weights.Checkpoint({"weights": REFERENCE / "model.torch"}, {}, "this test")
-    return Uce(checkpoint=checkpoint, n_heads=known["params"]["nhead"]).network(None, 0)
+    path = REFERENCE / "model.torch"
+    state = weights.read_state(path)
+    build = partial(UceNetwork, state, path, known["params"]["nhead"])
+    return trained_network(build, state, rename, IGNORED, path)
 
 
 def test_sentences(reference):
@@ -158,6 +173,15 @@ def test_other_files_are_refused(adata, folder, tmp_path):
         (broken / "species_offsets.pkl").write_bytes(pickle.dumps({"human": offset}))
         with pytest.raises(WeightsError, match=r"species_offsets\.pkl: human begins at token"):
             embedding.embed(adata, "uce-4l", weights=broken, settings=CPU)
+    small = small_parameters("UCE", 150)
+    (broken / "species_offsets.pkl").write_bytes(pickle.dumps({"human": 99}))
+    for parameters, message in (
+        (small, r"species_offsets\.pkl: human has token 248, and .* has embeddings of 164 tokens"),
+        ({**small, "first_chromosome": 160}, r"species_chrom\.csv: human has token 164"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            embedding.run(adata, "uce-4l", weights=broken, parameters=parameters, settings=CPU)
+        broken = folder
     whole = torch.load(folder / "4layer_model.torch", weights_only=True)
     for name, tensor, message in (
         ("pos_encoder.pe", torch.ones(16, 1, 1536), "not a checkpoint of UCE: expected positions"),
@@ -167,6 +191,4 @@ def test_other_files_are_refused(adata, folder, tmp_path):
         broken = write_uce(tmp_path / "tensors", list(adata.var_names))
         torch.save(whole | {name: tensor}, broken / "4layer_model.torch")
         with pytest.raises(WeightsError, match=rf"4layer_model\.torch.*{message}"):
-            embedding.run(
-                adata, "uce-4l", weights=broken, parameters=small_parameters("UCE", 150), settings=CPU
-            )
+            embedding.run(adata, "uce-4l", weights=broken, parameters=small, settings=CPU)

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,7 +37,18 @@ from zeroshot.runtime import failures, outputs, paths, printing, processes, repr
 
 
 class Commands(TyperGroup):
-    """The commands; answers to two errors replace those of typer."""
+    """The commands; answers to errors that any of them can meet replace those of typer."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Refuse what no option and no argument can be: nothing, and a NUL character."""
+        for before, text in pairwise(["the argument", *args]):
+            option, _, value = text.partition("=") if text.startswith("--") else (before, "", text)
+            option = option if option.startswith("-") else "the argument"
+            if not value and (text == "" or text.endswith("=")):
+                raise UsageError(f"{option} is empty: give a value, or leave {option} out")
+            if "\0" in text:
+                raise UsageError(f"{option} is {value!r:.80}, with a NUL character: correct the name")
+        return super().parse_args(ctx, args)
 
     def invoke(self, context: typer.Context) -> Any:
         """Run the command; the end of a damaged file is an error like others, that of ``| head`` is none."""
@@ -420,11 +432,14 @@ def _source(committed: bool, policy: str) -> Literal["computed", "committed"]:
 def main() -> None:
     """Run the command line; errors end with a message and an exit code, see the head of this file."""
     reproducible.fix_arithmetic()
-    progress.write_bars_as_lines()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Unicode must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with processes.stopped_by_signals(SECONDS_TO_LEAVE), failures.output_handed_over():
+        with (
+            processes.stopped_by_signals(SECONDS_TO_LEAVE),
+            failures.output_handed_over(),
+            progress.bars_as_lines(),
+        ):
             app()
     except Exception as error:
         if "--debug" in sys.argv:

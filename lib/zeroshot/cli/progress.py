@@ -52,16 +52,24 @@ def status(
         printer.join()
 
 
-def write_bars_as_lines() -> None:
-    """Let progress bars be lines of a log where stderr is no terminal; to be called before tqdm is loaded.
+@contextlib.contextmanager
+def bars_as_lines() -> Iterator[None]:
+    """Let progress bars be lines of a log where stderr is no terminal; to be entered before tqdm is loaded.
 
     A bar is first written after :data:`SECONDS_BETWEEN_LINES`, and then as often, also by child processes.
     """
     if sys.stderr is None or sys.stderr.isatty():
+        yield
         return
-    for setting in ("DELAY", "MININTERVAL", "MAXINTERVAL"):
-        os.environ.setdefault(f"TQDM_{setting}", str(SECONDS_BETWEEN_LINES))
-    sys.stderr = _Lines(sys.stderr)
+    settings = [f"TQDM_{setting}" for setting in ("DELAY", "MININTERVAL", "MAXINTERVAL")]
+    given = {name: str(SECONDS_BETWEEN_LINES) for name in settings if name not in os.environ}
+    os.environ.update(given)
+    try:
+        with contextlib.redirect_stderr(_Lines(sys.stderr)):
+            yield
+    finally:
+        for name in given:
+            os.environ.pop(name, None)
 
 
 class _Lines:

@@ -156,7 +156,7 @@ def _user_path(name_or_path: str | Path) -> tuple[Path, bool]:
         path = Path(name_or_path).expanduser()
         return path, path.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL character
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         shown = repr(str(name_or_path)[:300])
         raise DataError(f"{shown} cannot be opened: {reason}. Name another path.") from None
 

@@ -149,17 +149,29 @@ class Uce:
         Raises
         ------
         zeroshot.models.weights.WeightsError
-            If they are not those of a UCE, or of another number of heads.
+            If they are not those of a UCE, of another number of heads, or have no embedding for a gene or a
+            chromosome of the species.
         """
         path = self.checkpoint.files["weights"]
         state = read_state(path)
         build = partial(UceNetwork, state, path, self.n_heads)
-        network = trained_network(build, state, rename, _IGNORED, path)
+        network = trained_network(build, state, rename, IGNORED, path)
         if self.max_tokens > len(network.positions):
             raise WeightsError(
                 f"{path} has {len(network.positions):,} positions, fewer than the {self.max_tokens:,} tokens "
                 "of a sentence: choose fewer max_tokens"
             )
+        files, n_tokens = self.checkpoint.files, len(network.proteins.weight)
+        genome = read_genome(files, self.species)
+        for role, last in (
+            ("species_offsets", genome["token"].max()),
+            ("gene_positions", self.first_chromosome + genome["code"].max()),
+        ):
+            if last >= n_tokens:
+                raise WeightsError(
+                    f"{files[role]}: {self.species} has token {last:,}, and {path} has embeddings of "
+                    f"{n_tokens:,} tokens: the two are not of the same model. {REMEDY}"
+                )
         return network
 
     def _align(self, cells: Cells, genome: pd.DataFrame) -> Alignment:
@@ -338,7 +350,7 @@ def _joined(sentences: list[np.ndarray]) -> Tokens:
 
 
 # For pairs of genes and cells in pretraining.
-_IGNORED = ("binary_decoder.*", "gene_embedding_layer.*")
+IGNORED = ("binary_decoder.*", "gene_embedding_layer.*")
 
 
 def _sizes(state: Mapping[str, torch.Tensor], path: Path) -> tuple[int, int, int, int, int]:

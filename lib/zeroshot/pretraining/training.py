@@ -192,6 +192,8 @@ def require_new(output: Path) -> None:
     """
     if os.path.lexists(output):
         raise TrainingError(f"{output} exists: a finished training is never replaced. Name another --output.")
+    if output.parts[:1] and output.parts[0].startswith("~"):
+        raise TrainingError(f"{output} begins with ~, which only a shell replaces: write the path out")
     above = next(folder for folder in output.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise TrainingError(f"{output} cannot be made: {above} is no directory that takes one. Name another "

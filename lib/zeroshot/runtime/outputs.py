@@ -41,9 +41,16 @@ def require_new(output: Path, *inputs: str | Path, n_bytes: int = 0) -> None:
         does not exist or takes no file of that name; if its disk has too little space.
     """
     try:
+        sources = {source: Path(source).expanduser() for source in inputs}
+    except RuntimeError as error:
+        raise OutputError(
+            f"the home of {', '.join(map(str, inputs))} is not known here: there is no such user. Write the "
+            "path out"
+        ) from error
+    try:
         target = output.resolve()
-        for source in map(Path, inputs):
-            if _same_file(target, source.expanduser()):
+        for source, path in sources.items():
+            if _same_file(target, path):
                 raise OutputError(
                     f"{output} is the input {source}: choose another --output, inputs are never changed"
                 )
