@@ -11,7 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import reading_list
-from reading_list import atlas, corpora, facts, model_table, pages, sections_of_survey, survey, tree
+from reading_list import atlas, corpora, csv_rows, facts, model_table, pages, sections_of_survey, survey, tree
 from reading_list.records import posting_date
 from zeroshot import catalog, figures, metrics
 from zeroshot.catalog import CatalogError
@@ -168,6 +168,26 @@ def test_wrong_facts_are_refused(home):
         file.write_text(f"{right}{row}\n")
         with pytest.raises(CatalogError, match=re.escape(message)):
             facts.of_models()
+
+
+def test_a_table_that_is_damaged_is_refused_by_name(home):
+    file = paths.catalog("literature/model_facts").with_suffix(".csv")
+    right = file.read_bytes()
+    for content, message in (
+        (b"", "it is empty"),
+        (right[:-20], "cut off"),
+        (right[:80] + b"\xff" + right[80:], "utf-8"),
+        (right + b"x" * 200_000 + b"\n", "field larger"),
+        (right.replace(b"\n", b",paper\n", 1), "a column is there twice"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(CatalogError, match=rf"model_facts\.csv cannot be read: .*{message}"):
+            csv_rows.read("model_facts", facts.Row)
+    file.unlink()
+    for make in (file.parent.joinpath, lambda name: file.mkdir()):
+        make(file.name)
+        with pytest.raises(CatalogError, match=r"model_facts\.csv cannot be read: (No such|Is a)"):
+            csv_rows.read("model_facts", facts.Row)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,11 @@ def test_table_that_breaks_the_contract_is_refused(damage, change, message):
     assert message in damage(change)
 
 
+def test_table_that_is_no_csv_is_refused_by_name(damage, monkeypatch):
+    monkeypatch.setattr(pd.DataFrame, "to_csv", lambda rows, **options: '"open')
+    assert "langcell.csv cannot be read (Error tokenizing data" in damage(lambda rows: rows)
+
+
 def test_table_with_another_hash_is_refused(damage):
     assert "its entry says 000" in damage(lambda rows: rows, table={"sha256": "0" * 64})
 

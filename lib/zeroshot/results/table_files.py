@@ -1,6 +1,7 @@
 """CSV files of tables, read strictly: each cell by the type of its column, each error with file and line."""
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def read(
         raise refuse(" is not a text in UTF-8") from None
     if not content.endswith("\n"):
         raise refuse(" is empty" if not content else ": the last line has no end, so the file is cut off")
-    reader = csv.reader(content.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         header = next(reader)
         rows = [(reader.line_num, row) for row in reader]

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -153,13 +154,21 @@ def _read(name: str, file: Path, _changed: tuple[int, ...]) -> pd.DataFrame:
             f"{file} has the sha256 {sha256}, and its entry says {card.table.sha256}. Restore the file, or "
             "correct `table` of the entry if the table was changed on purpose."
         )
-    rows = pd.read_csv(
-        io.BytesIO(content),
-        compression="gzip" if file.suffix == ".gz" else None,
-        dtype={name: str for name in TABLE_COLUMNS if name not in ("value", "n_cells", "higher_is_better")},
-        keep_default_na=False,
-        na_values={"value": [""], "n_cells": [""]},
-    )
+    try:
+        rows = pd.read_csv(
+            io.BytesIO(content),
+            compression="gzip" if file.suffix == ".gz" else None,
+            dtype={
+                name: str for name in TABLE_COLUMNS if name not in ("value", "n_cells", "higher_is_better")
+            },
+            keep_default_na=False,
+            na_values={"value": [""], "n_cells": [""]},
+        )
+    except (ValueError, OSError, EOFError, zlib.error) as error:  # of gzip, UTF-8 and CSV
+        raise EvidenceError(
+            f"{file} cannot be read ({error}): a CSV file in UTF-8 is expected, compressed with gzip if its "
+            "name ends in .gz. Write it again."
+        ) from None
     _require_valid(card, file, rows)
     return _with_names(card, file, rows)
 
