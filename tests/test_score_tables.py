@@ -273,6 +273,13 @@ DAMAGES = {
     "infinite": (lambda text: re.sub(r",0\.\d+,", ",inf,", text, count=1), 2),
     "out of range": (lambda text: re.sub(r",0\.\d+,", ",1.5,", text, count=1), 2),
     "out of the interval": (lambda text: re.sub(r",0\.\d+,", ",0.999999,", text, count=1), 2),
+    "a number with an underscore": (lambda text: re.sub(r",0\.(\d)", r",0.\1_", text, count=1), 2),
+    "digits of another script": (lambda text: re.sub(r",0\.\d+,", ",\u0660,", text, count=1), 2),
+    "all rows of a run less": (
+        lambda text: "".join(line for line in text.splitlines(keepends=True) if ",pca," not in line),
+        None,
+    ),
+    "the header alone": (lambda text: text.splitlines(keepends=True)[0], None),
     "a quote": (lambda text: text.replace("asw_label", '"asw_label', 1), None),
     "no text": (lambda text: text.encode()[:40] + b"\xff\xfe\x00\n", None),
 }
@@ -297,6 +304,15 @@ def test_damaged_files_are_refused_with_file_line_and_remedy(run_study):
                 number = line % (len(damaged.splitlines()) + 1)
                 assert f"line {number}" in message, (damage, message)
         file.write_text(whole)
+
+
+def test_numbers_of_subsamples_and_cells_that_are_too_long_are_refused(run_study):
+    file = paths.study("smoke") / "subsamples.csv"
+    whole = file.read_text()
+    for before, after in ((",0,1,2", f",0,1,{10**20}"), (",50,", f",{10**20},")):
+        file.write_text(whole.replace(before, after, 1))
+        with pytest.raises(results.TableError, match=rf"subsamples\.csv, line [12]: .*{10**20}"):
+            results.load_subsamples("smoke")
 
 
 def test_what_the_study_names_and_is_not_committed(home):

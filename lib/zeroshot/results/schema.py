@@ -129,7 +129,7 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
             required,
             layout.key,
             remedy,
-            lambda column: number if layout.across and column.isdecimal() else types.get(column),
+            lambda column: number if layout.across and _is_place(column) else types.get(column),
         )
         for column in set(layout.optional) - set(table):
             table[column] = np.nan
@@ -143,6 +143,11 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
         table = table.melt([*layout.key, table_files.LINE], var_name=layout.across, value_name="value")
         table = table.astype({layout.across: int, "value": float})
     return _in_order(table, layout)
+
+
+def _is_place(column: str) -> bool:
+    """Whether a column is one of those that :attr:`Table.across` numbers."""
+    return column.isascii() and column.isdecimal() and len(column) < 5
 
 
 def _in_order(table: pd.DataFrame, layout: Table) -> pd.DataFrame:
@@ -260,6 +265,33 @@ def check_study(file: Path, table: pd.DataFrame, card: catalog.StudyCard) -> Non
             raise TableError(
                 f"{place} holds the {what} {strange}, which the study {card.name} does not have. Run the "
                 f"study and keep its scores again: `zeroshot run {card.name}`, `zeroshot keep {card.name}`."
+            )
+
+
+def check_same_runs(folder: Path, scores: pd.DataFrame, runs: pd.DataFrame, remedy: str) -> None:
+    """Refuse tables of a study of which one has runs that the other lacks: rows were lost.
+
+    Parameters
+    ----------
+    folder
+        Where the files of both are.
+    scores, runs
+        As returned by :func:`read_csv`.
+    remedy
+        What to do about it.
+
+    Raises
+    ------
+    TableError
+        With the file that lacks a run, and the run.
+    """
+    of_scores, of_runs = (set(t[list(RUN)].itertuples(index=False, name=None)) for t in (scores, runs))
+    for name, absent in (("scores", of_runs - of_scores), ("runs", of_scores - of_runs)):
+        if absent:
+            other = "runs.csv" if name == "scores" else "scores.csv"
+            raise TableError(
+                f"{folder / name}.csv lacks {', '.join(min(absent))}, which {other} has: rows were lost. "
+                f"{remedy}"
             )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+_LONGEST = 15  # characters of a whole number: more do not fit into a column of numbers
 LINE = "line"  # column with the line of the file that a row stands on
 
 
@@ -26,14 +27,15 @@ def number(cell: str) -> float:
     if not cell:
         return math.nan
     value = float(cell)
-    if not math.isfinite(value):
+    # Python also reads 1_0, other scripts' digits, and spaces around them.
+    if not math.isfinite(value) or not cell.isascii() or "_" in cell or cell != cell.strip():
         raise ValueError
     return value
 
 
 def whole(cell: str) -> int:
     """A whole number, written as such."""
-    if not cell.removeprefix("-").isdecimal():
+    if not cell.isascii() or not cell.removeprefix("-").isdecimal() or len(cell) > _LONGEST:
         raise ValueError
     return int(cell)
 

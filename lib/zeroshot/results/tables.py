@@ -10,7 +10,7 @@ from zeroshot.metrics import METRICS
 from zeroshot.results import table_files
 from zeroshot.runtime import paths
 
-from .schema import RUN, TABLES, TableError, check_study, missing_runs, read_csv, to_csv
+from .schema import RUN, TABLES, TableError, check_same_runs, check_study, missing_runs, read_csv, to_csv
 
 COLUMNS = [
     "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
@@ -36,6 +36,7 @@ def load(study: str) -> pd.DataFrame:
         If a file is damaged.
     """
     scores, runs = _read(study, "scores"), _read(study, "runs")
+    check_same_runs(paths.study(study), scores, runs, _remedy(study, committed=False))
     of_run = ["subset", "n_cells", "seed", "seeds", "seen_in_pretraining"]
     table = scores.merge(runs[[*RUN, *of_run]], how="left", on=list(RUN), validate="many_to_one")
     table["group"] = [METRICS[metric].group for metric in table["metric"]]
@@ -182,7 +183,7 @@ def require_committed(study: str) -> pd.DataFrame:
     TableError
         If one is not there, or holds what the study does not name.
     """
-    card, runs = catalog.study(study), pd.DataFrame()
+    card, tables = catalog.study(study), {}
     for name in TABLES:
         file = paths.scores() / study / f"{name}.csv"
         if not file.is_file():
@@ -190,10 +191,11 @@ def require_committed(study: str) -> pd.DataFrame:
                 f"{file} does not exist: no {TABLES[name].title} of the study {study} are committed. Where "
                 f"the study has been run (`zeroshot run {study}`), `zeroshot keep {study}` writes the file."
             )
-        table = read_csv(name, file, _remedy(study, committed=True))
-        check_study(file, table, card)
-        runs = table if name == "runs" else runs
-    return runs
+        tables[name] = read_csv(name, file, _remedy(study, committed=True))
+        check_study(file, tables[name], card)
+    folder, remedy = paths.scores() / study, _remedy(study, committed=True)
+    check_same_runs(folder, tables["scores"], tables["runs"], remedy)
+    return tables["runs"]
 
 
 def without_committed_scores(study: str) -> list[tuple[str, str]]:
