@@ -118,7 +118,6 @@ rule ablation:
     output:
         expand(UNIT_TABLES, unit=f"{{dataset}}/{{model}}", allow_missing=True),
     params:
-        reference=lambda wildcards: UNITS[f"{wildcards.dataset}/{wildcards.model}"],
         directory=lambda wildcards: f"{BUILD}/ablations/{wildcards.dataset}/{wildcards.model}",
     threads: 1
     priority: 1
@@ -128,9 +127,7 @@ rule ablation:
     message:
         "ablations of {wildcards.model} on {wildcards.dataset}"
     shell:
-        JOB
-        + f" zeroshot.study.ablations {STUDY} {{wildcards.dataset:q}} {{params.reference:q}}"
-        + f" {{params.directory:q}} {POLICY} {{threads}}"
+        JOB + f" zeroshot.study ablation {{input[0]:q}} {{params.directory:q}} {POLICY} {{threads}}"
 
 
 rule ablations:
@@ -139,13 +136,11 @@ rule ablations:
         expand(UNIT_TABLES, unit=UNITS),
     output:
         ABLATIONS,
-    params:
-        units=[f"{BUILD}/ablations/{unit}" for unit in UNITS],
     localrule: True
     message:
         "tables of the ablations"
     shell:
-        JOB + f" zeroshot.study.ablations.concatenation {BUILD}/ablations {{params.units:q}}"
+        JOB + f" zeroshot.study ablations {{input[0]:q}} {BUILD}/ablations {POLICY} {{threads}}"
 
 
 rule umaps:
@@ -171,13 +166,11 @@ rule tables:
         expand(RUN_TABLES, run=RUNS),
     output:
         STUDY_TABLES,
-    params:
-        directories=[f"{BUILD}/{run}" for run in RUNS],
     localrule: True
     message:
         f"tables of the study, {PLAN['source']}"
     shell:
-        JOB + f" zeroshot.results {PLAN['source']} {STUDY} {{params.directories:q}}"
+        JOB + f" zeroshot.study tables {{input[0]:q}} {BUILD} {POLICY} {{threads}}"
 
 
 rule page:

@@ -15,9 +15,8 @@ from zeroshot import catalog, metrics, pipeline, results
 from zeroshot.data import content_hash, contract, simulate_atlas, thin
 from zeroshot.store import StoreError
 from zeroshot.study import ablations
+from zeroshot.study.__main__ import main
 from zeroshot.study.ablations import Unit, Variant, compare
-from zeroshot.study.ablations.__main__ import main
-from zeroshot.study.ablations.concatenation import main as concatenate
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TWIN = "geneformer-v1-10m-untrained"
@@ -294,7 +293,9 @@ def test_effective_parameters_give_the_same_bytes(project):
 def test_units_are_the_models_that_can_be_varied_and_a_floor():
     twin = ("b", f"{TWIN}@short")
     others = [("b", f"{TWIN}@own-vocabulary"), ("b", "random"), ("a", "scvi"), ("b", "pca"), ("a", "hvg")]
-    assert [(unit.path, unit.reference) for unit in ablations.study_units([twin, *others])] == [
+    assert [
+        (unit.path, f"{unit.model}@{unit.recipe}") for unit in ablations.study_units([twin, *others])
+    ] == [
         ("a/hvg", "hvg@paper"),
         ("a/random", "random@standard"),
         (f"b/{TWIN}", f"{TWIN}@own-vocabulary"),
@@ -386,24 +387,28 @@ def test_tables_are_read_as_they_were_written(compared, tmp_path):
     assert ablations.effects(again).equals(ablations.effects(compared))
 
 
-def test_units_make_the_tables_of_a_study(study, project, tmp_path):
-    directories = [tmp_path / "toy" / model for model in ("pca", "hvg")]
-    for directory in directories:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("zeroshot.catalog.study", lambda name: study)
-            patch.setattr("zeroshot.notebooks.prepare_environment", lambda threads: None)
-            assert main(["smoke", "toy", directory.name, str(directory), "reuse", "1"]) == 0
-    written = {file: file.read_bytes() for file in tmp_path.rglob("*.csv")}
+def test_units_make_the_tables_of_a_study(study, project, tmp_path, monkeypatch):
+    monkeypatch.setattr("zeroshot.catalog.study", lambda name: study)
+    monkeypatch.setattr("zeroshot.notebooks.prepare_environment", lambda threads: None)
+
+    def job(name, output, **parameters):
+        (tmp_path / "plan.json").write_text(json.dumps({"parameters": {"study": "smoke", **parameters}}))
+        assert main([name, str(tmp_path / "plan.json"), str(output), "reuse", "1"]) == 0
+
     folder = ablations.folder("smoke")
-    assert concatenate([str(folder), *map(str, directories)]) == 0
+    recipes = {"pca": "standard", "hvg": "paper"}
+    for model, recipe in recipes.items():
+        job("ablation", folder / "toy" / model, dataset="toy", model=model, recipe=recipe)
+    written = {file: file.read_bytes() for file in folder.rglob("*.csv")}
+    job("ablations", folder, units=[f"toy/{model}" for model in recipes])
     tables = ablations.load("smoke")
     assert list(tables.scores["model"].unique()) == ["hvg", "pca"], "sorted"
     with pytest.raises(LookupError, match=r"metric is 'pcr': the ablation depth was scored by asw_label"):
         tables.select("depth", "pcr")
     assert ablations.compute(study, Unit("toy", "pca", "standard")).scores.equals(
-        ablations.read(directories[0], "").scores
+        ablations.read(folder / "toy" / "pca", "").scores
     ), "the same again"
-    assert written == {file: file.read_bytes() for file in tmp_path.rglob("*.csv")}
+    assert written == {file: file.read_bytes() for file in written}
     shutil.rmtree(folder)
     with pytest.raises(FileNotFoundError, match="Run the study first: `zeroshot run smoke`"):
         ablations.load("smoke")

@@ -264,10 +264,10 @@ def test_ablations_are_planned_where_a_chapter_reads_them(home: Path) -> None:
     assert (unit.model, floor.model) == ("pca", "random") and unit.dataset == card.datasets[0]
     study.plan("small")
     plan = json.loads(study.plan_file("small", f"ablations/{unit.path}").read_text())
-    assert plan["parameters"]["ablation_cells"] == card.ablation_cells and "models" in plan["inputs"]
+    assert plan["inputs"]["settings"]["ablation_cells"] == card.ablation_cells and plan["inputs"]["models"]
     study.plan("small", "committed")
     jobs = json.loads((home / "build" / "studies" / "small" / "plan.json").read_text())
-    assert jobs["ablations"] == {} and "sensitivity" not in jobs["chapters"]
+    assert jobs["ablations"] == [] and "sensitivity" not in jobs["chapters"]
     assert study.ablation_units(card.model_copy(update={"chapters": ("01_data",)})) == []
     assert study.ablation_units(card.model_copy(update={"ablation_datasets": ()})) == []
 

@@ -40,7 +40,7 @@ def test_committed_files_are_tables_of_studies_as_they_would_be_written(committe
         assert len(runs) and set(runs["dataset"]) <= set(catalog.study(study).datasets)
         for name in results.TABLES:
             file = folder / f"{name}.csv"
-            assert results.to_csv(name, results.read_csv(name, file, "")) == file.read_text(), file
+            assert results.TABLES[name].to_csv(results.read_csv(name, file, "")) == file.read_text(), file
             assert file.stat().st_size < 400_000
 
 
@@ -159,7 +159,7 @@ def test_runs_make_the_tables_of_the_study(home):
         results.write(folders[-1], {name: part[part["model"] == model] for name, part in tables.items()})
     results.concatenate("smoke", folders)
     for name, table in tables.items():
-        assert (paths.study("smoke") / f"{name}.csv").read_text() == results.to_csv(name, table)
+        assert (paths.study("smoke") / f"{name}.csv").read_text() == results.TABLES[name].to_csv(table)
 
 
 def test_a_run_without_subsamples_has_a_place_in_the_tables(home):
@@ -177,7 +177,7 @@ def test_a_run_without_subsamples_has_a_place_in_the_tables(home):
 
 def test_a_changed_number_is_one_changed_line(run_study):
     def texts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
-        return {name: results.to_csv(name, table) for name, table in tables.items()}
+        return {name: results.TABLES[name].to_csv(table) for name, table in tables.items()}
 
     before, changed = texts(made_up()), made_up()
     changed["scores"].loc[0, "value"] += 0.25

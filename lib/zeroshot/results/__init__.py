@@ -2,7 +2,7 @@
 
 from .benchmarker import BENCHMARKER_NAMES, from_benchmarker, to_benchmarker
 from .comparisons import differences, every, tally, wide, winners
-from .schema import TABLES, TableError, read_csv, to_csv
+from .schema import TABLES, TableError, read_csv
 from .summaries import best, candidates, heading, interval, median, readable, reference
 from .tables import (
     COLUMNS,
@@ -48,7 +48,6 @@ __all__ = [
     "require_committed",
     "tally",
     "to_benchmarker",
-    "to_csv",
     "wide",
     "winners",
     "without_committed_scores",

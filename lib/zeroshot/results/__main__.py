@@ -1,7 +1,6 @@
-"""``python -m zeroshot.results``, which Snakemake calls for the tables of a study."""
+"""``python -m zeroshot.results committed STUDY``: a study's tables, taken from those that git keeps."""
 
 import sys
-from pathlib import Path
 
 from zeroshot import catalog
 
@@ -9,17 +8,12 @@ from . import tables
 
 
 def main(arguments: list[str]) -> int:
-    """Write the tables of a study.
-
-    ``python -m zeroshot.results committed STUDY`` copies those in ``data/scores``;
-    ``python -m zeroshot.results computed STUDY DIRECTORY…`` concatenates those of its runs.
-    """
-    source, study, *directories = arguments
-    catalog.study(study)
-    if source == "committed":
-        tables.copy_committed(study)
-    else:
-        tables.concatenate(study, map(Path, directories))
+    """Copy the tables of ``data/scores/STUDY`` to where a run of the study would have written them."""
+    if len(arguments) != 2 or arguments[0] != "committed":
+        print("use: python -m zeroshot.results committed STUDY", file=sys.stderr)
+        return 2
+    catalog.study(arguments[1])
+    tables.copy_committed(arguments[1])
     return 0
 
 

@@ -1,59 +1,27 @@
-"""The tables of a study: which there are, and how each is written and read.
+"""The tables of a study: which there are, and what may stand in them.
 
 Each is a CSV file, sorted and rounded, with one layout everywhere: of a run in
 ``build/studies/<study>/runs/<dataset>/<model>/``, of a study in ``build/studies/<study>/``, and as git keeps
 it in ``data/scores/<study>/``. A number that changes is a line of a diff.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from zeroshot import catalog
 from zeroshot.metrics import METRICS
 from zeroshot.results import table_files
-from zeroshot.results.table_files import number
+from zeroshot.results.table_files import Table
 
 RUN = ("dataset", "model", "recipe")
 
 
 class TableError(ValueError):
     """A table of a study is missing, damaged, or holds what the study does not name."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """How one table is written.
-
-    Attributes
-    ----------
-    title
-        What it holds, in a few words: the text of its download link.
-    key
-        Columns that name a row; rows are sorted by them.
-    columns
-        The other columns, in their order.
-    optional
-        Those of them that a file lacks where no row has a value: tables that were committed before the column
-        was added are read, and written again as they are.
-    across
-        A column whose values become columns of the file, each holding ``value``: one line for what is one row
-        for each of its values in memory.
-    digits
-        After the point. Differences in rounding between machines stay below them.
-    """
-
-    title: str
-    key: tuple[str, ...]
-    columns: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    across: str | None = None
-    digits: int = 6
 
 
 TABLES: Mapping[str, Table] = MappingProxyType(
@@ -77,22 +45,8 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-_TEXTS = {*RUN, "metric", "statistic", "subset", "note", "seen_in_pretraining", "key", "device"}
-_WHOLE = {"n_cells", "seed", "seeds", "cells", "subsample"}
 # Rounding moves the ends of an interval and a score at the end of its range.
 _ROUNDING = 1.5e-6
-
-
-def to_csv(name: str, table: pd.DataFrame) -> str:
-    """Rows of one table as they are written, ``name`` a key of :data:`TABLES`."""
-    layout = TABLES[name]
-    key = list(layout.key)
-    if layout.across is None:
-        left_out = [column for column in layout.optional if table[column].isna().all()]
-        written = table[[*key, *layout.columns]].drop(columns=left_out)
-    else:
-        written = table.pivot(index=key, columns=layout.across, values="value").reset_index()
-    return written.sort_values(key, kind="stable").to_csv(index=False, float_format=f"%.{layout.digits}f")
 
 
 def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
@@ -110,9 +64,8 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The columns of the file, optional ones that it lacks without values, and
-        :data:`zeroshot.results.table_files.LINE`. Of a table with ``across`` a row for each of its values,
-        with ``value``.
+        As :func:`zeroshot.results.table_files.read` gives it; of a table with ``across`` a row for each of
+        its values, with ``value``.
 
     Raises
     ------
@@ -121,18 +74,8 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
         model, data set or metric that does not exist, a score out of its range or interval.
     """
     layout = TABLES[name]
-    types = {column: _type_of(column) for column in (*layout.key, *layout.columns)}
-    required = {column: type_ for column, type_ in types.items() if column not in layout.optional}
     try:
-        table = table_files.read(
-            file,
-            required,
-            layout.key,
-            remedy,
-            lambda column: number if layout.across and _is_place(column) else types.get(column),
-        )
-        for column in set(layout.optional) - set(table):
-            table[column] = np.nan
+        table = table_files.read(file, layout, remedy)
         for check in (_check_names, _check_complete, _check_ranges):
             check(file, table)
     except table_files.TableFileError as error:
@@ -143,11 +86,6 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
         table = table.melt([*layout.key, table_files.LINE], var_name=layout.across, value_name="value")
         table = table.astype({layout.across: int, "value": float})
     return _in_order(table, layout)
-
-
-def _is_place(column: str) -> bool:
-    """Whether a column is one of those that :attr:`Table.across` numbers."""
-    return column.isascii() and column.isdecimal() and len(column) < 5
 
 
 def _in_order(table: pd.DataFrame, layout: Table) -> pd.DataFrame:
@@ -164,10 +102,6 @@ def _in_order(table: pd.DataFrame, layout: Table) -> pd.DataFrame:
 
 class _ImpossibleError(ValueError):
     """No run can have had these numbers."""
-
-
-def _type_of(name: str) -> Callable[[str], Any]:
-    return table_files.text if name in _TEXTS else table_files.whole if name in _WHOLE else number
 
 
 def _check_names(file: Path, table: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from zeroshot.metrics import METRICS
 from zeroshot.results import table_files
 from zeroshot.runtime import paths
 
-from .schema import RUN, TABLES, TableError, check_same_runs, check_study, missing_runs, read_csv, to_csv
+from .schema import RUN, TABLES, TableError, check_same_runs, check_study, missing_runs, read_csv
 
 COLUMNS = [
     "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
@@ -94,25 +94,13 @@ def load_reconstruction(study: str) -> pd.DataFrame:
 
 
 def write(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write every table of a run or a study into a directory, laid out by :func:`zeroshot.results.to_csv`."""
-    for name in TABLES:
-        store.write_text(directory / f"{name}.csv", to_csv(name, tables[name]))
+    """Write every table of a run or a study into a directory."""
+    table_files.write(directory, TABLES, tables)
 
 
 def concatenate(study: str, directories: Iterable[Path]) -> None:
     """Write the tables of a study from those of its runs, each in a directory."""
-    directories = list(directories)
-    for name, layout in TABLES.items():
-        parts = [
-            pd.read_csv(directory / f"{name}.csv", dtype=str, keep_default_na=False)
-            for directory in directories
-        ]
-        parts = [part for part in parts if len(part)] or parts[:1]
-        key = list(layout.key)
-        table = pd.concat(parts, ignore_index=True).fillna("").sort_values(key, kind="stable")
-        if layout.optional:  # parts without them come first or last
-            table = table[[column for column in (*key, *layout.columns) if column in table]]
-        store.write_text(paths.study(study) / f"{name}.csv", table.to_csv(index=False))
+    table_files.concatenate(paths.study(study), TABLES, directories)
 
 
 def keep(study: str) -> list[Path]:
@@ -133,7 +121,7 @@ def keep(study: str) -> list[Path]:
     """
     committed = paths.scores() / study
     tables = {name: _read(study, name) for name in TABLES}
-    texts = {name: to_csv(name, table) for name, table in tables.items()}
+    texts = {name: TABLES[name].to_csv(table) for name, table in tables.items()}
     if all((committed / f"{name}.csv").is_file() for name in TABLES):
         texts["runs"] = _with_committed_costs(study, tables, texts)
     for name, text in texts.items():
@@ -152,7 +140,7 @@ def _with_committed_costs(study: str, tables: Mapping[str, pd.DataFrame], texts:
     same = [run not in changed for run in before[list(RUN)].itertuples(index=False, name=None)]
     of_study = pd.concat([before[same], tables["runs"]]).drop_duplicates(list(RUN), keep="first")
     in_study = of_study.merge(tables["runs"][list(RUN)], on=list(RUN))
-    return to_csv("runs", in_study)
+    return TABLES["runs"].to_csv(in_study)
 
 
 def committed_files(study: str) -> list[str]:

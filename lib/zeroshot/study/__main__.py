@@ -1,40 +1,58 @@
-"""``python -m zeroshot.study``, which Snakemake calls for the jobs of a study that compute."""
+"""``python -m zeroshot.study``, which Snakemake calls for the jobs of a study that compute or join tables."""
 
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from zeroshot import notebooks, store
+from zeroshot import notebooks, results, store
 from zeroshot.runtime import failures, processes
 
-from .computing import compute_run, compute_umaps, prepare_cells
+from . import ablations, computing
+
+
+def _join_runs(parameters: dict[str, Any], directory: Path, policy: store.Policy) -> None:
+    """Make the tables of a study of those of its runs, or of the committed ones."""
+    if parameters["source"] == "committed":
+        results.copy_committed(parameters["study"])
+    else:
+        results.concatenate(parameters["study"], [directory / run for run in parameters["runs"]])
+
+
+def _join_ablations(parameters: dict[str, Any], directory: Path, policy: store.Policy) -> None:
+    ablations.concatenate(parameters["study"], parameters["units"])
+
+
+# What each job calls with the parameters of its plan, the file or directory to write, and the policy.
+JOBS: dict[str, Callable[[dict[str, Any], Path, store.Policy], None]] = {
+    "cells": computing.prepare_cells,
+    "run": computing.compute_run,
+    "umaps": computing.compute_umaps,
+    "ablation": ablations.compute_unit,
+    "tables": _join_runs,
+    "ablations": _join_ablations,
+}
 
 
 def main(arguments: list[str]) -> int:
     """Do one job as its plan file says.
 
-    ``python -m zeroshot.study cells PLAN OUTPUT POLICY THREADS`` prepares the cells of a data set;
-    ``python -m zeroshot.study run PLAN DIRECTORY POLICY THREADS`` computes a run;
-    ``python -m zeroshot.study umaps PLAN OUTPUT POLICY THREADS`` projects the embeddings of a data set.
+    ``python -m zeroshot.study JOB PLAN OUTPUT POLICY THREADS``, with a job of :data:`JOBS`.
     """
     job, plan, output, policy, threads = arguments
     notebooks.prepare_environment(int(threads))
     parameters = json.loads(Path(plan).read_text())["parameters"]
     try:
         with processes.stopped_by_signals():  # so that nothing unfinished stays in the store
-            if job == "run":
-                compute_run(parameters, Path(output), policy)
-            else:
-                done = prepare_cells if job == "cells" else compute_umaps
-                content = {"dataset": parameters["dataset"], job: done(parameters, policy)}
-                store.write_text(Path(output), json.dumps(content, indent=1) + "\n")
+            JOBS[job](parameters, Path(output), policy)
     except Exception as error:
         text, code = failures.explain(error)
         if code == failures.UNEXPECTED:
             traceback.print_exc()
-        name = f"{parameters['model']} on " if "model" in parameters else ""
-        print(f"{name}{parameters['dataset']} failed: {text}", file=sys.stderr)
+        what = [parameters[name] for name in ("model", "dataset") if name in parameters] or [job]
+        print(f"{' on '.join(what)} failed: {text}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,5 +1,6 @@
 """The jobs of a study that compute: the cells of a data set, one run on them, the UMAPs of its embeddings."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from zeroshot import catalog, data, pipeline, results, store
 from zeroshot.results import published
 
 
-def prepare_cells(parameters: dict[str, Any], policy: store.Policy) -> str:
+def prepare_cells(parameters: dict[str, Any], output: Path, policy: store.Policy) -> None:
     """Prepare the cells of a data set, and what the scores of every run on them need.
 
     So the runs, each in a process of its own, do not all do it at once.
@@ -19,18 +20,15 @@ def prepare_cells(parameters: dict[str, Any], policy: store.Policy) -> str:
     ----------
     parameters
         ``dataset``, ``subset`` and ``seed``.
+    output
+        Gets the content hash of the cells, as JSON.
     policy
         As for :func:`zeroshot.store.load_or_compute`.
-
-    Returns
-    -------
-    str
-        The content hash of the cells.
     """
     cells = _load(parameters)
     if cells.obs["batch"].nunique() > 1:
         pipeline.embed(cells, "pca", seed=parameters["seed"], policy=policy)
-    return cells.uns["dataset"]["content_hash"]
+    _write_result(output, parameters, cells=cells.uns["dataset"]["content_hash"])
 
 
 def compute_run(parameters: dict[str, Any], directory: Path, policy: store.Policy) -> None:
@@ -79,7 +77,7 @@ def tables_of_run(
     }
 
 
-def compute_umaps(parameters: dict[str, Any], policy: store.Policy) -> list[str]:
+def compute_umaps(parameters: dict[str, Any], output: Path, policy: store.Policy) -> None:
     """Project every embedding of a data set, and score the projections.
 
     All in one process: importing and compiling UMAP takes longer than projecting some thousand cells.
@@ -88,13 +86,10 @@ def compute_umaps(parameters: dict[str, Any], policy: store.Policy) -> list[str]
     ----------
     parameters
         ``dataset``, ``subset``, ``seed``, ``precision`` and ``runs``, models with their recipes.
+    output
+        Gets the keys of the stored scores, as JSON.
     policy
         As for :func:`zeroshot.store.load_or_compute`.
-
-    Returns
-    -------
-    list of str
-        Keys of the stored scores.
     """
     keys = []
     cells, seed = _load(parameters), parameters["seed"]
@@ -102,7 +97,12 @@ def compute_umaps(parameters: dict[str, Any], policy: store.Policy) -> list[str]
         embedded = pipeline.embed(cells, model, recipe, seed=seed, precision=parameters["precision"])
         pipeline.project(embedded, seed=seed, policy=policy)
         keys.append(pipeline.score_umap(cells, embedded, seed=seed, policy=policy).key)
-    return keys
+    _write_result(output, parameters, umaps=keys)
+
+
+def _write_result(output: Path, parameters: dict[str, Any], **result: Any) -> None:
+    content = {"dataset": parameters["dataset"], **result}
+    store.write_text(output, json.dumps(content, indent=1) + "\n")
 
 
 def _load(parameters: dict[str, Any]) -> AnnData:

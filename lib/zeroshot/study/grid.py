@@ -173,7 +173,7 @@ def absent_chapters(card: catalog.StudyCard, source: Source) -> list[Page]:
 
 def source_of(study: str) -> Source:
     """Whether the build that was planned last computes the tables of a study, or takes the committed ones."""
-    return json.loads(plan_file(study, "tables").read_text())["inputs"]["source"]
+    return json.loads(plan_file(study, "tables").read_text())["parameters"]["source"]
 
 
 def plan(study: str, source: Source = "computed") -> None:
@@ -186,11 +186,10 @@ def plan(study: str, source: Source = "computed") -> None:
     varied = [_ablation(card, unit) for unit in units]
     jobs: list[tuple[str, Job]] = [("", job) for job in (*cells(card), *computed, *projected, *varied)]
     jobs += [("pages/", page) for page in planned]
-    origin = {"source": source, "runs": [run.path for run in computed]}
-    if source == "committed":
-        origin["files"] = _hashes_of_files(results.committed_files(study))
-    jobs.append(("", Job("tables", {}, origin)))
-    jobs.append(("", Job("ablations", {}, {"units": [unit.path for unit in units]})))
+    files = _hashes_of_files(results.committed_files(study)) if source == "committed" else {}
+    origin = {"study": study, "source": source, "runs": [run.path for run in computed]}
+    jobs.append(("", Job("tables", origin, files)))
+    jobs.append(("", Job("ablations", {"study": study, "units": [unit.path for unit in units]}, {})))
     for folder, job in jobs:
         content = {"parameters": job.parameters, "inputs": job.inputs}
         if isinstance(job, Page):
@@ -202,7 +201,7 @@ def plan(study: str, source: Source = "computed") -> None:
         "ablation_tables": list(ablations.TABLES),
         "datasets": list(card.datasets),
         "runs": {run.path: {"slow": _is_slow(run)} for run in computed},
-        "ablations": {unit.path: unit.reference for unit in units},
+        "ablations": [unit.path for unit in units],
         "chapters": {
             page.notebook: {
                 "reads": page.declared.reads,
@@ -277,10 +276,10 @@ def _ablation(study: catalog.StudyCard, unit: ablations.Unit) -> Job:
         "data set": _hash_of(catalog.dataset(unit.dataset)),
         "models": [_hash_of(one) for one in cards],
         "weights": _hashes_of_weights(card, unit.recipe),
+        "settings": study.model_dump(include=set(_ABLATION_SETTINGS), mode="json"),
         **_code({"zeroshot.study.ablations.units", *_BASELINE} | pipeline.modules_of_model(card)),
     }
-    settings = study.model_dump(include=set(_ABLATION_SETTINGS), mode="json")
-    parameters = {"dataset": unit.dataset, "model": unit.model, "recipe": unit.recipe, **settings}
+    parameters = {"study": study.name, "dataset": unit.dataset, "model": unit.model, "recipe": unit.recipe}
     return Job(f"ablations/{unit.path}", parameters, inputs)
 
 

@@ -1,42 +1,47 @@
 """The tables of ablations as CSV files: written by each unit, concatenated for a study, read by chapters."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import pandas as pd
 
-from zeroshot import store
 from zeroshot.results import table_files
-from zeroshot.results.table_files import number, text, whole
+from zeroshot.results.table_files import Table
 from zeroshot.runtime import paths
 
-_UNIT = {"dataset": text, "model": text}
-_VARIANT = {"ablation": text, **_UNIT, "method": text}
-# What each column holds, in the order of the files.
-COLUMNS: dict[str, dict[str, Callable[[str], Any]]] = {
-    "scores": {
-        **_VARIANT, "metric": text, "group": text, "value": number, "low": number, "high": number,
-        "note": text, "seeds": whole, "seed_sd": number, "cluster_sd": number, "n_cells": whole,
-        "same_as": text,
-    },
-    "subsamples": {**_VARIANT, "metric": text, "subsample": whole, "value": number, "cells": whole},
-    "similarity": {
-        "ablation": text, **_UNIT, "first": text, "second": text, "cka": number, "overlap": number,
-    },
-    "conventions": {**_UNIT, "convention": text, "also": text, "changes": text, "source": text},
-    "artifacts": {**_VARIANT, "embedding": text, "scores": text},
-    "failures": {"ablation": text, **_UNIT, "error": text},
-}  # fmt: skip
-_KEYS = {
-    "scores": (*_VARIANT, "metric"),
-    "subsamples": (*_VARIANT, "metric", "subsample"),
-    "similarity": ("ablation", *_UNIT, "first", "second"),
-    "conventions": (*_UNIT, "convention"),
-    "artifacts": tuple(_VARIANT),
-    "failures": ("ablation", *_UNIT),
-}
+_UNIT = ("dataset", "model")
+_VARIANT = ("ablation", *_UNIT, "method")
+# The first variant is the one that others are compared with, so that the order of rows stays.
+_AS_COMPUTED = {"digits": None, "is_sorted": False}
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {
+        "scores": Table(
+            "scores of variants",
+            (*_VARIANT, "metric"),
+            ("group", "value", "low", "high", "note", "seeds", "seed_sd", "cluster_sd", "n_cells", "same_as"),
+            **_AS_COMPUTED,
+        ),
+        "subsamples": Table(
+            "scores of variants on subsamples",
+            (*_VARIANT, "metric", "subsample"),
+            ("value", "cells"),
+            **_AS_COMPUTED,
+        ),
+        "similarity": Table(
+            "similarity of variants",
+            ("ablation", *_UNIT, "first", "second"),
+            ("cka", "overlap"),
+            **_AS_COMPUTED,
+        ),
+        "conventions": Table(
+            "conventions", (*_UNIT, "convention"), ("also", "changes", "source"), **_AS_COMPUTED
+        ),
+        "artifacts": Table("stored results of variants", _VARIANT, ("embedding", "scores"), **_AS_COMPUTED),
+        "failures": Table("ablations that failed", ("ablation", *_UNIT), ("error",), **_AS_COMPUTED),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,10 @@ class Tables:
         """The given tables with their columns in order; those that are not given are empty."""
         return cls(
             **{
-                name: pd.DataFrame(columns=list(columns))
+                name: pd.DataFrame(columns=layout.all_columns)
                 if parts.get(name) is None or parts[name].empty
-                else parts[name][list(columns)].reset_index(drop=True)
-                for name, columns in COLUMNS.items()
+                else parts[name][layout.all_columns].reset_index(drop=True)
+                for name, layout in TABLES.items()
             }
         )
 
@@ -88,7 +93,7 @@ class Tables:
         return cls.of(
             **{
                 name: pd.concat(rows, ignore_index=True)
-                for name in COLUMNS
+                for name in TABLES
                 if (rows := [table for part in parts if len(table := getattr(part, name))])
             }
         )
@@ -119,9 +124,6 @@ class Tables:
         return Tables.of(**parts)
 
 
-TABLES = tuple(COLUMNS)
-
-
 def folder(study: str) -> Path:
     """Where the tables of a study's ablations are; those of a unit in ``<dataset>/<model>`` below it."""
     return paths.study(study) / "ablations"
@@ -129,8 +131,7 @@ def folder(study: str) -> Path:
 
 def write(tables: Tables, directory: Path) -> None:
     """Write each table as ``<name>.csv``, all digits; a file appears whole or not at all."""
-    for name in TABLES:
-        store.write_text(directory / f"{name}.csv", getattr(tables, name).to_csv(index=False))
+    table_files.write(directory, TABLES, vars(tables))
 
 
 def read(directory: Path, remedy: str) -> Tables:
@@ -150,13 +151,12 @@ def read(directory: Path, remedy: str) -> Tables:
     FileNotFoundError
         If one is missing.
     """
-    parts = {}
-    for name in TABLES:
-        file = directory / f"{name}.csv"
-        parts[name] = table_files.read(file, COLUMNS[name], _KEYS[name], remedy).drop(
-            columns=table_files.LINE
-        )
-    return Tables.of(**parts)
+    return Tables.of(
+        **{
+            name: table_files.read(directory / f"{name}.csv", layout, remedy)
+            for name, layout in TABLES.items()
+        }
+    )
 
 
 def load(study: str) -> Tables:
@@ -174,14 +174,7 @@ def load(study: str) -> Tables:
     return read(directory, f"Delete the file and run the study again: {command}.")
 
 
-def concatenate(units: Sequence[Path]) -> Tables:
-    """The tables of several units as one, sorted by data set and model.
-
-    Parameters
-    ----------
-    units
-        Folders that :func:`write` has written to.
-    """
-    remedy = "Delete the file and run the study again."
-    parts = [read(unit, remedy) for unit in sorted(units)]
-    return Tables.join(parts)
+def concatenate(study: str, units: Iterable[str]) -> None:
+    """Write the tables of a study from those of its units (their ``path``), sorted by data set and model."""
+    directory = folder(study)
+    table_files.concatenate(directory, TABLES, sorted(directory / unit for unit in units))

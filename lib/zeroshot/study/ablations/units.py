@@ -3,9 +3,12 @@
 Imports and compilation take seconds in a fresh process, about as long as the ablations of a small model.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from anndata import AnnData
@@ -24,7 +27,7 @@ from .sensitivity import (
     readout_variants,
     readouts,
 )
-from .tables import Tables
+from .tables import Tables, write
 
 # Its scores are the floor of the others: what no embedding of the cells falls below but by chance.
 FLOOR = "random"
@@ -52,11 +55,6 @@ class Unit:
     def path(self) -> str:
         """Folder of its tables, such as "simulated-atlas/pca"."""
         return f"{self.dataset}/{self.model}"
-
-    @property
-    def reference(self) -> str:
-        """Model and recipe as a study names them."""
-        return f"{self.model}@{self.recipe}"
 
 
 def study_units(pairs: Iterable[tuple[str, str]]) -> list[Unit]:
@@ -123,6 +121,25 @@ def compute(study: catalog.StudyCard, unit: Unit, policy: store.Policy = "reuse"
             _raise_if_of_machine(error)
             parts.append(_failure(unit, one.name, error))
     return Tables.join(parts)
+
+
+def compute_unit(parameters: Mapping[str, Any], directory: Path, policy: store.Policy) -> None:
+    """Compute one unit of a study and write its tables.
+
+    Parameters
+    ----------
+    parameters
+        ``study``, ``dataset``, ``model`` and ``recipe``.
+    directory
+        Gets a file for each table in :data:`zeroshot.study.ablations.TABLES`.
+    policy
+        As for :func:`zeroshot.store.load_or_compute`.
+    """
+    unit = Unit(*(parameters[name] for name in ("dataset", "model", "recipe")))
+    tables = compute(catalog.study(parameters["study"]), unit, policy)
+    write(tables, directory)
+    for failure in tables.failures.itertuples():
+        print(f"{failure.ablation} of {failure.model} on {failure.dataset}: {failure.error}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
