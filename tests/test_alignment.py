@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from zeroshot import data, metrics, models, pipeline
-from zeroshot.embedding import alignment
+from zeroshot import data, metrics, models, pipeline, store
+from zeroshot.embedding import alignment, integrity
 from zeroshot.models import Cells
 
 
@@ -94,12 +94,19 @@ def test_other_columns_are_no_counters(embeddings):
     assert alignment.counters(rows) == [] and alignment.counters(np.full((300, 1), np.nan)) == []
 
 
-def test_a_study_does_not_score_an_embedding_that_counts_its_rows(embeddings):
-    checks, reason = pipeline.scores._gate(
-        np.column_stack([embeddings["pca"], np.arange(300)]), 300, probed=None
-    )
-    assert not checks["passed"].all() and "no column counts the rows" in reason
-    assert pipeline.scores._gate(embeddings["random"], 300, probed=None)[1] is None
+def test_a_study_does_not_score_an_embedding_that_counts_its_rows(home, cells, embeddings):
+    def scored(name, values):
+        probed = integrity.table([("rows are those of the cells", True, "none differs")])
+        content = {"embedding": values, "checks": probed}
+        embedded = store.load_or_compute("embedding", {"embedding": name}, lambda: content)
+        return pipeline.score(cells, embedded, names=["asw_label"])
+
+    counting = scored("counting", np.column_stack([embeddings["pca"], np.arange(300)]))
+    assert not counting.load("checks")["passed"].all() and "subsamples" not in counting
+    (score,) = counting.load("scores").itertuples()
+    assert np.isnan(score.value) and "no column counts the rows" in score.note
+    random = scored("random", embeddings["random"])
+    assert random.load("checks")["passed"].all() and random.load("scores")["value"].notna().all()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """CellPLM against the reference: drawn and most likely components, contexts; what is refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +43,8 @@ def test_embeddings(reference):
 def test_hidden_states_and_components(reference):
     arrays, model, cells = reference
     network = model.network(cells, 0)
-    rows = [list(model._genes(cells)).index(name) for name in arrays["gene_list"]]
+    vocabulary = json.loads((REFERENCE / "tiny.config.json").read_text())["gene_list"]
+    rows = [vocabulary.index(name) for name in arrays["gene_list"]]
     with torch.inference_mode():
         tokens = torch.log1p(torch.from_numpy(arrays["X_counts"]).float()) @ network.genes[rows]
         hidden = network.hidden(tokens[None])[0]

@@ -20,7 +20,7 @@ import yaml
 from anndata import AnnData
 from scipy import sparse
 from test_metrics import batches, labels, mixed, separated  # noqa: F401 - fixtures
-from test_models import _small_and_quick, adata, base, released_folders  # noqa: F401 - fixtures
+from test_models import adata, base, released_folders, small_and_quick  # noqa: F401 - fixtures
 
 import reading_list
 from zeroshot import catalog, data, metrics, models, study

@@ -84,7 +84,7 @@ def released_folders(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _small_and_quick(monkeypatch, released_folders):
+def small_and_quick(monkeypatch, released_folders):
     """Networks are small ones in the released layout; a model that is trained sees every cell once only."""
 
     def load(name, recipe=None, *, weights=None, parameters=None):

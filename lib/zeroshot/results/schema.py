@@ -2,7 +2,7 @@
 
 Each is a CSV file, sorted and rounded, with one layout everywhere: of a run in
 ``build/studies/<study>/runs/<dataset>/<model>/``, of a study in ``build/studies/<study>/``, and as git keeps
-it in ``data/scores/<study>/``. A number that changes is a line of a diff.
+it in ``data/scores/<study>/``. A changed number changes one line of its file.
 """
 
 from collections.abc import Mapping, Sequence
