@@ -31,12 +31,13 @@ UNIT_TABLES = [f"{BUILD}/ablations/{{unit}}/{table}.csv" for table in PLAN["abla
 ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in PLAN["ablation_tables"]]
 
 
-# Priorities, in the end the order: cells 4, slow runs and UMAPs 3, runs 2, ablations and what waits for no run 1,
-# pages 0. So what many jobs wait for comes first, and long jobs are left for the other core meanwhile.
+# Priorities, in the end the order: cells 4, slow runs and UMAPs 3, runs 2, ablations, trials and what waits for
+# no run 1, pages 0. So what many jobs wait for comes first, and long jobs are left for the other core meanwhile.
 wildcard_constraints:
     dataset="[^/]+",
     model="[^/]+",
     chapter="[^/]+",
+    part="[^/]+",
 
 
 def executed(pages):
@@ -48,6 +49,7 @@ def read_by_chapter(wildcards):
     chapter = CHAPTERS[wildcards.chapter]
     tables = [f"{BUILD}/{table}.csv" for table in chapter["reads"]]
     tables += ABLATIONS if chapter["ablations"] else []
+    tables += [f"{BUILD}/{part}.csv" for part in PLAN["trial"]] if chapter["trial"] else []
     cells = expand(f"{BUILD}/cells/{{dataset}}.json", dataset=PLAN["datasets"]) if chapter["cells"] else []
     umaps = expand(f"{BUILD}/umaps/{{dataset}}.json", dataset=DATASETS_RUN) if chapter["umaps"] else []
     return [*tables, *cells, *umaps]
@@ -143,6 +145,28 @@ rule ablations:
         JOB + f" zeroshot.study ablations {{input[0]:q}} {BUILD}/ablations {POLICY} {{threads}}"
 
 
+def cells_of_trial(wildcards):
+    """The perceptron of a trial reads a data set, the ladders cells that are simulated for them."""
+    return [f"{BUILD}/cells/{wildcards.part}.json"] if wildcards.table == "perceptron" else []
+
+
+rule trial:
+    input:
+        f"{BUILD}/plans/trial/{{table}}/{{part}}.json",
+        cells_of_trial,
+    output:
+        f"{BUILD}/trial/{{table}}/{{part}}.csv",
+    threads: 1
+    priority: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    message:
+        "trial of the metrics, {wildcards.table} {wildcards.part}"
+    shell:
+        JOB + f" zeroshot.study trial {{input[0]:q}} {{output:q}} {POLICY} {{threads}}"
+
+
 rule umaps:
     input:
         f"{BUILD}/plans/umaps/{{dataset}}.json",
@@ -206,7 +230,7 @@ rule chapter:
         JOB + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
 
 
-WAITS_FOR = ("reads", "ablations", "umaps")
+WAITS_FOR = ("reads", "ablations", "trial", "umaps")
 EARLY = [name for name, chapter in CHAPTERS.items() if not any(map(chapter.get, WAITS_FOR))]
 if EARLY:
 

@@ -24,7 +24,7 @@ from zeroshot.runtime import paths
 
 STUDY = "default"
 # The last word of a line of `zeroshot book` says what has ended: "[ 3:12] runs 5/12 | run pca on …".
-COMPUTED = re.compile(r"cells of|run |ablations of|UMAPs of|tables of")
+COMPUTED = re.compile(r"cells of|run |ablations of|trial of|UMAPs of|tables of")
 FINISHED = re.compile(r"\[ *\d+:\d\d\] .*\| (?P<job>.*)")
 
 

@@ -148,7 +148,7 @@ def test_pages_without_cells_load_no_package_that_computes(project, monkeypatch)
         cells = json.loads(file.read_text())["cells"]
         parameters, *code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         if not declared.cells:
-            whole = declared.reads and not declared.ablations
+            whole = declared.reads and not declared.ablations and not declared.trial
             notebooks.append([parameters, "study = 'usual'", *(code if whole else code[:1])])
     done = subprocess.run(
         [sys.executable, "-c", EXECUTE], input=json.dumps(notebooks), text=True, capture_output=True,

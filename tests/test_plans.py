@@ -231,7 +231,8 @@ def test_chapters_from_committed_scores_need_no_cells() -> None:
     built = {page.notebook for page in study.pages(card, "committed")}
     assert {"02_cell_types", "03_batches", "04_pretraining", "07_summary", "published", "landscape"} <= built
     absent = {page.notebook for page in study.absent_chapters(card, "committed")}
-    assert {"01_data", "05_reconstruction", "06_umap", "metric_cross_check", "tokens", "your_data"} <= absent
+    expected = {"01_data", "05_reconstruction", "06_umap", "metric_cross_check", "metrics_on_trial", "tokens"}
+    assert expected | {"your_data"} <= absent
     assert built | absent == set(card.chapters) and not built & absent
     for file in (CHECKOUT / "book").glob("*.md"):
         glued = set(re.findall(r"\{glue:\w+\}`\.\./notebooks/(\w+)\.ipynb::", file.read_text()))
@@ -253,6 +254,7 @@ def test_notebooks_declare_what_they_read() -> None:
         reads_cells = bool(re.search(r"\b(data\.load|pipeline\.\w+)\(", code))
         assert reads_cells == declared.cells, file.name
         assert ("ablations.load(" in code) == declared.ablations, file.name
+        assert ("trial.load(" in code) == declared.trial, file.name
 
 
 def test_ablations_are_planned_where_a_chapter_reads_them(home: Path) -> None:
@@ -272,6 +274,17 @@ def test_ablations_are_planned_where_a_chapter_reads_them(home: Path) -> None:
     assert study.ablation_units(card.model_copy(update={"ablation_datasets": ()})) == []
 
 
+def test_the_trial_is_planned_where_a_chapter_reads_it() -> None:
+    card = catalog.study("smoke")
+    jobs = {job.path: job for job in study.trials(card)}
+    assert set(jobs) == {"trial/ladders/0", "trial/ladders/1", "trial/perceptron/simulated-atlas"}
+    assert {path for path, job in jobs.items() if "data set" in job.inputs} == {
+        "trial/perceptron/simulated-atlas"
+    }
+    assert all("zeroshot.metrics.scoring" in job.inputs["code"] for job in jobs.values())
+    assert study.trials(card.model_copy(update={"chapters": ("01_data",)})) == []
+
+
 def test_a_chapter_that_embeds_cells_takes_those_of_the_runs(home: Path) -> None:
     card = catalog.study("smoke")
     pages = {page.notebook: page for page in study.chapters(card)}
@@ -280,7 +293,7 @@ def test_a_chapter_that_embeds_cells_takes_those_of_the_runs(home: Path) -> None
     study.plan("smoke")
     jobs = json.loads((paths.study("smoke") / "plan.json").read_text())["chapters"]
     late = {name for name, chapter in jobs.items() if chapter["umaps"]}
-    assert late == {"05_reconstruction", "06_umap", "metrics_on_trial", "your_data"}
+    assert late == {"05_reconstruction", "06_umap", "your_data"}
 
 
 def test_an_engine_that_leaves_work_out_is_no_success(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

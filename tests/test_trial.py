@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zeroshot import data, metrics
+from zeroshot import catalog, data, metrics, results, study
 from zeroshot.results import trial
+from zeroshot.runtime import paths
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,40 @@ def climbed(**values):
         for rung, value in enumerate(five)
     ]
     return pd.DataFrame(rows, columns=["ladder", "rung", "seed", "metric", "value"])
+
+
+def test_every_ladder_is_scored_from_the_same_first_rung(monkeypatch):
+    monkeypatch.setattr(trial, "TRIED", ("asw_label",))
+    table = trial.climb(200, seed=1)
+    rungs = table[table["ladder"] != trial.LABELS_ALONE].pivot(index="ladder", columns="rung", values="value")
+    assert set(rungs.index) == set(trial.LADDERS) and rungs.shape == (3, len(trial.RUNGS))
+    assert rungs[0].nunique() == 1 and (rungs[4] < rungs[0]).all() and set(table["seed"]) == {1}
+    simulated = trial.simulate(200, seed=1)
+    noisiest = trial.ladder(simulated, "noise")[-1]
+    scores = metrics.score(noisiest, simulated["labels"], seed=1, names=["asw_label"])
+    assert rungs.loc["noise", 4] == scores["value"].item()
+
+
+def test_a_study_reads_what_its_jobs_have_written(home, monkeypatch):
+    taught = pd.DataFrame([("x", trial.PERCEPTRON, "ari", 1 / 3), ("x", "PCA", "pcr", np.nan)])
+    taught.columns = ["dataset", "variant", "metric", "value"]
+    monkeypatch.setattr(trial, "climb", lambda n, seed: climbed(ari=[1, 0.7, 0.4, 0.1, 0]).assign(seed=seed))
+    monkeypatch.setattr(trial, "teach", lambda adata, seed: taught)
+    monkeypatch.setattr(data, "load", lambda name, **settings: None)
+    for job in study.trials(catalog.study("smoke")):
+        trial.compute(job.parameters, paths.study("smoke") / f"{job.path}.csv")
+    ladders, perceptron = trial.load("smoke")
+    assert perceptron.equals(taught) and ladders.groupby("seed")["value"].sum().tolist() == [2.2, 2.2]
+    (paths.study("smoke") / "trial" / "ladders" / "1.csv").unlink()
+    with pytest.raises(FileNotFoundError, match="Run the study first: `zeroshot run smoke`"):
+        trial.load("smoke")
+
+
+def test_numbers_for_readers_have_two_digits_and_no_negative_zero():
+    table = pd.DataFrame({"score": [-0.001, 0.126, np.nan, -1.0], "pairs": [1, 2, 3, 4]})
+    shown = results.two_digits(table)
+    assert shown["score"].tolist() == ["0.00", "0.13", "–", "-1.00"]
+    assert shown["pairs"].equals(table["pairs"])
 
 
 def test_orders_by_hand():

@@ -3,7 +3,7 @@
 from .benchmarker import BENCHMARKER_NAMES, from_benchmarker, to_benchmarker
 from .comparisons import differences, every, tally, wide, winners
 from .schema import TABLES, TableError, read_csv
-from .summaries import best, candidates, heading, interval, median, readable, reference
+from .summaries import best, candidates, heading, interval, median, readable, reference, two_digits
 from .tables import (
     COLUMNS,
     committed_files,
@@ -48,6 +48,7 @@ __all__ = [
     "require_committed",
     "tally",
     "to_benchmarker",
+    "two_digits",
     "wide",
     "winners",
     "without_committed_scores",

@@ -24,6 +24,16 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return table.rename(index=names)
 
 
+def two_digits(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose numbers are texts of two digits: a dash where there is none, no sign before a zero."""
+
+    def text(value: float) -> str:
+        return "–" if pd.isna(value) else f"{round(value, 2) + 0.0:.2f}"  # + 0.0 makes -0.0 zero
+
+    numbers = table.select_dtypes("float").columns
+    return table.assign(**{name: table[name].map(text) for name in numbers})
+
+
 def candidates(scores: pd.DataFrame) -> list[str]:
     """The methods that are no controls, in the order of the scores."""
     models = dict(zip(scores["method"], scores["model"], strict=True))

@@ -1,6 +1,6 @@
 """CSV files of tables: how each is written, and read strictly, each error with file and line.
 
-Scores, what belongs to them, and the tables of ablations all go through here.
+Scores, what belongs to them, and the tables of ablations and of the trial of the metrics go through here.
 """
 
 import csv
@@ -54,10 +54,10 @@ _KINDS = {
     **dict.fromkeys(
         ("dataset", "model", "recipe", "method", "ablation", "metric", "group", "statistic", "subset", "note",
          "seen_in_pretraining", "key", "device", "same_as", "first", "second", "convention", "also",
-         "changes", "source", "embedding", "scores", "error"),
+         "changes", "source", "embedding", "scores", "error", "ladder", "variant"),
         text,
     ),
-    **dict.fromkeys(("n_cells", "seed", "seeds", "cells", "subsample"), whole),
+    **dict.fromkeys(("n_cells", "seed", "seeds", "cells", "subsample", "rung"), whole),
 }  # fmt: skip
 
 

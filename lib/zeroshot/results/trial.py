@@ -3,18 +3,26 @@
 import warnings
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import stats
 
-from zeroshot import catalog, metrics, pipeline
+from zeroshot import catalog, data, metrics, pipeline, store
+from zeroshot.runtime import paths
 
+from . import table_files
 from .comparisons import differences
+from .table_files import Table
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy")
 
+N_CELLS = 440  # simulated in four batches: scGraph needs 100 in one
+N_TAUGHT = 600  # of each data set for the perceptron, half of them to train on
 # Of the simulated cells: types in lineages, batches nested in sites, each as far apart as given, in units of
 # the spread within a type.
 LINEAGES, TYPES_OF_LINEAGE = 3, 3
@@ -39,6 +47,25 @@ EPOCHS = 200
 PERCEPTRON = "perceptron, cells it was trained on"
 HELD_OUT = "perceptron, other cells"
 PCA_HELD_OUT = "PCA, other cells"
+# What the jobs of a trial write, one file for each simulation and for each data set.
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {
+        "ladders": Table(
+            "scores of embeddings of known quality",
+            ("ladder", "rung", "seed", "metric"),
+            ("value",),
+            digits=None,
+            is_sorted=False,
+        ),
+        "perceptron": Table(
+            "scores of a network that has learnt the labels",
+            ("dataset", "variant", "metric"),
+            ("value",),
+            digits=None,
+            is_sorted=False,
+        ),
+    }
+)
 
 
 def simulate(n_cells: int, seed: int) -> dict[str, np.ndarray]:
@@ -77,7 +104,56 @@ def ladder(cells: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     return [cells["latent"] + share * disturbance for share in RUNGS]
 
 
-def climb(n_cells: int, n_seeds: int) -> pd.DataFrame:
+def parts(study: catalog.StudyCard) -> dict[str, list[str]]:
+    """The files of each table of a study: a seed of the simulation, or a data set of several batches."""
+    several = [name for name in study.datasets if catalog.dataset(name).batches != 1]
+    return {"ladders": [str(seed) for seed in range(max(study.seeds, 2))], "perceptron": several}
+
+
+def compute(parameters: Mapping[str, Any], output: Path, policy: store.Policy = "reuse") -> None:
+    """Compute one part of a trial and write its rows.
+
+    Parameters
+    ----------
+    parameters
+        ``table``, a name in :data:`TABLES`; ``seed``; for the perceptron ``dataset``.
+    output
+        File to write.
+    policy
+        Of no effect: a part is scored as a whole and its scores are not in the store.
+    """
+    seed = parameters["seed"]
+    if parameters["table"] == "ladders":
+        rows = climb(N_CELLS, seed)
+    else:
+        rows = teach(data.load(parameters["dataset"], subset=N_TAUGHT, seed=seed), seed)
+    store.write_text(output, TABLES[parameters["table"]].to_csv(rows))
+
+
+def load(study: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What :func:`climb` gave for the seeds of a study, and :func:`teach` for its data sets.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the study has not been run.
+    zeroshot.results.table_files.TableFileError
+        If a file is damaged.
+    """
+    command = f"`zeroshot run {study}`"
+    tables = []
+    for name, files in parts(catalog.study(study)).items():
+        directory = paths.study(study) / "trial" / name
+        if not all((directory / f"{part}.csv").is_file() for part in files):
+            raise FileNotFoundError(f"{directory} does not hold all tables. Run the study first: {command}.")
+        remedy = f"Delete the file and run the study again: {command}."
+        rows = [table_files.read(directory / f"{part}.csv", TABLES[name], remedy) for part in files]
+        tables.append(pd.concat(rows, ignore_index=True).drop(columns=table_files.LINE))
+    climbed, taught = tables
+    return climbed, taught
+
+
+def climb(n_cells: int, seed: int) -> pd.DataFrame:
     """Score the rungs of every ladder, and the labels alone, on simulated cells.
 
     Returns
@@ -86,22 +162,20 @@ def climb(n_cells: int, n_seeds: int) -> pd.DataFrame:
         Columns ladder, rung (from 0, the best), seed, metric and value; the ladder of the label oracle is
         :data:`LABELS_ALONE`.
     """
+    cells = simulate(n_cells, seed)
+    # Before integration: everything that can disturb is there.
+    before = cells["latent"] + cells["batch_effect"] + cells["site_effect"]
+    options = {name: cells[name] for name in ("labels", "batches")}
+    options |= {"baseline": before, "seed": seed, "names": TRIED}
+    undisturbed = metrics.score(cells["latent"], **options)  # the first rung of every ladder
     tables = []
-    for seed in range(n_seeds):
-        cells = simulate(n_cells, seed)
-        given = {name: cells[name] for name in ("labels", "batches")}
-        # Before integration: everything that can disturb is there.
-        before = cells["latent"] + cells["batch_effect"] + cells["site_effect"]
-        options = {"baseline": before, "seed": seed, "names": TRIED}
-        undisturbed = metrics.score(cells["latent"], **given, **options)  # the first rung of every ladder
-        for name in LADDERS:
-            tables.append(undisturbed.assign(ladder=name, rung=0, seed=seed))
-            for rung, embedding in enumerate(ladder(cells, name)[1:], 1):
-                scores = metrics.score(embedding, **given, **options)
-                tables.append(scores.assign(ladder=name, rung=rung, seed=seed))
-        oracle = metrics.score(metrics.label_oracle(cells["labels"], seed), **given, **options)
-        tables.append(oracle.assign(ladder=LABELS_ALONE, rung=0, seed=seed))
-    return pd.concat(tables, ignore_index=True)[["ladder", "rung", "seed", "metric", "value"]]
+    for name in LADDERS:
+        tables.append(undisturbed.assign(ladder=name, rung=0))
+        for rung, embedding in enumerate(ladder(cells, name)[1:], 1):
+            tables.append(metrics.score(embedding, **options).assign(ladder=name, rung=rung))
+    oracle = metrics.score(metrics.label_oracle(cells["labels"], seed), **options)
+    tables.append(oracle.assign(ladder=LABELS_ALONE, rung=0))
+    return pd.concat(tables, ignore_index=True).assign(seed=seed)[TABLES["ladders"].all_columns]
 
 
 def orders(climbed: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +283,7 @@ def teach(adata: AnnData, seed: int = 0) -> pd.DataFrame:
         given = {"labels": labels[part], "batches": batches[part], "baseline": components[part]}
         scores = metrics.score(embedding[part], **given, seed=seed, names=TRIED)
         tables.append(scores.assign(dataset=adata.uns["dataset"]["name"], variant=name))
-    return pd.concat(tables, ignore_index=True)[["dataset", "variant", "metric", "value"]]
+    return pd.concat(tables, ignore_index=True)[TABLES["perceptron"].all_columns]
 
 
 def separation(scores: pd.DataFrame, subsamples: pd.DataFrame) -> pd.DataFrame:
@@ -247,7 +321,7 @@ def trust(climbed: pd.DataFrame, taught: pd.DataFrame, apart: pd.DataFrame) -> p
     Parameters
     ----------
     climbed, taught, apart
-        What :func:`climb`, :func:`teach` (of one data set or several) and :func:`separation` return.
+        What :func:`load` and :func:`separation` return.
 
     Returns
     -------

@@ -19,6 +19,7 @@ from .grid import (
     runs,
     skipped,
     source_of,
+    trials,
 )
 from .running import StudyError, run
 
@@ -47,4 +48,5 @@ __all__ = [
     "runs",
     "skipped",
     "source_of",
+    "trials",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroshot import notebooks, results, store
+from zeroshot.results import trial
 from zeroshot.runtime import failures, processes
 
 from . import ablations, computing
@@ -31,6 +32,7 @@ JOBS: dict[str, Callable[[dict[str, Any], Path, store.Policy], None]] = {
     "run": computing.compute_run,
     "umaps": computing.compute_umaps,
     "ablation": ablations.compute_unit,
+    "trial": trial.compute,
     "tables": _join_runs,
     "ablations": _join_ablations,
 }

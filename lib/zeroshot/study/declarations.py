@@ -1,7 +1,7 @@
 """What a notebook declares in its metadata: what it reads, and what of a study it cannot do without.
 
-``"zeroshot": {"reads": ["scores"], "files": ["data/published.yml"], "cells": true}``, ``ablations`` and
-``needs``; each optional.
+``"zeroshot": {"reads": ["scores"], "files": ["data/published.yml"], "cells": true}``, ``ablations``,
+``trial`` and ``needs``; each optional.
 """
 
 import json
@@ -64,6 +64,8 @@ class Declaration:
         Whether it reads cells or stored arrays, so that the tables of a study are not enough for it.
     ablations
         Whether it reads the tables of :mod:`zeroshot.study.ablations`, which are computed for it.
+    trial
+        Whether it reads the tables of :mod:`zeroshot.results.trial`, which are computed for it.
     needs
         What a study must have, names in :data:`NEEDS`; asked before anything is computed.
     """
@@ -72,6 +74,7 @@ class Declaration:
     files: tuple[str, ...] = ()
     cells: bool = False
     ablations: bool = False
+    trial: bool = False
     needs: tuple[str, ...] = ()
 
 
@@ -100,7 +103,7 @@ def declaration(notebook: str) -> Declaration:
             f"{file} declares files that do not exist: {', '.join(missing)} (metadata, zeroshot)"
         )
     lists = {field: tuple(declared.get(field, ())) for field in ("reads", "files", "needs")}
-    flags = {field: bool(declared.get(field, False)) for field in ("cells", "ablations")}
+    flags = {field: bool(declared.get(field, False)) for field in ("cells", "ablations", "trial")}
     return Declaration(**lists, **flags)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zeroshot import catalog, models, notebooks, pipeline, results, store
+from zeroshot.results import trial
 from zeroshot.runtime import paths, templates
 from zeroshot.store import dependencies, hashing
 from zeroshot.study import ablations
@@ -140,6 +141,27 @@ def ablation_units(card: catalog.StudyCard) -> list[ablations.Unit]:
     return ablations.study_units(pair for pair in available_pairs(card) if pair[0] in datasets)
 
 
+def trials(card: catalog.StudyCard) -> list[Job]:
+    """The parts of the trial of the metrics, where a chapter of the study reads it."""
+    if not any(declaration(chapter).trial for chapter in card.chapters):
+        return []
+    code = _code({"zeroshot.results.trial", *_BASELINE})
+    parts = trial.parts(card)
+    ladders = [
+        Job(f"trial/ladders/{seed}", {"table": "ladders", "seed": int(seed)}, code)
+        for seed in parts["ladders"]
+    ]
+    perceptron = [
+        Job(
+            f"trial/perceptron/{dataset}",
+            {"table": "perceptron", "dataset": dataset, "seed": card.seed},
+            {"data set": _hash_of(catalog.dataset(dataset)), **code},
+        )
+        for dataset in parts["perceptron"]
+    ]
+    return [*ladders, *perceptron]
+
+
 def run_pages(card: catalog.StudyCard) -> list[Page]:
     """The page of each run."""
     inputs = _inputs_of_notebook(catalog.RUN_PAGE, store.versions())
@@ -180,11 +202,13 @@ def plan(study: str, source: Source = "computed") -> None:
     """Write the plan file of every job of a build, and ``plan.json``; unchanged files keep their time."""
     card = catalog.study(study)
     planned = pages(card, source)
-    computed, projected, units = [], [], []
+    computed, projected, units, tried = [], [], [], []
     if source == "computed":
-        computed, projected, units = runs(card), umaps(card), ablation_units(card)
+        computed, projected, units, tried = runs(card), umaps(card), ablation_units(card), trials(card)
     varied = [_ablation(card, unit) for unit in units]
-    jobs: list[tuple[str, Job]] = [("", job) for job in (*cells(card), *computed, *projected, *varied)]
+    jobs: list[tuple[str, Job]] = [
+        ("", job) for job in (*cells(card), *computed, *projected, *varied, *tried)
+    ]
     jobs += [("pages/", page) for page in planned]
     files = _hashes_of_files(results.committed_files(study)) if source == "committed" else {}
     origin = {"study": study, "source": source, "runs": [run.path for run in computed]}
@@ -202,11 +226,13 @@ def plan(study: str, source: Source = "computed") -> None:
         "datasets": list(card.datasets),
         "runs": {run.path: {"slow": _is_slow(run)} for run in computed},
         "ablations": [unit.path for unit in units],
+        "trial": [job.path for job in tried],
         "chapters": {
             page.notebook: {
                 "reads": page.declared.reads,
                 "cells": page.declared.cells,
                 "ablations": page.declared.ablations,
+                "trial": page.declared.trial,
                 "umaps": _reads_stored(page),
             }
             for page in planned
@@ -227,7 +253,8 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
 
 def _needs_computing(chapter: Page) -> bool:
     """Whether the tables of a study are not enough for a chapter."""
-    return chapter.declared.cells or chapter.declared.ablations
+    declared = chapter.declared
+    return declared.cells or declared.ablations or declared.trial
 
 
 def _parameters_of_run(study: catalog.StudyCard, dataset: str, reference: str) -> dict[str, Any]:
