@@ -4,10 +4,11 @@ import csv
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import reading_list
-from reading_list import survey
+from reading_list import survey, tables
 from zeroshot import study
 from zeroshot.catalog import CatalogError
 
@@ -175,6 +176,24 @@ def test_a_wrong_table_is_refused_with_its_place(home, file, before, after, mess
     path.write_text(text.replace(before, after, 1))
     with pytest.raises(CatalogError, match=message):
         survey.taxonomy() if file == "taxonomy" else survey.tasks()
+
+
+def test_tables_of_the_chapter_count_and_link():
+    values = pd.Series(["b", "a", "b", "c", "a"])
+    assert tables.extremes(values) == {"top": ("a and b", 2), "rare": ("c", 1)}
+    listed = tables.papers()
+    numbers = tables.papers_by_section(listed)
+    assert numbers.iloc[-1]["section"] == "all" and numbers.iloc[-1]["all"] == len(listed)
+    assert numbers.iloc[0]["section"].startswith('<a href="../book/reading_list/')
+    rows = tables.surveyed_models()
+    assert list(rows["model"]) == list(survey.models()) and rows.notna().all(axis=None)
+    here = [name for name, model in survey.models().items() if model.card]
+    assert list(rows.loc[rows["in this book"] != "–", "model"]) == here
+    compared = pd.DataFrame(map(dict, survey.tasks())).query("verdict != 'not compared'")
+    verdicts = tables.marks_by_verdict(compared)
+    assert len(verdicts) == len(compared) and verdicts["verdict"].is_monotonic_increasing
+    nodes, lines = tables.tree()
+    assert len(lines) == len(tables.descents()) and set(lines["parent"]) <= set(nodes["name"])
 
 
 def test_the_chapters_are_made_again_when_their_tables_change():

@@ -44,6 +44,63 @@ def papers_by_edition() -> pd.DataFrame:
     )
 
 
+def papers_by_section(listed: pd.DataFrame) -> pd.DataFrame:
+    """Numbers of papers (rows of :func:`papers`) by section, linked to its page, and year, with sums."""
+    numbers = pd.crosstab(listed["section"], listed["year"], margins=True, margins_name="all")
+    numbers = numbers.reindex([*dict.fromkeys(listed["section"]), "all"]).rename_axis(columns=None)
+    link = templates.macros("notebooks/links.html").section_link
+    links = {section.title: str(link(name, section.title)) for name, section in entries.sections().items()}
+    return numbers.rename(index=links).replace(0, "").reset_index()
+
+
+def extremes(values: pd.Series) -> dict[str, tuple[str, int]]:
+    """The most and the least frequent values (``top`` and ``rare``), and how often each of them occurs.
+
+    Several are one text, such as "2024 and 2025".
+    """
+    counts = values.value_counts()
+    return {
+        place: (" and ".join(sorted(map(str, counts[counts == number].index))), int(number))
+        for place, number in {"top": counts.max(), "rare": counts.min()}.items()
+    }
+
+
+def surveyed_models() -> pd.DataFrame:
+    """The survey's models and what it says of them, a row each, linked to papers and cards; HTML."""
+    links = templates.macros("notebooks/links.html")
+
+    def row(model: survey.SurveyModel) -> dict[str, str | int]:
+        card = links.family_link(catalog.family_anchor(model.card), "yes") if model.card else "–"
+        return {
+            "model": escaping.escape(model.name),
+            "paper": str(links.paper_link(model.paper, model.paper) if model.paper else "–"),
+            "in this book": str(card),
+            "year": model.year,
+            "type": model.model_type,
+            "tokens or text": escaping.escape(", ".join(model.tokens)) or "–",
+            "paradigm": escaping.escape(model.paradigm or "") or "–",
+            "millions": "–" if model.size_millions is None else f"{model.size_millions:g}",
+            "of": escaping.escape(model.size_unit or "") or "–",
+            "base model": escaping.escape(model.base_model or "") or "–",
+        }
+
+    return pd.DataFrame([row(model) for model in survey.models().values()])
+
+
+def other_base_models() -> list[str]:
+    """Sentences on models whose card here loads another language model than the survey names."""
+    sentences = []
+    for name, model in survey.models().items():
+        hubs = [card.weights.hub or "" for card in survey.cards(model) if card.weights]
+        if model.base_model and hubs and model.base_model not in " ".join(hubs):
+            ours = ", ".join(hubs)
+            sentences.append(
+                f"{name}: the survey names {model.base_model} as its language model, "
+                f"the card here loads {ours}."
+            )
+    return sentences
+
+
 def models_in_book() -> pd.DataFrame:
     """What this book has of the survey's models, a row per family, linked to cards and papers."""
     return pd.DataFrame([_links(survey.models()[row["model"]], row) for row in survey.families_in_book()])
@@ -81,6 +138,39 @@ def descents() -> pd.DataFrame:
             for descent in node.descents
         ]
     )
+
+
+def tree() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Nodes of the tree of models, and its lines: model, parent and what it takes."""
+    nodes = lineage.nodes()
+    lines = [(node.name, descent.parent, descent.takes) for node in nodes for descent in node.descents]
+    return (
+        pd.DataFrame(map(vars, nodes)).assign(here=[node.here for node in nodes]),
+        pd.DataFrame(lines, columns=["model", "parent", "takes"]),
+    )
+
+
+def marks_by_verdict(compared: pd.DataFrame) -> pd.DataFrame:
+    """Marks of the survey's table beside its text, those on which they disagree first.
+
+    Parameters
+    ----------
+    compared
+        Rows of :func:`reading_list.survey.tasks` with a verdict.
+    """
+    sequence = [*survey.DISAGREE, "supported"]
+    rows = compared.assign(
+        in_table=compared["in_table"].map({True: "yes", False: "no"}),
+        verdict=pd.Categorical(compared["verdict"], sequence),
+    ).sort_values("verdict", kind="stable")
+    columns = {"model": "model", "task": "task", "in_table": "in the table", "verdict": "verdict"}
+    columns |= {"note": "what the text says"}
+    return rows[list(columns)].rename(columns=columns)
+
+
+def members(rows: pd.DataFrame, levels: list[str]) -> pd.DataFrame:
+    """The models at each place, a row a place: the columns ``levels``, and ``model`` with their names."""
+    return rows.groupby(levels, sort=False)["model"].agg(", ".join).reset_index()
 
 
 def _name(node: lineage.Node) -> str:
