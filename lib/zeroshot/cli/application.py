@@ -343,10 +343,10 @@ def book(
     from zeroshot import study as studies_
 
     source = _source(committed, policy)
-    started = time.perf_counter()
+    begin = time.perf_counter()
     settings = {"cores": cores, "policy": policy, "profile": profile, "source": source}
     studies_.run(study, target="book", before=partial(site.plan, study, source), **settings)
-    minutes, seconds = divmod(round(time.perf_counter() - started), 60)
+    minutes, seconds = divmod(round(time.perf_counter() - begin), 60)
     print(f"The book is at {paths.build() / 'html' / 'index.html'} ({minutes} min {seconds} s).")
     print("Read it with `make serve`, at http://127.0.0.1:8000")
 

@@ -119,9 +119,9 @@ def lay_out_flows(models: pd.DataFrame) -> Flows:
     }
     nodes = []
     for column, by in orders.items():
-        ordered = bands.sort_values(by, kind="stable")
-        n_words_above = ordered[column].ne(ordered[column].shift()).cumsum() - 1
-        y = pd.Series(np.arange(len(ordered)) + GAPS[column] * n_words_above, index=ordered.index)
+        rows = bands.sort_values(by, kind="stable")
+        n_words_above = rows[column].ne(rows[column].shift()).cumsum() - 1
+        y = pd.Series(np.arange(len(rows)) + GAPS[column] * n_words_above, index=rows.index)
         bands[f"y_{column}"] = y + (height - y.max() - 1) / 2
         stacked = bands.sort_values(f"y_{column}")
         for name, heights in stacked.groupby(column, sort=False)[f"y_{column}"]:

@@ -62,9 +62,9 @@ def draw_ranks(
         _draw_length(axis, critical_difference)
     places = {name: place for place, name in enumerate(rows["method"])}
     for column, group in enumerate(groups):
-        joined = [places[name] for name in group if name in places]
-        if joined:
-            margin.plot([column] * 2, [min(joined) - 0.2, max(joined) + 0.2], color="#222222", linewidth=4)
+        tied = [places[name] for name in group if name in places]
+        if tied:
+            margin.plot([column] * 2, [min(tied) - 0.2, max(tied) + 0.2], color="#222222", linewidth=4)
     margin.set(xlim=(-0.6, max(len(groups), 1) - 0.4))
     margin.axis("off")
     axis.set_yticks(range(n_rows), distinct_texts(rows["method"]))

@@ -212,16 +212,16 @@ def draw_scores_on_umap(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure
 
 
 @draws
-def draw_published(compared: pd.DataFrame) -> Figure:
+def draw_published(ledger: pd.DataFrame) -> Figure:
     """How far ours are from published numbers, in tolerances; within the grey band they agree.
 
     Parameters
     ----------
-    compared
+    ledger
         Rows of :func:`zeroshot.results.published.ledger` that have a value of ours, at least one.
     """
-    table = compared.assign(in_tolerances=compared["difference"] / compared["tolerance"])
-    if compared.empty:
+    table = ledger.assign(in_tolerances=ledger["difference"] / ledger["tolerance"])
+    if ledger.empty:
         return drawn(nothing_to_draw("no published number was compared"), table)
     n_rows, height = fit(len(table), 0.34, 0.2, 40)
     rows = table.iloc[:n_rows]
@@ -312,8 +312,8 @@ def _not_shown(
 def with_direction(metric: str, label: str) -> str:
     """Label of a metric's axis with its direction, where it does not say so itself."""
     label = short_text(label, 60)
-    known = METRICS.get(metric)
-    return f"{label} ({known.direction})" if known and "is better" not in label else label
+    definition = METRICS.get(metric)
+    return f"{label} ({definition.direction})" if definition and "is better" not in label else label
 
 
 def _seen(scores: pd.DataFrame) -> pd.Series:

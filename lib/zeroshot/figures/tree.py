@@ -57,15 +57,15 @@ def lay_out_tree(models: pd.DataFrame) -> TreeLayout:
         A row per model, columns ``trunk``, ``date`` ("2024-11-09", "2025-04" or "2023") and ``name``.
     """
     year = models["date"].str[:4].astype(int)
-    ordered = models.assign(year=year).sort_values(["date", "name"], ascending=[False, True], kind="stable")
-    place = ordered.groupby(["trunk", "year"], sort=False).cumcount()
+    rows = models.assign(year=year).sort_values(["date", "name"], ascending=[False, True], kind="stable")
+    place = rows.groupby(["trunk", "year"], sort=False).cumcount()
     years, row = {}, 0
-    for of_year, n_models in (place.groupby(ordered["year"]).max() + 1)[::-1].items():
+    for of_year, n_models in (place.groupby(rows["year"]).max() + 1)[::-1].items():
         years[int(of_year)] = row
         row += 1 + -(-int(n_models) // 2)
     side = (place % 2).map({0: -1, 1: 1})
-    placed = ordered.assign(row=ordered["year"].map(years) + 1 + place // 2, side=side)
-    return TreeLayout(placed.loc[models.index], years, row + 1)
+    nodes = rows.assign(row=rows["year"].map(years) + 1 + place // 2, side=side)
+    return TreeLayout(nodes.loc[models.index], years, row + 1)
 
 
 class TreeExplorer:
@@ -109,8 +109,8 @@ class TreeExplorer:
 
     def _trunk(self, trunk: str, colours: dict[str, str]) -> dict[str, Any]:
         """One trunk: its title, its years and its models as paths and texts."""
-        placed = self.layout.models
-        of_trunk = placed[placed["trunk"] == trunk].sort_values(["row", "side"])
+        nodes = self.layout.models
+        of_trunk = nodes[nodes["trunk"] == trunk].sort_values(["row", "side"])
         return {
             "title": trunk,
             "years": [{"text": year, "y": _ROW * (row + 0.5)} for year, row in self.layout.years.items()],

@@ -79,12 +79,12 @@ def differences(
     return pd.DataFrame(rows, columns=columns)
 
 
-def tally(compared: pd.DataFrame) -> dict[str, int]:
+def tally(comparison: pd.DataFrame) -> dict[str, int]:
     """How many pairs of methods were compared, and how many of them are better, ties and worse.
 
     Parameters
     ----------
-    compared
+    comparison
         Rows with a verdict, as :func:`differences` or :func:`zeroshot.study.ablations.effects` returns them.
 
     Returns
@@ -92,9 +92,11 @@ def tally(compared: pd.DataFrame) -> dict[str, int]:
     dict
         Keys pairs, better, ties and worse.
     """
-    counts = compared["verdict"].value_counts()
+    counts = comparison["verdict"].value_counts()
     verdicts = {"better": "better", "ties": "tie", "worse": "worse"}
-    return {"pairs": len(compared)} | {name: int(counts.get(said, 0)) for name, said in verdicts.items()}
+    return {"pairs": len(comparison)} | {
+        name: int(counts.get(verdict, 0)) for name, verdict in verdicts.items()
+    }
 
 
 def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -120,13 +122,13 @@ def winners(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.D
     ]
     tables = []
     for dataset, rows in candidates.groupby("dataset", sort=False):
-        ordered = rows.sort_values("value", ascending=not metrics.METRICS[metric].higher_is_better)
-        best = ordered["method"].iloc[0]
-        compared = differences(rows, subsamples[subsamples["dataset"] == dataset], metric, best)
-        tied = set(compared.loc[compared["verdict"] == "tie", "method"])
+        ranking = rows.sort_values("value", ascending=not metrics.METRICS[metric].higher_is_better)
+        best = ranking["method"].iloc[0]
+        comparison = differences(rows, subsamples[subsamples["dataset"] == dataset], metric, best)
+        tied = set(comparison.loc[comparison["verdict"] == "tie", "method"])
         places = {best: "best"} | dict.fromkeys(tied, "tied with the best")
-        ranked = ordered[ordered["method"].isin(places)]
-        tables.append(ranked[["dataset", "method", "value"]].assign(place=ranked["method"].map(places)))
+        leaders = ranking[ranking["method"].isin(places)]
+        tables.append(leaders[["dataset", "method", "value"]].assign(place=leaders["method"].map(places)))
     columns = ["dataset", "method", "value", "place"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
@@ -145,5 +147,5 @@ def wide(scores: pd.DataFrame, metric: str, *, ascending: bool = False) -> pd.Da
 
 def every(scores: pd.DataFrame) -> pd.DataFrame:
     """All metrics as one table: a row per data set and metric (label and direction), methods in columns."""
-    named = scores.assign(score=[heading(name) for name in scores["metric"]])
-    return named.pivot(index=["dataset", "score"], columns="method", values="value").rename_axis(columns=None)
+    rows = scores.assign(score=[heading(name) for name in scores["metric"]])
+    return rows.pivot(index=["dataset", "score"], columns="method", values="value").rename_axis(columns=None)

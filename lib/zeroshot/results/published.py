@@ -61,10 +61,10 @@ def _require_registered_or_titled(number: catalog.PublishedNumber) -> None:
         "metric": {*METRICS, *RECONSTRUCTED},
     }
     for field, names in names_by_field.items():
-        value, titled = getattr(number, field), getattr(number, f"{field}_title") is not None
-        if (value in names) and titled:
+        value, has_title = getattr(number, field), getattr(number, f"{field}_title") is not None
+        if (value in names) and has_title:
             raise catalog.CatalogError(f"{field} {value!r} is a registered name: leave out `{field}_title`")
-        if (value not in names) and not titled:
+        if (value not in names) and not has_title:
             raise catalog.CatalogError(
                 f"{field} {value!r} is not a registered name: correct it, "
                 f"or say in `{field}_title` what it is"
@@ -99,14 +99,14 @@ def ledger(scores: pd.DataFrame, reconstructions: pd.DataFrame | None = None) ->
         "differs", with the caveat of the number, if it has one, as ``reason``; "not run here" where
         ``ours`` is NaN, with all that is missing as ``reason``.
     """
-    measured = scores.assign(statistic="value")
+    our_rows = scores.assign(statistic="value")
     if reconstructions is not None and len(reconstructions):
         subset = scores.drop_duplicates("dataset").set_index("dataset")["subset"]
         of_objective = reconstructions.assign(note="", subset=reconstructions["dataset"].map(subset))
-        measured = pd.concat([measured, of_objective], ignore_index=True)
+        our_rows = pd.concat([our_rows, of_objective], ignore_index=True)
     rows = []
     for number in load():
-        ours, missing = _ours(number, measured)
+        ours, missing = _ours(number, our_rows)
         difference = ours - number.value
         if missing:
             status, reason = "not run here", missing
@@ -123,17 +123,17 @@ def ledger(scores: pd.DataFrame, reconstructions: pd.DataFrame | None = None) ->
     return pd.DataFrame(rows, columns=COLUMNS).astype({"ours": float, "difference": float})
 
 
-def _ours(number: catalog.PublishedNumber, measured: pd.DataFrame) -> tuple[float, str]:
+def _ours(number: catalog.PublishedNumber, our_rows: pd.DataFrame) -> tuple[float, str]:
     """Our value and "", or NaN and what is missing for one."""
-    reasons = [*_without_metric(number), *_without_run(number, measured)]
+    reasons = [*_without_metric(number), *_without_run(number, our_rows)]
     if reasons:
         return np.nan, "; ".join(reasons)
-    rows = measured[
-        measured["dataset"].isin(number.datasets)
-        & measured["model"].eq(number.model)
-        & measured["recipe"].eq(number.recipe)
-        & measured["metric"].eq(number.metric)
-        & measured["statistic"].eq(_statistic(number))
+    rows = our_rows[
+        our_rows["dataset"].isin(number.datasets)
+        & our_rows["model"].eq(number.model)
+        & our_rows["recipe"].eq(number.recipe)
+        & our_rows["metric"].eq(number.metric)
+        & our_rows["statistic"].eq(_statistic(number))
     ]
     if set(rows["dataset"]) < set(number.datasets):
         return np.nan, "this study did not compute it"
@@ -161,14 +161,14 @@ def _without_metric(number: catalog.PublishedNumber) -> Iterable[str]:
         yield f"computed on other batches ({number.batch_key})"
 
 
-def _without_run(number: catalog.PublishedNumber, measured: pd.DataFrame) -> Iterable[str]:
-    absent = [name for name in number.datasets if name not in set(measured["dataset"])]
+def _without_run(number: catalog.PublishedNumber, our_rows: pd.DataFrame) -> Iterable[str]:
+    absent = [name for name in number.datasets if name not in set(our_rows["dataset"])]
     if absent:
         one = len(number.datasets) == 1
         yield "the data set is not in this study" if one else "not all of its data sets are in this study"
     if number.model_title is not None:
         yield "no model of ours is it"
-    elif not (measured["model"].eq(number.model) & measured["recipe"].eq(number.recipe)).any():
+    elif not (our_rows["model"].eq(number.model) & our_rows["recipe"].eq(number.recipe)).any():
         unavailable = models.unavailable(catalog.model(number.model), number.recipe)
         yield "the weights are not on this machine" if unavailable else "the model is not in this study"
 

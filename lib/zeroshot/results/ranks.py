@@ -214,10 +214,10 @@ def _summary(ranks: pd.DataFrame, models: dict[str, str], seed: int) -> pd.DataF
     for name, statistic in {"mean": np.mean, "median": np.median}.items():
         low = high = np.full(ranks.shape[1], np.nan)
         if len(ranks) > 1 and ranks.shape[1]:
-            drawn = stats.bootstrap(
+            draws = stats.bootstrap(
                 (ranks.to_numpy(),), statistic, axis=0, n_resamples=RESAMPLES, method="percentile", rng=seed
             )
-            low, high = drawn.confidence_interval
+            low, high = draws.confidence_interval
         values = statistic(ranks.to_numpy(), axis=0) if len(ranks) else np.full(ranks.shape[1], np.nan)
         columns |= {f"{name}_rank": values, f"{name}_low": low, f"{name}_high": high}
     table = pd.DataFrame(columns, columns=COLUMNS)

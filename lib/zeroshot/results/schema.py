@@ -140,8 +140,8 @@ def _check_complete(file: Path, table: pd.DataFrame) -> None:
 def _check_ranges(file: Path, table: pd.DataFrame) -> None:
     """Refuse numbers that no run can have had, with the line."""
     columns = [column for column in table if column == "value" or str(column).isdecimal()]
-    scored = "metric" in table and "statistic" not in table and bool(columns)
-    for name, rows in table.groupby("metric", sort=False) if scored else ():
+    holds_scores = "metric" in table and "statistic" not in table and bool(columns)
+    for name, rows in table.groupby("metric", sort=False) if holds_scores else ():
         lowest, highest = sorted([METRICS[name].worst, METRICS[name].best])
         for column in columns:
             strange = rows[column].lt(lowest - _ROUNDING) | rows[column].gt(highest + _ROUNDING)
@@ -231,11 +231,13 @@ def check_same_runs(folder: Path, scores: pd.DataFrame, runs: pd.DataFrame, reme
 
 def missing_runs(card: catalog.StudyCard, runs: pd.DataFrame) -> list[tuple[str, str]]:
     """Data sets and models (``name`` or ``name@recipe``) of a study that a table of runs does not hold."""
-    done = set(runs[list(RUN)].itertuples(index=False, name=None))
+    present = set(runs[list(RUN)].itertuples(index=False, name=None))
     pairs: Sequence[tuple[str, str]] = [
         (dataset, reference) for dataset in card.datasets for reference in card.models
     ]
-    return [(dataset, reference) for dataset, reference in pairs if (dataset, *_split(reference)) not in done]
+    return [
+        (dataset, reference) for dataset, reference in pairs if (dataset, *_split(reference)) not in present
+    ]
 
 
 def _split(reference: str) -> tuple[str, str]:

@@ -59,8 +59,8 @@ def best(scores: pd.DataFrame, metric: str) -> tuple[str | None, float | None]:
     medians = by_method.median()[complete]
     if medians.empty:
         return None, None
-    ordered = medians.sort_values(ascending=not metrics.METRICS[metric].higher_is_better, kind="stable")
-    return str(ordered.index[0]), float(ordered.iloc[0])
+    ranking = medians.sort_values(ascending=not metrics.METRICS[metric].higher_is_better, kind="stable")
+    return str(ranking.index[0]), float(ranking.iloc[0])
 
 
 def reference(scores: pd.DataFrame, metric: str, title: str) -> str:
@@ -77,10 +77,10 @@ def reference(scores: pd.DataFrame, metric: str, title: str) -> str:
     zeroshot.catalog.CatalogError
         If no model is called that, in this study or another.
     """
-    scored = scores[scores["metric"].eq(metric) & scores["value"].notna()]
-    methods = list(dict.fromkeys(scored["method"]))
+    rows = scores[scores["metric"].eq(metric) & scores["value"].notna()]
+    methods = list(dict.fromkeys(rows["method"]))
     if title in methods:
         return title
     titles = {card.method(recipe) for card in catalog.models().values() for recipe in card.recipes}
     catalog.find(dict.fromkeys([*titles, *methods]), title, "method")
-    return next(iter([*candidates(scored), *methods]), title)
+    return next(iter([*candidates(rows), *methods]), title)

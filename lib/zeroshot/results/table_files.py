@@ -102,12 +102,12 @@ class Table:
         """Rows as they are written."""
         if self.across is None:
             left_out = [column for column in self.optional if table[column].isna().all()]
-            written = table[self.all_columns].drop(columns=left_out)
+            rows = table[self.all_columns].drop(columns=left_out)
         else:
-            written = table.pivot(index=list(self.key), columns=self.across, values="value").reset_index()
+            rows = table.pivot(index=list(self.key), columns=self.across, values="value").reset_index()
         if self.is_sorted:
-            written = written.sort_values(list(self.key), kind="stable")
-        return written.to_csv(index=False, float_format=None if self.digits is None else f"%.{self.digits}f")
+            rows = rows.sort_values(list(self.key), kind="stable")
+        return rows.to_csv(index=False, float_format=None if self.digits is None else f"%.{self.digits}f")
 
 
 def write(directory: Path, layouts: Mapping[str, Table], tables: Mapping[str, pd.DataFrame]) -> None:
@@ -125,12 +125,12 @@ def concatenate(output: Path, layouts: Mapping[str, Table], directories: Iterabl
             for directory in directories
         ]
         parts = [part for part in parts if len(part)] or parts[:1]
-        joined = pd.concat(parts, ignore_index=True).fillna("")
+        table = pd.concat(parts, ignore_index=True).fillna("")
         if layout.is_sorted:
-            joined = joined.sort_values(list(layout.key), kind="stable")
+            table = table.sort_values(list(layout.key), kind="stable")
         if layout.optional:  # parts without them come first or last
-            joined = joined[[column for column in layout.all_columns if column in joined]]
-        store.write_text(output / f"{name}.csv", joined.to_csv(index=False))
+            table = table[[column for column in layout.all_columns if column in table]]
+        store.write_text(output / f"{name}.csv", table.to_csv(index=False))
 
 
 def read(file: Path, layout: Table, remedy: str) -> pd.DataFrame:

@@ -131,13 +131,13 @@ def keep(study: str) -> list[Path]:
 
 def _with_committed_costs(study: str, tables: Mapping[str, pd.DataFrame], texts: Mapping[str, str]) -> str:
     """The table of runs, with the committed row of each run whose other rows are committed as they are."""
-    changed: set[tuple[str, ...]] = set()
+    changes: set[tuple[str, ...]] = set()
     for name in TABLES.keys() - {"runs"}:
         file = paths.scores() / study / f"{name}.csv"
         lines = set(file.read_text().splitlines()).symmetric_difference(texts[name].splitlines())
-        changed |= {tuple(line.split(",")[: len(RUN)]) for line in lines}
+        changes |= {tuple(line.split(",")[: len(RUN)]) for line in lines}
     before = read_csv("runs", paths.scores() / study / "runs.csv", _remedy(study, committed=True))
-    same = [run not in changed for run in before[list(RUN)].itertuples(index=False, name=None)]
+    same = [run not in changes for run in before[list(RUN)].itertuples(index=False, name=None)]
     of_study = pd.concat([before[same], tables["runs"]]).drop_duplicates(list(RUN), keep="first")
     in_study = of_study.merge(tables["runs"][list(RUN)], on=list(RUN))
     return TABLES["runs"].to_csv(in_study)

@@ -91,12 +91,12 @@ def winners_by_weight(table: pd.DataFrame, bio: str, batch: str) -> pd.DataFrame
     pandas.DataFrame
         Columns method, low and high: the weights *w* of biology between which it wins, ascending from 0 to 1.
     """
-    compared = table[table["kind"].ne("control")].dropna(subset=[bio, batch])
-    names = compared["method"].to_numpy()
+    methods = table[table["kind"].ne("control")].dropna(subset=[bio, batch])
+    names = methods["method"].to_numpy()
     if not len(names):
         return pd.DataFrame(columns=["method", "low", "high"])
     signs = [1 if metrics.METRICS[name].higher_is_better else -1 for name in (bio, batch)]
-    at_one, at_zero = (compared[[bio, batch]] * signs).to_numpy().T
+    at_one, at_zero = (methods[[bio, batch]] * signs).to_numpy().T
     slope = at_one - at_zero
     with np.errstate(divide="ignore", invalid="ignore"):
         crossings = -np.subtract.outer(at_zero, at_zero) / np.subtract.outer(slope, slope)

@@ -149,8 +149,8 @@ def load(study: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         remedy = f"Delete the file and run the study again: {command}."
         rows = [table_files.read(directory / f"{part}.csv", TABLES[name], remedy) for part in files]
         tables.append(pd.concat(rows, ignore_index=True).drop(columns=table_files.LINE))
-    climbed, taught = tables
-    return climbed, taught
+    ladder_scores, perceptron_scores = tables
+    return ladder_scores, perceptron_scores
 
 
 def climb(n_cells: int, seed: int) -> pd.DataFrame:
@@ -167,10 +167,10 @@ def climb(n_cells: int, seed: int) -> pd.DataFrame:
     before = cells["latent"] + cells["batch_effect"] + cells["site_effect"]
     options = {name: cells[name] for name in ("labels", "batches")}
     options |= {"baseline": before, "seed": seed, "names": TRIED}
-    undisturbed = metrics.score(cells["latent"], **options)  # the first rung of every ladder
+    first_rung = metrics.score(cells["latent"], **options)  # the same of every ladder
     tables = []
     for name in LADDERS:
-        tables.append(undisturbed.assign(ladder=name, rung=0))
+        tables.append(first_rung.assign(ladder=name, rung=0))
         for rung, embedding in enumerate(ladder(cells, name)[1:], 1):
             tables.append(metrics.score(embedding, **options).assign(ladder=name, rung=rung))
     oracle = metrics.score(metrics.label_oracle(cells["labels"], seed), **options)
@@ -178,7 +178,7 @@ def climb(n_cells: int, seed: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).assign(seed=seed)[TABLES["ladders"].all_columns]
 
 
-def orders(climbed: pd.DataFrame) -> pd.DataFrame:
+def orders(ladder_scores: pd.DataFrame) -> pd.DataFrame:
     """How well each metric orders the rungs of each ladder, and by how much it moves.
 
     Returns
@@ -190,7 +190,7 @@ def orders(climbed: pd.DataFrame) -> pd.DataFrame:
         last, as a share of the metric's range).
     """
     rows = []
-    rungs = climbed[climbed["ladder"] != LABELS_ALONE].dropna(subset="value")
+    rungs = ladder_scores[ladder_scores["ladder"] != LABELS_ALONE].dropna(subset="value")
     for (name, metric), part in rungs.groupby(["ladder", "metric"], sort=False):
         card = metrics.METRICS[metric]
         # (seeds, rungs) from 0, the worst value of the metric, to 1, the best.
@@ -270,18 +270,18 @@ def teach(adata: AnnData, seed: int = 0) -> pd.DataFrame:
     for label in np.unique(labels):
         cells = rng.permutation(np.flatnonzero(labels == label))
         train[cells[: (len(cells) + 1) // 2]] = True
-    learnt = perceptron(components, labels, train, seed)
+    hidden_layer = perceptron(components, labels, train, seed)
     variants = {
         "PCA": (components, train),
-        PERCEPTRON: (learnt, train),
+        PERCEPTRON: (hidden_layer, train),
         LABELS_ALONE: (metrics.label_oracle(labels, seed), train),
         PCA_HELD_OUT: (components, ~train),
-        HELD_OUT: (learnt, ~train),
+        HELD_OUT: (hidden_layer, ~train),
     }
     tables = []
     for name, (embedding, part) in variants.items():
-        given = {"labels": labels[part], "batches": batches[part], "baseline": components[part]}
-        scores = metrics.score(embedding[part], **given, seed=seed, names=TRIED)
+        options = {"labels": labels[part], "batches": batches[part], "baseline": components[part]}
+        scores = metrics.score(embedding[part], **options, seed=seed, names=TRIED)
         tables.append(scores.assign(dataset=adata.uns["dataset"]["name"], variant=name))
     return pd.concat(tables, ignore_index=True)[TABLES["perceptron"].all_columns]
 
@@ -315,12 +315,12 @@ def separation(scores: pd.DataFrame, subsamples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["pairs", "apart"])
 
 
-def trust(climbed: pd.DataFrame, taught: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
+def trust(ladder_scores: pd.DataFrame, perceptron_scores: pd.DataFrame, apart: pd.DataFrame) -> pd.DataFrame:
     """Which metric to trust for what.
 
     Parameters
     ----------
-    climbed, taught, apart
+    ladder_scores, perceptron_scores, apart
         What :func:`load` and :func:`separation` return.
 
     Returns
@@ -332,33 +332,33 @@ def trust(climbed: pd.DataFrame, taught: pd.DataFrame, apart: pd.DataFrame) -> p
         Labels fool a metric of cell types if the perceptron, on cells it was trained on, scores higher than
         PCA on every data set; noise fools any if the last rung of noise scores higher than the first.
     """
-    of_ladders = orders(climbed)
+    of_ladders = orders(ladder_scores)
     sees = of_ladders["correlation"].ge(LEAST_CORRELATION) & of_ladders["change"].ge(LEAST_CHANGE)
-    seen = {(ladder, metric) for ladder, metric in of_ladders.loc[sees, ["ladder", "metric"]].to_numpy()}
+    pairs = {(ladder, metric) for ladder, metric in of_ladders.loc[sees, ["ladder", "metric"]].to_numpy()}
     table = of_ladders.pivot(index="metric", columns="ladder", values="correlation")
     table = table.reindex(index=[name for name in metrics.METRICS if name in table.index], columns=[*LADDERS])
     change = of_ladders[of_ladders["ladder"] == "noise"].set_index("metric")["change"]
-    fooled = fooled_by_labels(taught)
+    by_labels = fooled_by_labels(perceptron_scores)
     return table.assign(
         **{
-            "fooled by labels": [name in fooled for name in table.index],
+            "fooled by labels": [name in by_labels for name in table.index],
             "fooled by noise": [bool(change.get(name, 0) < 0) for name in table.index],
             "apart": apart["apart"].reindex(table.index),
             "trust": [
-                " and ".join(name for name in LADDERS if (name, metric) in seen) or "nothing alone"
+                " and ".join(name for name in LADDERS if (name, metric) in pairs) or "nothing alone"
                 for metric in table.index
             ],
         }
     )
 
 
-def fooled_by_labels(taught: pd.DataFrame) -> list[str]:
+def fooled_by_labels(perceptron_scores: pd.DataFrame) -> list[str]:
     """Metrics of cell types by which the perceptron is better than PCA on every data set."""
-    values = taught.pivot_table(index=["metric", "dataset"], columns="variant", values="value")
-    fooled = []
+    values = perceptron_scores.pivot_table(index=["metric", "dataset"], columns="variant", values="value")
+    names = []
     for name, card in metrics.METRICS.items():
         if card.group == "annotation" and name in values.index:
             part = values.loc[name]
             gain = (part[PERCEPTRON] - part["PCA"]) * (1 if card.higher_is_better else -1)
-            fooled += [name] if (gain > 0).all() else []
-    return fooled
+            names += [name] if (gain > 0).all() else []
+    return names

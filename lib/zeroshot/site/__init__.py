@@ -69,8 +69,8 @@ def stage(name: str) -> Path:
         shutil.copy2(paths.home() / file, site / file)
     shutil.copytree(paths.home() / "book", site / "book")
     card, source = catalog.study(name), study.source_of(name)
-    built, scores = study.pages(card, source), results.load(name)
-    for page in built:
+    pages_of_book, scores = study.pages(card, source), results.load(name)
+    for page in pages_of_book:
         target = site / f"{page.path}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(pages.executed(name, page), target)
@@ -80,23 +80,25 @@ def stage(name: str) -> Path:
             set_title(target, pages.run_title(page))
     generated = {
         "glossary": pages.glossary(),
-        "runs": run_grid.page(card, built, scores),
-        "status": pages.status_page(card, source, built),
-        "models": pages.models_page(built),
+        "runs": run_grid.page(card, pages_of_book, scores),
+        "status": pages.status_page(card, source, pages_of_book),
+        "models": pages.models_page(pages_of_book),
         "benchmarks": pages.benchmarks_page(),
         **api.pages(),
         **reading_list_pages.pages(),
     }
     for title, text in generated.items():
         store.write_text(site / "book" / f"{title}.md", text)
-    _stage_downloads(site, card, built)
+    _stage_downloads(site, card, pages_of_book)
     _stage_figure(site)
     pages_of_site = [*(site / "book").rglob("*.md"), *site.glob("*.md"), *site.glob("*/**/*.ipynb")]
     references = citations.bibliography(page.read_text() for page in pages_of_site)
     store.write_text(site / "book" / "references.bib", references)
     _link_to_repository(site)
     _name_study(site, card)
-    absent_pages.leave_out(site, set(absent_pages.chapters_of_contents()) - {page.path for page in built})
+    absent_pages.leave_out(
+        site, set(absent_pages.chapters_of_contents()) - {page.path for page in pages_of_book}
+    )
     if source == "committed":
         _announce_committed(site)
     return site
@@ -111,23 +113,23 @@ def build(name: str) -> Path:
         On any warning: broken links and missing numbers must not be published.
     """
     site = stage(name)
-    started = time.perf_counter()
+    begin = time.perf_counter()
     # The package has no __main__.
     start = "from zeroshot.runtime import processes; processes.end_with_parent(); "
     start += "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--quiet", str(site)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    process = subprocess.run(command, capture_output=True, text=True)
     rendered = site / "_build" / "html"
-    if done.returncode != 0 or not (rendered / "index.html").is_file():
-        raise BookError(f"Jupyter Book refused the site:\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
-    rendering.tell(rendered, time.perf_counter() - started)
-    published = paths.build() / "html"
-    shutil.rmtree(published, ignore_errors=True)
-    rendered.rename(published)
-    return published / "index.html"
+    if process.returncode != 0 or not (rendered / "index.html").is_file():
+        raise BookError(f"Jupyter Book refused the site:\n{process.stdout[-6000:]}\n{process.stderr[-6000:]}")
+    rendering.tell(rendered, time.perf_counter() - begin)
+    target = paths.build() / "html"
+    shutil.rmtree(target, ignore_errors=True)
+    rendered.rename(target)
+    return target / "index.html"
 
 
-def _stage_downloads(site: Path, card: catalog.StudyCard, built: list[study.Page]) -> None:
+def _stage_downloads(site: Path, card: catalog.StudyCard, pages_of_book: list[study.Page]) -> None:
     """Copy the tables of the study, and name them for the line below each page."""
     folder = site / DOWNLOADS
     for name, text in reading_list_pages.downloads().items():
@@ -137,7 +139,7 @@ def _stage_downloads(site: Path, card: catalog.StudyCard, built: list[study.Page
         file = f"{card.name}-{name}.csv"
         store.write_text(folder / file, (paths.study(card.name) / f"{name}.csv").read_text())
         files.append({"file": file, "title": layout.title})
-    for page in built:
+    for page in pages_of_book:
         if page.notebook == catalog.RUN_PAGE:
             text = (paths.study(card.name) / page.path / "scores.csv").read_text()
             store.write_text(folder / f"{page.path}.csv", text)

@@ -53,7 +53,7 @@ def glossary() -> str:
 def status_page(card: catalog.StudyCard, source: study.Source, pages: list[study.Page]) -> str:
     """Every page's stamp in one table, where committed scores come from, and what was skipped."""
     stamps = {page.path: stamp.read(executed(card.name, page)) for page in pages}
-    devices = sorted({made["device"] for made in stamps.values()})
+    devices = sorted({record["device"] for record in stamps.values()})
     rows = [_status_row(page, stamps[page.path]) for page in pages]
     about = (
         "*Embedding* and *scores* are the time and the peak memory of computing what it shows, which may "
@@ -107,15 +107,15 @@ def _committed_notice(card: catalog.StudyCard) -> list[str]:
         "Pages that read cells are [left out](#left-out).\n"
         ":::"
     )
-    scored = set(results.load_runs(card.name)["dataset"])
-    waiting = [catalog.dataset(name).title for name in card.datasets if name not in scored]
-    if not waiting:
+    datasets = set(results.load_runs(card.name)["dataset"])
+    absent = [catalog.dataset(name).title for name in card.datasets if name not in datasets]
+    if not absent:
         return [notice]
-    titles = "; ".join(map(escaping.verbatim, waiting))
+    titles = "; ".join(map(escaping.verbatim, absent))
     return [
         notice,
         ":::{warning}\n"
-        f"{len(waiting)} of the study's {len(card.datasets)} data sets have no committed scores yet, and no "
+        f"{len(absent)} of the study's {len(card.datasets)} data sets have no committed scores yet, and no "
         f"page counts them: {titles}.\n"
         ":::",
     ]
@@ -160,23 +160,25 @@ def _pairs_without_scores(card: catalog.StudyCard) -> list[str]:
     ]
 
 
-def _status_row(page: study.Page, made: dict[str, Any]) -> dict[str, str]:
-    cost = {artifact["stage"]: artifact for artifact in made["artifacts"]} if page.notebook == "run" else {}
-    embedded, scored = cost.get("embedding"), cost.get("scores")
+def _status_row(page: study.Page, record: dict[str, Any]) -> dict[str, str]:
+    cost = {artifact["stage"]: artifact for artifact in record["artifacts"]} if page.notebook == "run" else {}
+    embedding, scores = cost.get("embedding"), cost.get("scores")
     title = run_title(page) if page.notebook == "run" else page.notebook
     return {
         "page": f"[{escaping.verbatim(title)}](../{page.path}.ipynb)",
-        "page (s)": f"{made['seconds']:.0f}",
-        "embedding (s)": f"{embedded['seconds']:.1f}" if embedded else "–",
-        "embedding (MB)": f"{embedded['peak_memory_mb']:.0f}" if embedded else "–",
-        "scores (s)": f"{scored['seconds']:.1f}" if scored else "–",
-        "data": escaping.verbatim(made["data"][:8] if made["data"] and " " not in made["data"] else "–"),
-        "commit": escaping.verbatim(made["commit"]),
-        "UTC": escaping.verbatim(made["finished"][:16].replace("T", " ")),
+        "page (s)": f"{record['seconds']:.0f}",
+        "embedding (s)": f"{embedding['seconds']:.1f}" if embedding else "–",
+        "embedding (MB)": f"{embedding['peak_memory_mb']:.0f}" if embedding else "–",
+        "scores (s)": f"{scores['seconds']:.1f}" if scores else "–",
+        "data": escaping.verbatim(
+            record["data"][:8] if record["data"] and " " not in record["data"] else "–"
+        ),
+        "commit": escaping.verbatim(record["commit"]),
+        "UTC": escaping.verbatim(record["finished"][:16].replace("T", " ")),
     }
 
 
-def models_page(built: list[study.Page] = ()) -> str:
+def models_page(pages: list[study.Page] = ()) -> str:
     """The cards of all models: what the pretrained ones are and were trained on, and every recipe.
 
     Run pages among those of a build are linked.
@@ -230,7 +232,7 @@ def models_page(built: list[study.Page] = ()) -> str:
                 "## Every model",
                 "By family, the default recipe first. An untrained twin has random weights. Models that "
                 "cannot be run here come last, each with the reason (`data/other_models.yml`).",
-                every_card.table(built),
+                every_card.table(pages),
                 "## Pretrained networks",
                 _table(shapes),
                 "## What they were trained on",
@@ -306,5 +308,5 @@ def _prose(docstring: str) -> str:
 
 def _known_of(pretraining: catalog.Pretraining) -> list[str]:
     """What is known of each data set's part in a model's training data, in words."""
-    datasets = [f"{name} ({seen})" for name, seen in pretraining.datasets.items()]
+    datasets = [f"{name} ({mark})" for name, mark in pretraining.datasets.items()]
     return [*datasets, f"{'others' if datasets else 'all'} {pretraining.other_datasets}"]

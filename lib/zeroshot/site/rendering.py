@@ -47,13 +47,13 @@ def weigh(book: Path) -> tuple[dict[str, Weight], int]:
         )
         if 'http-equiv="refresh"' not in text[:500].lower()
     }
-    common = set.intersection(*(loaded for _, loaded in pages.values()))
+    common = set.intersection(*(files for _, files in pages.values()))
     sizes = {
-        name: (book / name).stat().st_size for name in set().union(*(loaded for _, loaded in pages.values()))
+        name: (book / name).stat().st_size for name in set().union(*(files for _, files in pages.values()))
     }
     weights = {
-        page: Weight(len(text.encode()), sum(sizes[name] for name in loaded - common))
-        for page, (text, loaded) in pages.items()
+        page: Weight(len(text.encode()), sum(sizes[name] for name in files - common))
+        for page, (text, files) in pages.items()
     }
     return weights, sum(sizes[name] for name in common)
 

@@ -43,13 +43,13 @@ def page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame)
     scores
         As :func:`zeroshot.results.load` returns them.
     """
-    linked = {page.path for page in pages if page.notebook == "run"}
+    page_paths = {page.path for page in pages if page.notebook == "run"}
     methods = [catalog.split_reference(reference) for reference in card.models]
     grid = [(dataset, model.name, recipe) for model, recipe in methods for dataset in card.datasets]
     metrics = {name: record_of(grid, scores, metric) for name, metric in METRICS.items()}
     each = (
         "One page per method and data set: a score is a link to it"
-        if linked
+        if page_paths
         else "The [status page](status.md) says why the runs have no pages here"
     )
     table = templates.render(
@@ -60,7 +60,7 @@ def page(card: catalog.StudyCard, pages: list[study.Page], scores: pd.DataFrame)
         },
         selected=SHOWN_FIRST,
         datasets=[catalog.dataset(name).title for name in card.datasets],
-        rows=_rows(card, linked, scores, metrics[SHOWN_FIRST]),
+        rows=_rows(card, page_paths, scores, metrics[SHOWN_FIRST]),
         first=metrics[SHOWN_FIRST],
         data={"palette": palette(), "metrics": metrics},
     )
@@ -123,17 +123,17 @@ def palette() -> list[tuple[str, str]]:
 
 
 def _rows(
-    card: catalog.StudyCard, linked: Collection[str], scores: pd.DataFrame, first: dict[str, Any]
+    card: catalog.StudyCard, page_paths: Collection[str], scores: pd.DataFrame, first: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The grid, a row per method: what each cell says of the first metric, and where it leads."""
-    seen = dict(zip(_runs(scores), scores["seen_in_pretraining"], strict=True))
+    marks = dict(zip(_runs(scores), scores["seen_in_pretraining"], strict=True))
     colours, cells, rows = palette(), iter(first["cells"]), []
     for reference in card.models:
         model, recipe = catalog.split_reference(reference)
         row = {"method": model.method(recipe), "is_control": model.kind == "control", "cells": []}
         for dataset in card.datasets:
             text, colour = next(cells)
-            mark, meaning = _MARKS.get(seen.get((dataset, model.name, recipe)), ("", ""))
+            mark, meaning = _MARKS.get(marks.get((dataset, model.name, recipe)), ("", ""))
             path = study.run_path(dataset, reference)
             name = f"{row['method']} on {catalog.dataset(dataset).title}"
             row["cells"].append(
@@ -143,7 +143,7 @@ def _rows(
                     "mark": mark,
                     "meaning": meaning,
                     "name": f"{name} ({meaning})" if meaning else name,
-                    "path": path if path in linked else None,
+                    "path": path if path in page_paths else None,
                 }
             )
         rows.append(row)

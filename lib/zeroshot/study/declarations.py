@@ -87,23 +87,23 @@ def declaration(notebook: str) -> Declaration:
         If it declares something that there is not.
     """
     file = paths.notebooks() / f"{notebook}.ipynb"
-    declared = json.loads(file.read_text())["metadata"].get("zeroshot", {})
+    metadata = json.loads(file.read_text())["metadata"].get("zeroshot", {})
     try:
-        for field in declared:
+        for field in metadata:
             catalog.find(dict.fromkeys(Declaration.__dataclass_fields__), field, "field of zeroshot")
-        for name in declared.get("reads", ()):
+        for name in metadata.get("reads", ()):
             catalog.find(results.TABLES, name, "table of a study")
-        for name in declared.get("needs", ()):
+        for name in metadata.get("needs", ()):
             catalog.find(NEEDS, name, "need of a chapter")
     except catalog.CatalogError as error:
         raise RequirementError(f"{file}: {error} (metadata, zeroshot)") from None
-    missing = [name for name in declared.get("files", ()) if not (paths.home() / name).is_file()]
+    missing = [name for name in metadata.get("files", ()) if not (paths.home() / name).is_file()]
     if missing:
         raise RequirementError(
             f"{file} declares files that do not exist: {', '.join(missing)} (metadata, zeroshot)"
         )
-    lists = {field: tuple(declared.get(field, ())) for field in ("reads", "files", "needs")}
-    flags = {field: bool(declared.get(field, False)) for field in ("cells", "ablations", "trial")}
+    lists = {field: tuple(metadata.get(field, ())) for field in ("reads", "files", "needs")}
+    flags = {field: bool(metadata.get(field, False)) for field in ("cells", "ablations", "trial")}
     return Declaration(**lists, **flags)
 
 
@@ -150,8 +150,8 @@ def require_listed(study: catalog.StudyCard) -> None:
         If a chapter is not in the table of contents.
     """
     toc = paths.home() / "_toc.yml"
-    listed = toc.read_text().split()
-    absent = [chapter for chapter in study.chapters if f"notebooks/{chapter}" not in listed]
+    entries = toc.read_text().split()
+    absent = [chapter for chapter in study.chapters if f"notebooks/{chapter}" not in entries]
     if absent:
         lines = "; ".join(f"- file: notebooks/{chapter}" for chapter in absent)
         raise RequirementError(

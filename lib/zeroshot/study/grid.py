@@ -201,17 +201,17 @@ def source_of(study: str) -> Source:
 def plan(study: str, source: Source = "computed") -> None:
     """Write the plan file of every job of a build, and ``plan.json``; unchanged files keep their time."""
     card = catalog.study(study)
-    planned = pages(card, source)
-    computed, projected, units, tried = [], [], [], []
+    all_pages = pages(card, source)
+    run_jobs, umap_jobs, units, trial_jobs = [], [], [], []
     if source == "computed":
-        computed, projected, units, tried = runs(card), umaps(card), ablation_units(card), trials(card)
-    varied = [_ablation(card, unit) for unit in units]
+        run_jobs, umap_jobs, units, trial_jobs = runs(card), umaps(card), ablation_units(card), trials(card)
+    ablation_jobs = [_ablation(card, unit) for unit in units]
     jobs: list[tuple[str, Job]] = [
-        ("", job) for job in (*cells(card), *computed, *projected, *varied, *tried)
+        ("", job) for job in (*cells(card), *run_jobs, *umap_jobs, *ablation_jobs, *trial_jobs)
     ]
-    jobs += [("pages/", page) for page in planned]
+    jobs += [("pages/", page) for page in all_pages]
     files = _hashes_of_files(results.committed_files(study)) if source == "committed" else {}
-    origin = {"study": study, "source": source, "runs": [run.path for run in computed]}
+    origin = {"study": study, "source": source, "runs": [run.path for run in run_jobs]}
     jobs.append(("", Job("tables", origin, files)))
     jobs.append(("", Job("ablations", {"study": study, "units": [unit.path for unit in units]}, {})))
     for folder, job in jobs:
@@ -224,9 +224,9 @@ def plan(study: str, source: Source = "computed") -> None:
         "tables": list(results.TABLES),
         "ablation_tables": list(ablations.TABLES),
         "datasets": list(card.datasets),
-        "runs": {run.path: {"slow": _is_slow(run)} for run in computed},
+        "runs": {run.path: {"slow": _is_slow(run)} for run in run_jobs},
         "ablations": [unit.path for unit in units],
-        "trial": [job.path for job in tried],
+        "trial": [job.path for job in trial_jobs],
         "chapters": {
             page.notebook: {
                 "reads": page.declared.reads,
@@ -235,7 +235,7 @@ def plan(study: str, source: Source = "computed") -> None:
                 "trial": page.declared.trial,
                 "umaps": _reads_stored(page),
             }
-            for page in planned
+            for page in all_pages
             if page.notebook != catalog.RUN_PAGE
         },
     }
@@ -289,10 +289,10 @@ def _code_of_run(reference: str) -> dict[str, dict[str, str]]:
 
 def _code(modules: set[str]) -> dict[str, dict[str, str]]:
     """What a job that computes depends on: the code of some modules, and the packages that they declare."""
-    needed = dependencies.closure(modules)
+    closure = dependencies.closure(modules)
     return {
-        "code": dependencies.source_hashes(needed),
-        "packages": dependencies.package_versions(needed),
+        "code": dependencies.source_hashes(closure),
+        "packages": dependencies.package_versions(closure),
     }
 
 

@@ -112,11 +112,11 @@ def run_models(adata: AnnData, references: Iterable[str], *, seed: int = 0) -> R
         name: pd.concat(part, ignore_index=True) if part else pd.DataFrame(columns=_EMPTY[name])
         for name, part in tables.items()
     }
-    seen = [catalog.seen_in_pretraining(model, dataset) for model in stacked["scores"]["model"]]
+    marks = [catalog.seen_in_pretraining(model, dataset) for model in stacked["scores"]["model"]]
     return Runs(
         embedded,
         scored,
-        stacked["scores"].assign(seen_in_pretraining=seen, n_cells=adata.n_obs),
+        stacked["scores"].assign(seen_in_pretraining=marks, n_cells=adata.n_obs),
         stacked["subsamples"],
         pd.DataFrame(notes, columns=["method", "note"]),
         pd.DataFrame(refused, columns=["model", "reason"]),

@@ -51,11 +51,11 @@ class Progress:
             self._in_statistics = True
         elif self._in_statistics and (count := re.match(r"(\w+) +(\d+)$", line)):
             self._count(count[1], int(count[2]))
-        elif started := re.match(r"Job (\d+): (.*)$", line):
-            self._running[started[1]] = (self._clock(), started[2])
-        elif ended := re.match(r"Finished jobid: (\d+) \(Rule: (\w+)\)$", line):
-            begin, message = self._running.pop(ended[1], (self._clock(), ended[2]))
-            self._done.setdefault(ended[2], []).append(self._clock() - begin)
+        elif start := re.match(r"Job (\d+): (.*)$", line):
+            self._running[start[1]] = (self._clock(), start[2])
+        elif end := re.match(r"Finished jobid: (\d+) \(Rule: (\w+)\)$", line):
+            begin, message = self._running.pop(end[1], (self._clock(), end[2]))
+            self._done.setdefault(end[2], []).append(self._clock() - begin)
             self._tell(f"{self.state()} | {message}")
         elif not _NOISE.match(line):
             self._tell(line)
@@ -73,13 +73,13 @@ class Progress:
     def _time_left(self) -> list[str]:
         if self._cores is None:
             return []
-        left = 0.0
+        remaining = 0.0
         for rule, total in self._totals.items():
             seconds = self._done.get(rule, [])
             mean = sum(seconds) / len(seconds) if seconds else _EXPECTED.get(rule, 3)
-            left += mean * max(total - len(seconds), 0)
-        left -= sum(self._clock() - begin for begin, _ in self._running.values())
-        minutes = round(max(left, 0) / self._cores / 60)
+            remaining += mean * max(total - len(seconds), 0)
+        remaining -= sum(self._clock() - begin for begin, _ in self._running.values())
+        minutes = round(max(remaining, 0) / self._cores / 60)
         return [f"about {minutes} min left" if minutes else "less than a minute left"]
 
     def _count(self, rule: str, number: int) -> None:

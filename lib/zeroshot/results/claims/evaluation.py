@@ -176,11 +176,11 @@ def _widest(form: Widest, numbers: Numbers) -> Outcome:
 
 
 def _datasets(
-    named: tuple[str, ...], numbers: Numbers, sides: list[Side], statistic: str = "value"
+    names: tuple[str, ...], numbers: Numbers, sides: list[Side], statistic: str = "value"
 ) -> list[str]:
     """The data sets that a predicate is about; if it names none, those on which all sides have a number."""
-    if named or numbers.about:
-        return list(named or numbers.about)
+    if names or numbers.about:
+        return list(names or numbers.about)
     return [
         name
         for name in numbers.datasets

@@ -89,9 +89,9 @@ def _names(predicate: Predicate) -> dict[str, list[str]]:
     }
 
 
-def _require_names(kind: str, known: dict, names: Iterable[str]) -> None:
+def _require_names(kind: str, registry: dict, names: Iterable[str]) -> None:
     for name in names:
-        catalog.find(known, name, kind)
+        catalog.find(registry, name, kind)
 
 
 def ledger(study: Numbers | None = None) -> pd.DataFrame:
@@ -169,6 +169,6 @@ def _missing(claim: Claim, outcome: Outcome) -> str:
     for model, metric in outcome.missing:
         label = METRICS[metric].label if metric in METRICS else metric
         of_metric.setdefault(label, []).append(catalog.model(model).title)
-    named = dict.fromkeys(name for part in claim.predicate.parts for name in _names(part)["data set"])
-    where = f" on {', '.join(named)}" if 0 < len(named) <= MOST_FACTS else ""
+    names = dict.fromkeys(name for part in claim.predicate.parts for name in _names(part)["data set"])
+    where = f" on {', '.join(names)}" if 0 < len(names) <= MOST_FACTS else ""
     return "; ".join(f"no {label} of {', '.join(models)}" for label, models in of_metric.items()) + where

@@ -34,9 +34,9 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     cards = sources()
     newest = {name: source.latest for name, source in cards.items() if source.latest}
     repeated = {(name, model) for name, source in cards.items() for model in source.repeats}
-    wanted = rows["source"].map(newest)
+    version = rows["source"].map(newest)
     twice = [pair in repeated for pair in zip(rows["source"], rows["model"], strict=True)]
-    return rows[(wanted.isna() | rows["replicate"].eq(wanted)) & ~np.array(twice)].reset_index(drop=True)
+    return rows[(version.isna() | rows["replicate"].eq(version)) & ~np.array(twice)].reset_index(drop=True)
 
 
 def paired(

@@ -32,8 +32,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         order = {name: place for place, name in enumerate(methods())}
         table = table.sort_values("baseline", key=lambda names: names.map(order), kind="stable")
     titles = {"method": title, "baseline": title, "source": source_title}
-    named = {column: table[column].map(name) for column, name in titles.items() if column in table}
-    return table.assign(**named).reset_index(drop=True)
+    texts = {column: table[column].map(name) for column, name in titles.items() if column in table}
+    return table.assign(**texts).reset_index(drop=True)
 
 
 def from_study(scores: pd.DataFrame) -> pd.DataFrame:
@@ -143,10 +143,10 @@ def noise(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
         single runs.
     """
     names = [name for name, card in measures().items() if card.headline]
-    scored = rows[rows["measure"].isin(names) & rows["kind"].isin(["foundation", "text", "baseline"])]
+    values = rows[rows["measure"].isin(names) & rows["kind"].isin(["foundation", "text", "baseline"])]
     keys = ["source", "area", "task", "dataset", "measure", "metric", "model", "checkpoint", "setting"]
-    scored = scored.groupby([*keys, "replicate"], as_index=False)["value"].mean()
-    spread = scored.groupby(keys)["value"].agg(["std", "count"]).reset_index()
+    values = values.groupby([*keys, "replicate"], as_index=False)["value"].mean()
+    spread = values.groupby(keys)["value"].agg(["std", "count"]).reset_index()
     spread = spread[spread["count"] > 1]
     effects = pairs[pairs["measure"].isin(names)]
     by = ["source", "area", "dataset", "measure", "metric", "model", "baseline_model"]
@@ -188,14 +188,14 @@ def profiles(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     """
     names = [name for name, card in measures().items() if card.headline]
     rows = rows[rows["source"].eq(source) & ~rows["fault"]]
-    scored = rows[rows["measure"].isin(names) & rows["area"].isin(["clustering", "batch mixing"])]
-    pretrained = scored[scored["kind"].eq("foundation")]
+    values = rows[rows["measure"].isin(names) & rows["area"].isin(["clustering", "batch mixing"])]
+    pretrained = values[values["kind"].eq("foundation")]
     common = set.intersection(
-        *(set(part) for _, part in pretrained.groupby("model")["dataset"]), set(scored["dataset"])
+        *(set(part) for _, part in pretrained.groupby("model")["dataset"]), set(values["dataset"])
     )
     keys = ["method", "kind"]
-    scored = scored[scored["dataset"].isin(common)]
-    of_dataset = scored.groupby([*keys, "area", "dataset"])["value"].mean().unstack("dataset").dropna()
+    values = values[values["dataset"].isin(common)]
+    of_dataset = values.groupby([*keys, "area", "dataset"])["value"].mean().unstack("dataset").dropna()
     table = of_dataset.median(axis=1).unstack("area").dropna()
     table = table.rename(columns={"batch mixing": "batch_mixing"}).rename_axis(columns=None)
     spent = rows[rows["measure"].eq("seconds") & rows["value"].gt(0) & rows["dataset"].isin(common)]
@@ -233,7 +233,7 @@ def fault_counts(rows: pd.DataFrame) -> pd.DataFrame:
 
 def source_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each source: grade with its reason, licence, what is taken, commit and rows."""
-    used = rows.groupby("source").size()
+    n_rows = rows.groupby("source").size()
     return pd.DataFrame(
         [
             {
@@ -246,7 +246,7 @@ def source_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "taken": "table" if card.taken == "table" else "values, as facts",
                 "commit": (card.commit or "")[:7],
                 "link": card.repository,
-                "rows": int(used.get(name, 0)),
+                "rows": int(n_rows.get(name, 0)),
                 "cites": ", ".join(card.cited),
             }
             for name, card in sources().items()

@@ -136,12 +136,12 @@ def _rows(card: EvidenceSource) -> pd.DataFrame:
     file = table_path(card)
     registries = [file.parent / f"{name}.yml" for name in ("sources", "methods", "measures")]
     try:
-        changed = tuple(path.stat().st_mtime_ns for path in (file, *registries))
+        times = tuple(path.stat().st_mtime_ns for path in (file, *registries))
     except OSError as error:
         raise EvidenceError(
             f"{error.filename} cannot be read: {error.strerror}. Restore it from the repository."
         ) from None
-    return _read(card.name, file, changed)
+    return _read(card.name, file, times)
 
 
 @lru_cache(maxsize=64)
@@ -199,12 +199,12 @@ def _with_names(card: EvidenceSource, file: Path, rows: pd.DataFrame) -> pd.Data
     of_metric = {(name, m.higher_is_better): m for m in measures().values() for name in m.metrics}
     metrics = list(zip(rows["metric"].str.split("|").str[0], rows["higher_is_better"], strict=True))
     tasks = rows["task"].str.split("|").str[0]
-    for what, names, known in (
+    for what, names, registry in (
         ("models", rows["model"], of_model),
         ("metrics (with higher_is_better)", metrics, of_metric),
         ("tasks", tasks, card.areas),
     ):
-        if unknown := sorted(set(names) - set(known)):
+        if unknown := sorted(set(names) - set(registry)):
             place = "`areas` of the entry" if what == "tasks" else f"data/evidence/{_REGISTRY[what]}.yml"
             raise EvidenceError(f"{file} names {what} that {place} lacks: {unknown}. Add them there.")
     of_row = [of_metric[metric] for metric in metrics]

@@ -53,10 +53,10 @@ def conventions(model: str, max_tokens: int | None = None) -> list[Convention]:
     }
     own = parameters[card.recipe]
     if card.twin_of:
-        trained = catalog.model(card.twin_of)
-        for name, recipe in trained.recipes.items():
+        trained_card = catalog.model(card.twin_of)
+        for name, recipe in trained_card.recipes.items():
             recipes.setdefault(name, recipe)
-            limit = token_limit(trained, name, max_tokens)
+            limit = token_limit(trained_card, name, max_tokens)
             parameters.setdefault(name, complete(card, recipe) | limit | {"vocabulary": own["vocabulary"]})
     usable = [name for name in recipes if parameters[name].get("vocabulary") == own.get("vocabulary")]
     distinct: list[Convention] = []
@@ -84,15 +84,15 @@ def describe(model: str, members: Sequence[Convention]) -> pd.DataFrame:
     first, layers = members[0].parameters, catalog.model(model).layers
     rows = []
     for convention in members:
-        changed = {name: value for name, value in convention.parameters.items() if value != first[name]}
-        if "layer" in changed:  # counted from the last; in figures from the first
-            changed["layer"] = f"{layers + changed['layer']} of {layers}"
+        changes = {name: value for name, value in convention.parameters.items() if value != first[name]}
+        if "layer" in changes:  # counted from the last; in figures from the first
+            changes["layer"] = f"{layers + changes['layer']} of {layers}"
         rows.append(
             {
                 "model": model,
                 "convention": convention.name,
                 "also": ", ".join(convention.also),
-                "changes": ", ".join(f"{name} {value}" for name, value in changed.items()),
+                "changes": ", ".join(f"{name} {value}" for name, value in changes.items()),
                 "source": convention.source,
             }
         )

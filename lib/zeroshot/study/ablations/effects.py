@@ -12,12 +12,12 @@ EFFECT_COLUMNS = [
 ]  # fmt: skip
 
 
-def effects(compared: Tables) -> pd.DataFrame:
+def effects(tables: Tables) -> pd.DataFrame:
     """How far each variant is from the first of its model, and whether that is more than chance.
 
     Parameters
     ----------
-    compared
+    tables
         Rows of one ablation, see :meth:`Tables.select`.
 
     Returns
@@ -26,25 +26,25 @@ def effects(compared: Tables) -> pd.DataFrame:
         Columns of :func:`zeroshot.results.differences`, ``metric``, ``reference`` and ``same_as``. Pairs
         without an interval are left out.
     """
-    tables = []
-    for (metric, model), scores in compared.scores.groupby(["metric", "model"], sort=False):
-        subsamples = compared.subsamples[compared.subsamples["model"] == model]
+    parts = []
+    for (metric, model), scores in tables.scores.groupby(["metric", "model"], sort=False):
+        subsamples = tables.subsamples[tables.subsamples["model"] == model]
         reference = scores["method"].iloc[0]
         table = results.differences(scores, subsamples, metric, reference)
         table = table.merge(scores[["dataset", "method", "same_as"]], on=["dataset", "method"])
         if len(table):
-            tables.append(table.assign(metric=metric, reference=reference))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=EFFECT_COLUMNS)
+            parts.append(table.assign(metric=metric, reference=reference))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=EFFECT_COLUMNS)
 
 
-def clear_of_chance(effects: pd.DataFrame, compared: Tables, floor: pd.DataFrame) -> pd.DataFrame:
+def clear_of_chance(effects: pd.DataFrame, tables: Tables, floor: pd.DataFrame) -> pd.DataFrame:
     """Effects on what can become worse: the first variant of its model is better than random numbers.
 
     Parameters
     ----------
     effects
         As :func:`effects` returns it for one metric where higher is better.
-    compared
+    tables
         The tables that the effects were made of.
     floor
         Scores of random numbers on the same cells by this metric, the ablation "floor".
@@ -56,14 +56,14 @@ def clear_of_chance(effects: pd.DataFrame, compared: Tables, floor: pd.DataFrame
     """
     if effects.empty:
         return effects
-    scores = compared.scores[compared.scores["metric"].isin(effects["metric"])]
+    scores = tables.scores[tables.scores["metric"].isin(effects["metric"])]
     first = scores.drop_duplicates(["dataset", "model"]).set_index(["dataset", "model"])["low"]
     level = floor.set_index("dataset")["high"]
     clear = first > first.index.get_level_values("dataset").map(level)
     return effects[clear.loc[pd.MultiIndex.from_frame(effects[["dataset", "model"]])].to_numpy()]
 
 
-def score_curves(compared: Tables, metric: str) -> pd.DataFrame:
+def score_curves(tables: Tables, metric: str) -> pd.DataFrame:
     """Scores of variants that are steps of a scale, as :func:`zeroshot.figures.draw_curves` takes them.
 
     Returns
@@ -71,18 +71,18 @@ def score_curves(compared: Tables, metric: str) -> pd.DataFrame:
     pandas.DataFrame
         Columns dataset, model, line (title of the model), step (name of the variant), value, low and high.
     """
-    rows = compared.scores[compared.scores["metric"] == metric].rename(columns={"method": "step"})
+    rows = tables.scores[tables.scores["metric"] == metric].rename(columns={"method": "step"})
     columns = ["dataset", "model", "line", "step", "value", "low", "high"]
     return rows.assign(line=_titles(rows["model"]))[columns].reset_index(drop=True)
 
 
-def overlap_curves(compared: Tables) -> pd.DataFrame:
+def overlap_curves(tables: Tables) -> pd.DataFrame:
     """Neighbours in common with the first variant, in the columns of :func:`score_curves`; no intervals."""
-    pairs = compared.similarity.groupby(["dataset", "model"], sort=False)
-    with_first = compared.similarity[compared.similarity["first"] == pairs["first"].transform("first")]
-    named = with_first.rename(columns={"second": "step", "overlap": "value"})
-    named = named.assign(line=_titles(with_first["model"]), low=np.nan, high=np.nan)
-    return named[["dataset", "model", "line", "step", "value", "low", "high"]].reset_index(drop=True)
+    pairs = tables.similarity.groupby(["dataset", "model"], sort=False)
+    with_first = tables.similarity[tables.similarity["first"] == pairs["first"].transform("first")]
+    rows = with_first.rename(columns={"second": "step", "overlap": "value"})
+    rows = rows.assign(line=_titles(with_first["model"]), low=np.nan, high=np.nan)
+    return rows[["dataset", "model", "line", "step", "value", "low", "high"]].reset_index(drop=True)
 
 
 def tabulate(effects: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -143,12 +143,12 @@ def convention_table(conventions: pd.DataFrame) -> pd.DataFrame:
         Columns model (its title), convention, same parameters, changes and source.
     """
     rows = conventions.drop_duplicates(["model", "convention"]).drop(columns="dataset")
-    named = rows.assign(
+    texts = rows.assign(
         model=_titles(rows["model"]),
         also=rows["also"].replace("", "–"),
         changes=rows["changes"].replace("", "–"),
     )
-    return named.rename(columns={"also": "same parameters"})
+    return texts.rename(columns={"also": "same parameters"})
 
 
 def failure_list(failures: pd.DataFrame, *ablations: str) -> str | None:

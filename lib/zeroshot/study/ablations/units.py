@@ -106,8 +106,8 @@ def compute(study: catalog.StudyCard, unit: Unit, policy: store.Policy = "reuse"
     """
     several = _conventions(study, unit)
     ablations = _ablations(study, unit, several)
-    described = describe(unit.model, several).assign(dataset=unit.dataset) if several else None
-    parts = [Tables.of(conventions=described)]
+    description = describe(unit.model, several).assign(dataset=unit.dataset) if several else None
+    parts = [Tables.of(conventions=description)]
     try:
         adata = data.load(unit.dataset, subset=n_cells(study), seed=study.seed)
     except Exception as error:
