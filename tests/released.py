@@ -464,6 +464,7 @@ SMALL_ARCHITECTURES = {
     "scBERT": {"depth": 2, "dim": 12, "heads": 2, "head_dim": 8, "num_tokens": 7},
     "CellPLM": CELLPLM_CONFIG, "tGPT": TGPT_CONFIG, "LangCell": LANGCELL_CONFIG, "scCello": SCCELLO_CONFIG,
     "GeneCompass": GENECOMPASS_CONFIG,
+    "SCimilarity": {"depth": 2, "hidden": 12, "dim": 8},
 }  # fmt: skip
 
 

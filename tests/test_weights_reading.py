@@ -643,6 +643,8 @@ def test_the_order_of_genes_is_read_from_each_kind_of_file(tmp_path):
     adata.write_h5ad(tmp_path / "a.h5ad")
     for kind in ("txt", "tsv", "pt", "h5ad"):
         assert weights.read_genes(tmp_path / f"a.{kind}") == ["B", "A"], kind
+    (tmp_path / "lines.tsv").write_text("B\nA")
+    assert weights.read_genes(tmp_path / "lines.tsv", heading=False) == ["B", "A"]
     for name, content, problem in (
         ("twice.txt", "A\nA\n", "names a gene twice"),
         ("none.txt", "\n", "does not hold the names of genes"),

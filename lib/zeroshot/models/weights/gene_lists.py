@@ -11,7 +11,7 @@ EXPECTED = (
 _MOST_GENES = 2**20
 
 
-def read_genes(path: Path) -> list[str]:
+def read_genes(path: Path, *, heading: bool = True) -> list[str]:
     """Names of a model's genes in the order of its embedding.
 
     Parameters
@@ -19,6 +19,8 @@ def read_genes(path: Path) -> list[str]:
     path
         ``.txt`` with one name a line, ``.tsv`` or ``.csv`` with a column ``gene_name``, ``.h5ad`` (the names
         of its variables), or ``.pt`` with something for each gene by its name.
+    heading
+        False for a model whose ``.tsv`` has no heading but one name a line.
 
     Raises
     ------
@@ -28,6 +30,8 @@ def read_genes(path: Path) -> list[str]:
     kinds = {".txt": _of_lines, ".tsv": _of_table, ".csv": _of_table, ".h5ad": _of_h5ad, ".pt": _of_torch}
     if path.suffix not in kinds:
         raise WeightsError(f"{path} is refused: expected {EXPECTED}. {REMEDY}")
+    if not heading:
+        kinds |= {".tsv": _of_lines}
     genes = kinds[path.suffix](path)
     if not genes or len(genes) > _MOST_GENES or not all(map(_is_name, genes)):
         raise WeightsError(f"{path} does not hold the names of genes; expected {EXPECTED}. {REMEDY}")
