@@ -464,6 +464,7 @@ SMALL_ARCHITECTURES = {
     "scBERT": {"depth": 2, "dim": 12, "heads": 2, "head_dim": 8, "num_tokens": 7},
     "CellPLM": CELLPLM_CONFIG, "tGPT": TGPT_CONFIG, "LangCell": LANGCELL_CONFIG, "scCello": SCCELLO_CONFIG,
     "GeneCompass": GENECOMPASS_CONFIG,
+    "scPRINT": {"nlayers": 2, "nhead": 2, "d_model": 16},
     "SCimilarity": {"depth": 2, "hidden": 12, "dim": 8},
 }  # fmt: skip
 
@@ -472,6 +473,8 @@ def small_parameters(family: str | None, n_genes: int) -> dict[str, int]:
     """Parameters of a small checkpoint; one call for all cells, so that their order is of no account."""
     if family in ("Cell2Sentence", "ChatCell"):  # tiny vocabularies read letter by letter
         return {"n_genes": 12}
+    if family == "scPRINT":  # fewer than the cells express: else all of them are drawn under any seed
+        return {"n_genes": 20}
     if family != "UCE":
         return {}
     return {"n_heads": 2, "n_draws": 48, "first_chromosome": 4 + n_genes, "batch_size": 10**6}

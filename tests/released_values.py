@@ -1,9 +1,11 @@
-"""Folders in the layout of SCimilarity, from its specification."""
+"""Folders in the layout of SCimilarity and scPRINT, from their specifications."""
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from released import ensembl_ids, linear, norm, random_state
 
 
 def scimilarity_encoder(n_genes: int, *, seed: int = 0) -> torch.nn.ModuleList:
@@ -33,4 +35,37 @@ def write_scimilarity(folder: Path, symbols: Sequence[str], *, seed: int = 0) ->
     content = {"state_dict": {f"network.{name}": values for name, values in state.items()}}
     torch.save(content, folder / "encoder.ckpt")
     (folder / "gene_order.tsv").write_text("\n".join(symbols))
+    return folder
+
+
+# Of scPRINT: those whose tokens are averaged are not the first ones, nor next to each other.
+CLASSES = {
+    "assay_ontology_term_id": 2, "cell_type_ontology_term_id": 7, "disease_ontology_term_id": 3,
+    "organism_ontology_term_id": 2, "self_reported_ethnicity_ontology_term_id": 2,
+    "sex_ontology_term_id": 2,
+}  # fmt: skip
+
+
+def write_scprint(folder: Path, symbols: Sequence[str], *, seed: int = 0, **facts) -> Path:
+    """A Lightning checkpoint that names its genes and classes, and Ensembl ids of symbols."""
+    ids, dim = ensembl_ids(symbols), 16
+    shapes = {"gene_encoder.embeddings.weight": (len(ids), dim), "pos_encoder.pe": (len(ids), 1, dim),
+              "class_encoder.embedding.weight": (len(CLASSES) + 1, dim)}  # fmt: skip
+    for part in ("expr", "depth")[: 1 + facts.get("depth_atinput", True)]:
+        prefix = f"{part}_encoder.encoder"
+        shapes |= linear(f"{prefix}.0", dim, 1) | norm(f"{prefix}.1", dim) | linear(f"{prefix}.4", dim, dim)
+    for layer in range(2):
+        prefix = f"transformer.blocks.{layer}"
+        shapes |= linear(f"{prefix}.mixer.Wqkv", 3 * dim, dim) | linear(f"{prefix}.mixer.out_proj", dim, dim)
+        shapes |= linear(f"{prefix}.mlp.fc1", 4 * dim, dim) | linear(f"{prefix}.mlp.fc2", dim, 4 * dim)
+        shapes |= norm(f"{prefix}.norm1", dim) | norm(f"{prefix}.norm2", dim)
+    shapes |= norm("transformer.norm", dim) | linear("expr_decoder.fc.0", dim, dim)
+    shapes |= linear("cls_decoders.sex_ontology_term_id.out_layer", 2, dim)
+    config = {"genes": list(ids.values()), "nhead": 2, "classes": CLASSES, "normalization": "sum",
+              "num_heads_kv": None, "cell_specific_blocks": False,
+              "label_decoders": {"a": {0: "b"}}}  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"state_dict": random_state(shapes, seed), "hyper_parameters": config | facts}
+    torch.save(content, folder / "medium-v1.ckpt")
+    (folder / "gene_name_id_dict_gc104M.pkl").write_bytes(pickle.dumps(ids))
     return folder

@@ -557,7 +557,7 @@ def test_registry_of_pretrained_models():
     """What holds for all of them: known roles, twins of the same shape, each architecture with a twin."""
     cards = catalog.models()
     trained = [card for card in cards.values() if card.weights]
-    assert len(trained) == 34 and all(card.kind == "foundation" for card in trained)
+    assert len(trained) == 37 and all(card.kind == "foundation" for card in trained)
     for card in trained:
         assert set(card.weights.files) <= set(ROLES) and not card.trained_on_target
         # Where the authors define no embedding, the default is said to be ours.
@@ -572,7 +572,16 @@ def test_registry_of_pretrained_models():
             architecture = card.architecture
             sizes = {**architecture, **architecture.get("encoder", {})}
             depths = ("num_hidden_layers", "nlayers", "depth", "enc_layers", "n_layer")
-            widths = ("hidden_size", "embsize", "hidden_dim", "dim_model", "dim", "enc_hid", "n_embd")
+            widths = (
+                "hidden_size",
+                "embsize",
+                "hidden_dim",
+                "dim_model",
+                "dim",
+                "enc_hid",
+                "n_embd",
+                "d_model",
+            )
             assert [sizes[name] for name in depths if name in sizes] == [card.layers]
             assert [sizes[name] for name in widths if name in sizes] == [card.dim]
             assert card.recipes[card.recipe].parameters["vocabulary"] == "data-set"

@@ -145,7 +145,7 @@ def find(
         for role in files.keys() & (DICTIONARIES | {"config"}):
             require_small(files[role], f"the {role} of {card.name}")  # before it is hashed
         origins.append(f"folder {folder}")
-        if any(role in files for role in _NUMBERING):
+        if _is_numbered(card, files):
             wanted = [role for role in wanted if role not in DICTIONARIES]
     rest = [role for role in wanted if role not in files]
     if rest:
@@ -219,7 +219,7 @@ def _in_folder(card: ModelCard, folder: Path, wanted: list[str]) -> dict[str, Pa
         if path is not None:
             files[role] = path
     needed = {role for role in wanted if role not in DICTIONARIES}
-    if any(role in files for role in _NUMBERING):
+    if _is_numbered(card, files):
         needed |= set(wanted) - set(_OPTIONAL)
     else:
         files = {role: path for role, path in files.items() if role not in DICTIONARIES}
@@ -232,6 +232,11 @@ def _in_folder(card: ModelCard, folder: Path, wanted: list[str]) -> dict[str, Pa
             f"{folder} lacks files of {card.name}. Looked for {looked_for}. It holds {listed or 'nothing'}."
         )
     return files
+
+
+def _is_numbered(card: ModelCard, files: Mapping[str, Path]) -> bool:
+    """Whether a folder has the vocabulary of its model, or its weights have it in them."""
+    return any(role in files for role in _NUMBERING) or not set(_NUMBERING) & set(card.weights.files)
 
 
 def _pick(card: ModelCard, folder: Path, held: list[Path], role: str, weights: Path | None) -> Path | None:
