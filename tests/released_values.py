@@ -1,4 +1,4 @@
-"""Folders in the layout of SCimilarity and scPRINT, from their specifications."""
+"""Folders in the layout of SCimilarity, scPRINT and scMulan, from their specifications."""
 
 import pickle
 from collections.abc import Sequence
@@ -68,4 +68,26 @@ def write_scprint(folder: Path, symbols: Sequence[str], *, seed: int = 0, **fact
     content = {"state_dict": random_state(shapes, seed), "hyper_parameters": config | facts}
     torch.save(content, folder / "medium-v1.ckpt")
     (folder / "gene_name_id_dict_gc104M.pkl").write_bytes(pickle.dumps(ids))
+    return folder
+
+
+def write_scmulan(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """``ckpt_scMulan.pt``, and ``meta_info.pt`` with genes in another order than their tokens, and sets."""
+    types = ["blood cell", "T cell", "B cell"]
+    tokens = ["<E>", *reversed(symbols), *types, "<PCT>"]
+    dim, n_levels = 16, 10
+    shapes = {"transformer.wte.weight": (len(tokens), dim), "transformer.wee.weight": (n_levels + 1, dim),
+              "lm_head.weight": (len(tokens), dim), "epx_head.weight": (len(tokens), dim)}  # fmt: skip
+    for layer in range(2):
+        prefix = f"transformer.h.{layer}"
+        shapes |= norm(f"{prefix}.ln_1", dim) | linear(f"{prefix}.attn.c_attn", 3 * dim, dim)
+        shapes |= linear(f"{prefix}.attn.c_proj", dim, dim) | norm(f"{prefix}.ln_2", dim)
+        shapes |= linear(f"{prefix}.mlp.c_fc", 4 * dim, dim) | linear(f"{prefix}.mlp.c_proj", dim, 4 * dim)
+    state = random_state(shapes | norm("transformer.ln_f", dim), seed)
+    config = {"n_layer": 2, "n_head": 2, "n_embd": dim, "vocab_size": len(tokens), "block_size": 1000,
+              "expression_level": n_levels, "ele": 1, "bias": True, "dropout": 0.0}  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"model_args": config, "model": state}, folder / "ckpt_scMulan.pt")
+    words = {"gene_set": list(symbols), "token_set": tokens, "cell_type": set(types), "MCT": set(types[:1])}
+    torch.save(words, folder / "meta_info.pt")
     return folder

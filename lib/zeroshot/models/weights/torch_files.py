@@ -144,6 +144,8 @@ class _Placeholders:
             content: dict = {}
             self.machine.set_items(content, arguments[0] if arguments else ())
             return content
+        if (name.module, name.name) in _SETS:
+            return _names(arguments)
         if (name.module, name.name) not in _CALLED:
             raise RefusedError(f"it calls {name}")
         if name.name in _VIEWS:
@@ -151,6 +153,8 @@ class _Placeholders:
         return arguments[0] if name.name == "_rebuild_parameter" else _Tensor()
 
 
+# As pickles of Python 2 and 3 call it: scMulan's list of tokens comes with sets of names.
+_SETS = {("__builtin__", "set"), ("builtins", "set")}
 # By the names that torch._utils gives them: tensors of a storage, offset, shape and strides.
 _VIEWS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_qtensor")
 _CALLED = {
@@ -163,7 +167,7 @@ _CALLED = {
 
 def _is_known(name: Name) -> bool:
     # Of torch itself only types of numbers and storages are left, which are never called.
-    return (name.module, name.name) in _CALLED or (
+    return (name.module, name.name) in _CALLED | _SETS or (
         name.module in ("torch", "torch.storage") and "." not in name.name
     )
 
@@ -172,6 +176,14 @@ def _build(target: Any, state: Any) -> None:
     """Metadata of a state dict; nothing else has a state."""
     if type(target) is not dict or type(state) is not dict:
         raise RefusedError(f"it gives a state to a {type(target).__name__.strip('_')}")
+
+
+def _names(arguments: tuple) -> set[str]:
+    """A set of names; other things in it could take for ever to compare."""
+    items = arguments[0] if len(arguments) == 1 else None
+    if type(items) is not list or not all(type(item) is str for item in items):
+        raise RefusedError("it holds a set of other things than names")
+    return set(items)
 
 
 def _require_room(arguments: tuple) -> None:
