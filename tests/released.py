@@ -464,6 +464,7 @@ SMALL_ARCHITECTURES = {
     "scBERT": {"depth": 2, "dim": 12, "heads": 2, "head_dim": 8, "num_tokens": 7},
     "CellPLM": CELLPLM_CONFIG, "tGPT": TGPT_CONFIG, "LangCell": LANGCELL_CONFIG, "scCello": SCCELLO_CONFIG,
     "GeneCompass": GENECOMPASS_CONFIG,
+    "CellLM": {"depth": 2, "dim": 12, "heads": 2, "head_dim": 8},
     "scMulan": {"n_layer": 2, "n_head": 2, "n_embd": 16, "expression_level": 10},
     "scPRINT": {"nlayers": 2, "nhead": 2, "d_model": 16},
     "SCimilarity": {"depth": 2, "hidden": 12, "dim": 8},

@@ -1,11 +1,11 @@
-"""Folders in the layout of SCimilarity, scPRINT and scMulan, from their specifications."""
+"""Folders in the layout of SCimilarity, scPRINT, scMulan and CellLM, from their specifications."""
 
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from released import ensembl_ids, linear, norm, random_state
+from released import ensembl_ids, linear, norm, performer_layer, random_state
 
 
 def scimilarity_encoder(n_genes: int, *, seed: int = 0) -> torch.nn.ModuleList:
@@ -90,4 +90,20 @@ def write_scmulan(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Pat
     torch.save({"model_args": config, "model": state}, folder / "ckpt_scMulan.pt")
     words = {"gene_set": list(symbols), "token_set": tokens, "cell_type": set(types), "MCT": set(types[:1])}
     torch.save(words, folder / "meta_info.pt")
+    return folder
+
+
+def write_celllm(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """``checkpoint4_fixed.pth`` with places of genes, ``cls`` (ones) and padding (zeros), and its genes."""
+    dim, heads, width = 12, 2, 8
+    shapes = {"token_emb.weight": (8, dim), "pos_emb.emb.weight": (len(symbols) + 2, dim)}
+    for layer in range(2):
+        shapes |= performer_layer(f"performer.net.layers.{layer}", dim, heads, width, bias=False)
+    state = random_state(shapes | norm("norm", dim) | linear("to_out", 8, dim), seed)
+    state["pos_emb.emb.weight"] = state["pos_emb.emb.weight"].double()
+    state["pos_emb.emb.weight"][-2], state["pos_emb.emb.weight"][-1] = 1, 0
+    state["performer.calls_since_last_redraw"] = torch.tensor(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"model_state_dict": state}, folder / "checkpoint4_fixed.pth")
+    (folder / "gene_list.txt").write_text("\n".join(symbols))
     return folder

@@ -557,7 +557,7 @@ def test_registry_of_pretrained_models():
     """What holds for all of them: known roles, twins of the same shape, each architecture with a twin."""
     cards = catalog.models()
     trained = [card for card in cards.values() if card.weights]
-    assert len(trained) == 38 and all(card.kind == "foundation" for card in trained)
+    assert len(trained) == 39 and all(card.kind == "foundation" for card in trained)
     for card in trained:
         assert set(card.weights.files) <= set(ROLES) and not card.trained_on_target
         # Where the authors define no embedding, the default is said to be ours.

@@ -24,7 +24,7 @@ from released import (
     write_uce,
 )
 from released_language import write_causal_model, write_t5
-from released_values import write_scimilarity, write_scmulan, write_scprint
+from released_values import write_celllm, write_scimilarity, write_scmulan, write_scprint
 from scipy import sparse
 
 from zeroshot import catalog, embedding, metrics, models
@@ -81,6 +81,7 @@ def released_folders(tmp_path_factory):
         ("LangCell", False): write_langcell(where / "langcell", genes),
         ("scCello", False): write_sccello(where / "sccello", genes),
         ("GeneCompass", False): write_genecompass(where / "genecompass", genes),
+        ("CellLM", False): write_celllm(where / "celllm", genes),
         ("scMulan", False): write_scmulan(where / "scmulan", genes),
         ("scPRINT", False): write_scprint(where / "scprint", genes),
         ("SCimilarity", False): write_scimilarity(where / "scimilarity", genes),

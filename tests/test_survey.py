@@ -47,7 +47,7 @@ def test_a_model_of_a_family_that_is_here_names_it():
     families = {model.card for model in MODELS.values() if model.card}
     assert families == {
         "Geneformer", "scGPT", "CELLama", "scBERT", "UCE", "CellPLM", "scFoundation", "Nicheformer",
-        "tGPT", "LangCell", "scCello", "GeneCompass", "scPRINT", "scMulan",
+        "tGPT", "LangCell", "scCello", "GeneCompass", "scPRINT", "scMulan", "CellLM",
         "CellFM", "scInterpreter", "scChat",
         "Cell2Sentence", "ChatCell", "GenePT", "scELMo",
     }  # fmt: skip

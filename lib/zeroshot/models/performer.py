@@ -1,4 +1,4 @@
-"""The Performer: attention in linear time by random features, which scBERT and scFoundation's decoder use."""
+"""The Performer: attention in linear time by random features (scBERT, CellLM, scFoundation's decoder)."""
 
 from math import log
 from typing import Literal
@@ -52,10 +52,25 @@ class Performer(nn.Module):
             _Layer(dim, n_heads, head_dim, n_features, qkv_bias, key_maximum) for _ in range(n_layers)
         )
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return (cells, tokens, dim); all tokens are real."""
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        multiplicity: torch.Tensor | None = None,
+        silent: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return (cells, tokens, dim).
+
+        Parameters
+        ----------
+        hidden
+            (cells, tokens, dim) embedded tokens.
+        multiplicity
+            (cells, tokens) how many keys each token stands for, 0 for none; None if each stands for itself.
+        silent
+            (cells, tokens) True where a key counts in the normalisation, but nothing is read from it.
+        """
         for layer in self.layers:
-            hidden = layer(hidden)
+            hidden = layer(hidden, multiplicity, silent)
         return hidden
 
 
@@ -72,24 +87,37 @@ class _Layer(nn.Module):
         self.linear1, self.linear2 = Linear(dim, 4 * dim), Linear(4 * dim, dim)
         self.register_buffer("projection", torch.empty(n_features, head_dim))
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        hidden = hidden + self.out(self._attend(self.norm1(hidden)))
+    def forward(
+        self, hidden: torch.Tensor, multiplicity: torch.Tensor | None, silent: torch.Tensor | None
+    ) -> torch.Tensor:
+        hidden = hidden + self.out(self._attend(self.norm1(hidden), multiplicity, silent))
         return hidden + self.linear2(nn.functional.gelu(self.linear1(self.norm2(hidden))))
 
-    def _attend(self, read: torch.Tensor) -> torch.Tensor:
+    def _attend(
+        self, read: torch.Tensor, multiplicity: torch.Tensor | None, silent: torch.Tensor | None
+    ) -> torch.Tensor:
         query, key, value = (
             part(read).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
             for part in (self.query, self.key, self.value)
         )
-        query, key = self._features(query, over=(3,)), self._features(key, over=self.over)
+        absent = None if multiplicity is None else (multiplicity == 0)[:, None, :, None]
+        query, key = self._features(query, (3,)), self._features(key, self.over, absent)
+        if multiplicity is not None:
+            key = key * multiplicity[:, None, :, None].to(key.dtype)
+        if silent is not None:
+            value = value.masked_fill(silent[:, None, :, None], 0)
         weights = query @ key.sum(dim=2)[..., None]
         attended = query @ (key.transpose(2, 3) @ value) / weights
         return attended.transpose(1, 2).flatten(2)
 
-    def _features(self, heads: torch.Tensor, over: tuple[int, ...]) -> torch.Tensor:
-        """(cells, heads, tokens, features), positive."""
+    def _features(
+        self, heads: torch.Tensor, over: tuple[int, ...], absent: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(cells, heads, tokens, features), positive; what is absent has no part in the largest exponent."""
         scaled = heads * heads.shape[-1] ** -0.25
         exponent = scaled @ self.projection.T
+        if absent is not None:
+            exponent = exponent.masked_fill(absent, -torch.inf)
         norms = scaled.square().sum(dim=-1, keepdim=True) / 2
         largest = exponent.amax(dim=over, keepdim=True)
         return len(self.projection) ** -0.5 * (torch.exp(exponent - norms - largest) + _EPS)

@@ -80,7 +80,7 @@ class Scimilarity:
         empty = int((np.diff(counts.indptr) == 0).sum())
         notes = (f"{empty:,} cells express no gene that the model knows",) if empty else ()
         overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
-        return Tokenizer(lambda rows: expressed(values[rows]), pad_id=0, overlap=overlap, notes=notes)
+        return Tokenizer(lambda rows: expressed_genes(values[rows]), pad_id=0, overlap=overlap, notes=notes)
 
     def network(self, cells: Cells, seed: int) -> "ScimilarityNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
@@ -166,7 +166,7 @@ def log_normalized(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     return counts.multiply(factors[:, None]).tocsr().astype(np.float32).log1p()
 
 
-def expressed(values: sparse.csr_matrix) -> Tokens:
+def expressed_genes(values: sparse.csr_matrix) -> Tokens:
     """Genes of each cell that have a value, in the order of the vocabulary."""
     offsets = values.indptr.astype(np.int64)
     return Tokens(values.indices.astype(np.int64), values.data, offsets, np.zeros(values.shape[0], np.int64))

@@ -231,17 +231,17 @@ def sentences(values: sparse.csr_matrix, ids: np.ndarray, task: int, n_levels: i
     n_levels
         Levels of equal width between 0 and the largest value of the cell; a value on an edge has the lower.
     """
-    expressed = np.diff(values.indptr).astype(np.int64)
-    offsets = np.concatenate([[0], np.cumsum(expressed + 1)])
+    n_expressed = np.diff(values.indptr).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(n_expressed + 1)])
     tokens, levels = np.full(offsets[-1], task, np.int64), np.zeros(offsets[-1], np.float32)
-    row = np.repeat(np.arange(len(expressed)), expressed)
+    row = np.repeat(np.arange(len(n_expressed)), n_expressed)
     place = np.arange(values.nnz) - values.indptr[row]
-    targets = offsets[row] + expressed[row] - 1 - place
+    targets = offsets[row] + n_expressed[row] - 1 - place
     largest = values.max(axis=1).toarray().ravel().astype(np.float64)
     edges = np.linspace(0, largest, n_levels + 1, axis=1)
     tokens[targets] = ids[values.indices]
     levels[targets] = (edges[row] < values.data[:, None]).sum(axis=1)
-    return Tokens(tokens, levels, offsets, np.zeros(len(expressed), np.int64))
+    return Tokens(tokens, levels, offsets, np.zeros(len(n_expressed), np.int64))
 
 
 _SIZES = {

@@ -101,12 +101,12 @@ class Scprint:
         counts = over_vocabulary(cells.counts, alignment.targets, n_known)
 
         def tokenize(rows: np.ndarray) -> Tokens:
-            chosen = counts[rows]
+            selected = counts[rows]
             if self.genes == "drawn":
-                genes, values = draw_genes(chosen, cell_keys(cells.ids[rows]), seed, self.n_genes)
+                genes, values = draw_genes(selected, cell_keys(cells.ids[rows]), seed, self.n_genes)
                 lengths = np.full(len(rows), genes.shape[1])
             else:
-                genes, values, lengths = chosen.indices, chosen.data, np.diff(chosen.indptr)
+                genes, values, lengths = selected.indices, selected.data, np.diff(selected.indptr)
             return with_depth(
                 genes.ravel(), values.ravel(), lengths, cells.library_size[rows], config["normalization"]
             )
@@ -323,12 +323,12 @@ def read_release(path: Path, classes: Sequence[str] = ()) -> tuple[dict[str, Any
         raise WeightsError(f"{path} predicts no {', '.join(absent)}: choose classes among {', '.join(names)}")
     if _PLACES in state and state[_PLACES].ndim == 3:
         state[_PLACES] = state[_PLACES].squeeze(1)
-    found = {
+    facts = {
         "genes": genes, "classes": names, "nhead": heads, "d_model": dim, "nlayers": len(numbers),
         "normalization": config.get("normalization", "sum"),
         "depth_atinput": any(key.startswith("depth_encoder.") for key in state),
     }  # fmt: skip
-    return found, state
+    return facts, state
 
 
 _PLACES = "pos_encoder.pe"
