@@ -120,7 +120,7 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     torch.save({"model_state_dict": seven}, folder / "checkpoint4_fixed.pth")
     refused("has 7 tokens and heads of 8 in a width of 16: expected 8 tokens")
     torch.save({"model_state_dict": {"a": torch.ones(2)}}, folder / "checkpoint4_fixed.pth")
-    refused("it is no checkpoint of CellLM")
+    refused("it is not a checkpoint of CellLM")
     with pytest.raises(ValueError, match="reference or left-out"):
         CellLm(padding="attended")
     with pytest.raises(ValueError, match="cls and a gene need 2"):

@@ -71,7 +71,7 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     (folder / "gene_order.tsv").write_text("\n".join(adata.var_names[:-1]))
     refused("has 149 names, the model reads 150")
     torch.save({"state_dict": {"a": torch.ones(2)}}, folder / "encoder.ckpt")
-    refused("lacks network.0.1.weight, network.0.weight: it is no encoder of SCimilarity")
+    refused("lacks network.0.1.weight, network.0.weight: it is not an encoder of SCimilarity")
     with pytest.raises(ValueError, match="vocabulary is released"):
         Scimilarity(vocabulary="data-set")
 

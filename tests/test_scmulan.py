@@ -115,7 +115,7 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     torch.save(wrong, folder / "ckpt_scMulan.pt")
     refused("asks for 3 heads in a width of 16")
     torch.save({"model": {}}, folder / "ckpt_scMulan.pt")
-    refused("holds no model_args and model: it is no checkpoint of scMulan")
+    refused("holds no model_args and model: it is not a checkpoint of scMulan")
     torch.save(content, folder / "ckpt_scMulan.pt")
     words = torch.load(folder / "meta_info.pt")
     torch.save(words | {"token_set": words["token_set"] + ["new"]}, folder / "meta_info.pt")

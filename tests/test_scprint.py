@@ -144,6 +144,6 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     with pytest.raises(ValueError, match="knows 0 of 150 genes"):  # needed for genes without Ensembl id alone
         embedding.embed(adata, "scprint-medium", weights=folder, settings=CPU)
     torch.save({"state_dict": {"a": torch.ones(2)}}, folder / "medium-v1.ckpt")
-    refused("it is no checkpoint of scPRINT")
+    refused("it is not a checkpoint of scPRINT")
     with pytest.raises(ValueError, match="drawn or expressed"):
         Scprint(genes="all")

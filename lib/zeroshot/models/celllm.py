@@ -21,7 +21,7 @@ from zeroshot.models.scbert import log2_normalized
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
 from zeroshot.models.weights.files import REMEDY
-from zeroshot.tokens.genes import align_symbols, over_vocabulary, require_overlap
+from zeroshot.tokens.genes import align_symbols, note_silent_cells, over_vocabulary, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scipy", "torch")
@@ -87,15 +87,13 @@ class CellLm:
         require_overlap(alignment, "CellLM")
         counts = over_vocabulary(cells.counts, alignment.targets, len(genes)).astype(np.float32)
         logarithms = log2_normalized(counts)
-        empty = int((np.diff(counts.indptr) == 0).sum())
-        notes = (f"{empty:,} cells express no gene that the model knows",) if empty else ()
         overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
         return Tokenizer(
             lambda rows: expressed_bins(logarithms[rows], self.max_tokens),
             pad_id=len(genes) + 1,
             pad_value=_PAD,
             overlap=overlap,
-            notes=notes,
+            notes=note_silent_cells(counts),
         )
 
     def network(self, cells: Cells, seed: int) -> "CellLmNetwork":
@@ -199,7 +197,7 @@ def _sizes(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, int]:
              f"{layer}.fast_attention.projection_matrix")  # fmt: skip
     absent = [name for name in names if name not in state or state[name].ndim != 2]
     if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no checkpoint of CellLM. {REMEDY}")
+        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is not a checkpoint of CellLM. {REMEDY}")
     tokens, _, query, projection = (state[name].shape for name in names)
     if tokens[0] != _PAD + 1 or query[0] % max(projection[1], 1):
         raise WeightsError(

@@ -21,7 +21,7 @@ from zeroshot.models.networks import require_genes, require_vocabulary, trained_
 from zeroshot.models.untrained import fill_uniform, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
 from zeroshot.models.weights.files import REMEDY
-from zeroshot.tokens.genes import align_symbols, over_vocabulary, require_overlap
+from zeroshot.tokens.genes import align_symbols, note_silent_cells, over_vocabulary, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
@@ -77,10 +77,13 @@ class Scimilarity:
         require_overlap(alignment, "SCimilarity")
         counts = over_vocabulary(cells.counts, alignment.targets, len(genes))
         values = log_normalized(counts)
-        empty = int((np.diff(counts.indptr) == 0).sum())
-        notes = (f"{empty:,} cells express no gene that the model knows",) if empty else ()
         overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
-        return Tokenizer(lambda rows: expressed_genes(values[rows]), pad_id=0, overlap=overlap, notes=notes)
+        return Tokenizer(
+            lambda rows: expressed_genes(values[rows]),
+            pad_id=0,
+            overlap=overlap,
+            notes=note_silent_cells(counts),
+        )
 
     def network(self, cells: Cells, seed: int) -> "ScimilarityNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
@@ -181,7 +184,7 @@ def _widths(state: Mapping[str, torch.Tensor], path: Path) -> tuple[int, ...]:
     names = [*(f"network.{place}.1.weight" for place in range(max(depth, 1))), f"network.{depth}.weight"]
     absent = [name for name in names if name not in state or state[name].ndim != 2]
     if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is no encoder of SCimilarity. {REMEDY}")
+        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is not an encoder of SCimilarity. {REMEDY}")
     return (state[names[0]].shape[1], *(len(state[name]) for name in names))
 
 

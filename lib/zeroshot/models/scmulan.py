@@ -21,7 +21,7 @@ from zeroshot.models.released_names import rename_gpt_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content
 from zeroshot.models.weights.files import REMEDY, require_whole
-from zeroshot.tokens.genes import GeneOverlapError, align_symbols, over_vocabulary
+from zeroshot.tokens.genes import GeneOverlapError, align_symbols, note_silent_cells, over_vocabulary
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
@@ -94,8 +94,7 @@ class ScMulan:
         numbers = {token: number for number, token in enumerate(tokens)}
         ids, task = np.array([numbers[gene] for gene in genes]), numbers[_TASK]
         n_levels = self._config()["expression_level"]
-        empty = int((np.diff(values.indptr) == 0).sum())
-        notes = (f"{empty:,} cells express no gene that the model knows",) if empty else ()
+        notes = note_silent_cells(values)
         if n_matched < len(genes):
             notes += (f"the data set has {n_matched:,} of the {len(genes):,} genes that scMulan reads",)
         overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
@@ -261,7 +260,9 @@ def read_release(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     content = read_content(path)
     parts = [content.get(name) if isinstance(content, dict) else None for name in ("model_args", "model")]
     if not all(isinstance(part, dict) for part in parts):
-        raise WeightsError(f"{path} holds no model_args and model: it is no checkpoint of scMulan. {REMEDY}")
+        raise WeightsError(
+            f"{path} holds no model_args and model: it is not a checkpoint of scMulan. {REMEDY}"
+        )
     config, state = parts
     require_whole(config, path, _SIZES)
     if config["n_embd"] % config["n_head"]:

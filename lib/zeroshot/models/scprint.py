@@ -21,7 +21,14 @@ from zeroshot.models.networks import require_vocabulary, trained_network, untrai
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content
 from zeroshot.models.weights.files import REMEDY, shortened
-from zeroshot.tokens.genes import Alignment, align_ensembl, align_symbols, over_vocabulary, require_overlap
+from zeroshot.tokens.genes import (
+    Alignment,
+    align_ensembl,
+    align_symbols,
+    note_silent_cells,
+    over_vocabulary,
+    require_overlap,
+)
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import cell_keys, uniform
 
@@ -111,10 +118,8 @@ class Scprint:
                 genes.ravel(), values.ravel(), lengths, cells.library_size[rows], config["normalization"]
             )
 
-        empty = int((np.diff(counts.indptr) == 0).sum())
-        notes = (f"{empty:,} cells express no gene that the model knows",) if empty else ()
         overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
-        return Tokenizer(tokenize, pad_id=0, overlap=overlap, notes=notes)
+        return Tokenizer(tokenize, pad_id=0, overlap=overlap, notes=note_silent_cells(counts))
 
     def network(self, cells: Cells, seed: int) -> "ScprintNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
@@ -293,8 +298,8 @@ def read_release(path: Path, classes: Sequence[str] = ()) -> tuple[dict[str, Any
     numbers = {key.split(".")[2] for key in state if key.startswith(_BLOCKS)}
     if not numbers or _CLASSES not in state or state[_CLASSES].ndim != 2:
         raise WeightsError(
-            f"{path} holds no hyper_parameters beside a state_dict with {_CLASSES} and {_BLOCKS}*: it is no "
-            f"checkpoint of scPRINT. {REMEDY}"
+            f"{path} holds no hyper_parameters beside a state_dict with {_CLASSES} and {_BLOCKS}*: it is "
+            f"not a checkpoint of scPRINT. {REMEDY}"
         )
     genes, heads = config.get("genes"), config.get("nhead")
     if isinstance(genes, dict):  # by organism

@@ -112,7 +112,8 @@ def find(
 
     The order is: ``folder``; the model's folder in ``ZEROSHOT_WEIGHTS``; the installed package that
     the card names; what was downloaded before; the card's hub repository, Drive folder or addresses.
-    A folder without a vocabulary of its own gets all dictionaries from the card's source.
+    A folder without a vocabulary of its own gets all dictionaries from the card's source, unless the card
+    names no vocabulary: such weights hold theirs.
 
     Parameters
     ----------
