@@ -572,16 +572,8 @@ def test_registry_of_pretrained_models():
             architecture = card.architecture
             sizes = {**architecture, **architecture.get("encoder", {})}
             depths = ("num_hidden_layers", "nlayers", "depth", "enc_layers", "n_layer")
-            widths = (
-                "hidden_size",
-                "embsize",
-                "hidden_dim",
-                "dim_model",
-                "dim",
-                "enc_hid",
-                "n_embd",
-                "d_model",
-            )
+            widths = ("hidden_size", "embsize", "hidden_dim", "dim_model", "dim", "enc_hid", "n_embd",
+                      "d_model")  # fmt: skip
             assert [sizes[name] for name in depths if name in sizes] == [card.layers]
             assert [sizes[name] for name in widths if name in sizes] == [card.dim]
             assert card.recipes[card.recipe].parameters["vocabulary"] == "data-set"
