@@ -33,6 +33,7 @@ COMMANDS = [
     "book",
     "notebook",
     "evidence",
+    "genes",
     "pretrain",
 ]
 

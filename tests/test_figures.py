@@ -94,6 +94,12 @@ def on_umap():
     return table.assign(on_umap=table["value"] + 0.1)
 
 
+def of_gene_sets(n_vectors=3):
+    means = np.linspace(0.5, 0.8, n_vectors)
+    columns = {"measure": "pairs", "mean": means, "low": means - 0.1, "high": means + 0.1}
+    return pd.DataFrame({"vectors": [f"v{number}" for number in range(n_vectors)], **columns})
+
+
 def variants():
     """An embedding in order and in another, on two data sets."""
     rows = [
@@ -339,6 +345,7 @@ DRAWN = {
     "draw_ranks": ranked,
     "draw_pareto": pareto,
     "draw_variants": lambda: figures.draw_variants(variants(), METRICS),
+    "draw_gene_sets": lambda: figures.draw_gene_sets(of_gene_sets(), {"pairs": "pairs"}),
     "draw_verdicts": lambda: figures.draw_verdicts(verdicts()),
     "draw_scores_on_umap": lambda: figures.draw_scores_on_umap(on_umap(), METRICS),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from zeroshot import catalog
 from zeroshot.cli import progress, registries
+from zeroshot.cli.gene_vectors import genes
 from zeroshot.cli.options import (
     AsJson,
     BatchKey,
@@ -373,6 +374,7 @@ def notebook(
 
 
 app.command()(evidence)
+app.command()(genes)
 app.command()(pretrain)
 
 

@@ -15,6 +15,7 @@ from .evidence import draw_forest, draw_noise, draw_outcomes, draw_profiles
 from .explore import UmapExplorer, explore_umaps
 from .files import show_with_files, to_csv, to_svg
 from .flows import FlowExplorer, explore_flows, lay_out_flows
+from .gene_sets import draw_gene_sets
 from .literature import (
     draw_editions,
     draw_lineage,
@@ -50,6 +51,7 @@ __all__ = [
     "draw_editions",
     "draw_effects",
     "draw_forest",
+    "draw_gene_sets",
     "draw_joint",
     "draw_lineage",
     "draw_membership",

@@ -16,6 +16,7 @@ from torch import nn
 from zeroshot import catalog, store
 from zeroshot.models import Cells
 from zeroshot.models.cellama import Cellama, read_word_pieces
+from zeroshot.models.gene_vectors import GeneVectors
 from zeroshot.models.language_models import (
     MeanState,
     read_config,
@@ -158,6 +159,18 @@ class GeneTexts:
         vectors = np.zeros((len(has_text), encoded.shape[1]), np.float32)
         vectors[has_text] = encoded
         return vectors, alignment
+
+    def gene_vectors(self, cells: Cells | None, seed: int) -> GeneVectors:
+        """Vectors of the genes of a data set that have a text; without one, of all genes that have."""
+        symbols = np.array(catalog.read_gene_table("gene-texts")["symbol"], object)
+        if cells is None:
+            rows, names = np.arange(len(symbols)), symbols
+        else:
+            alignment = self.align(cells)
+            has_text = alignment.targets >= 0
+            rows, names = alignment.targets[has_text], cells.genes.astype(str).to_numpy(object)[has_text]
+        text = {"summary": "names and summaries", "name": "names"}[self.text]
+        return GeneVectors(pd.Index(names), self.encode(rows), f"{text} of genes, read by the encoder")
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         """(genes, dim) float32 vectors of the texts in these rows of the table of texts.

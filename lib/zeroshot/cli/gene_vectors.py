@@ -1,0 +1,53 @@
+"""``zeroshot genes``: the vectors that a model has of genes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zeroshot.cli.options import Seed
+from zeroshot.runtime import failures, outputs, printing
+
+_SHOWN = 5  # genes that are printed, with as many of their values
+
+
+def genes(
+    model: Annotated[str, typer.Option(help="Name of a model that has vectors of genes.")],
+    output: Annotated[
+        Path | None, typer.Option(help="File to write: .csv, .csv.gz or .h5ad. Prints a few genes if absent.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set or .h5ad file: pca, hvg and random make vectors of it, others of its genes alone."
+        ),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Recipe of the model; its default if absent.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder with the weights as released.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Print or write the gene vectors of a model: token embeddings, texts, or components of a data set."""
+    from zeroshot import data
+    from zeroshot.embedding.gene_vectors import format_of, gene_vectors, write
+    from zeroshot.models import Cells
+
+    kind = None
+    if output is not None:
+        kind = format_of(output)
+        outputs.require_new(output, *([dataset] if dataset else []))
+    cells = None
+    if dataset is not None:
+        with failures.about(dataset):
+            cells = Cells.of(data.load(dataset, require_labels=False), with_batches=False)
+    vectors = gene_vectors(model, recipe, cells=cells, weights=weights, seed=seed)
+    if output is not None:
+        with failures.about(output), outputs.replacing(output) as temporary:
+            write(vectors, temporary, kind)
+    else:
+        rows = [
+            {"gene": name, **{str(axis): f"{value:.3f}" for axis, value in enumerate(row[:_SHOWN])}}
+            for name, row in zip(vectors.names[:_SHOWN], vectors.vectors, strict=False)
+        ]
+        printing.show(rows, ["gene", *list(rows[0])[1:]] if rows else ["gene"])
+    n_genes, dim = vectors.vectors.shape
+    print(f"{output or model}: {n_genes:,} genes x {dim}, {vectors.origin}")
