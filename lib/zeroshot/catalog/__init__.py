@@ -17,6 +17,7 @@ from zeroshot.catalog.records import (
     MEDIAN_OVER_DATASETS,
     Card,
     CitedCard,
+    CorpusSource,
     DatasetCard,
     ModelCard,
     OtherModel,
@@ -37,24 +38,47 @@ RUN_PAGE = "run"
 CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, PublishedNumber, EvidenceSource)
 
 __all__ = [
-    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "DatasetCard", "GeneTable",
-    "ModelCard", "OtherModel", "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile",
-    "StudyCard", "WeightsFile", "WeightsSource", "address_problem", "dataset", "datasets", "did_you_mean",
-    "family_anchor", "find", "gene_tables", "model", "models", "other_models", "read", "read_gene_table",
-    "seen_in_pretraining", "split_reference", "studies", "study",
-    "with_known_citations",
+    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "CorpusSource", "DatasetCard",
+    "GeneTable", "ModelCard", "OtherModel", "Parameters", "Pretraining", "PublishedNumber", "Recipe",
+    "Seen", "SourceFile", "StudyCard", "WeightsFile", "WeightsSource", "address_problem", "corpus_sources",
+    "dataset", "datasets", "did_you_mean", "family_anchor", "find", "gene_tables", "loadable", "model",
+    "models", "other_models", "read", "read_gene_table", "seen_in_pretraining", "split_reference",
+    "studies", "study", "with_known_citations",
 ]  # fmt: skip
 
 
 def datasets() -> dict[str, DatasetCard]:
     """All data sets by name, in the order of the file; works and data sets that they name must exist."""
     cards = with_known_citations("datasets", read("datasets", DatasetCard))
-    for card in cards.values():
-        with _entry("datasets", card):
-            for other in card.without_cells_of:
-                if find(cards, other, "data set").without_cells_of:
-                    raise CatalogError(f"without_cells_of: {other} leaves out cells itself; name another")
+    _check_left_out("datasets", cards, cards)
     return cards
+
+
+def corpus_sources() -> dict[str, CorpusSource]:
+    """Unlabelled cells to pretrain on, by name, in the order of the file; none has the name of a data set."""
+    cards, labelled = with_known_citations("corpus_sources", read("corpus_sources", CorpusSource)), datasets()
+    for card in cards.values():
+        if card.name in labelled:
+            with _entry("corpus_sources", card):
+                raise CatalogError("data/datasets.yml has an entry of this name; remove one of them")
+    _check_left_out("corpus_sources", cards, labelled | cards)
+    return cards
+
+
+def loadable(name: str) -> DatasetCard | None:
+    """What can be loaded under a name: a data set, else a source of corpora, else None."""
+    return datasets().get(name) or corpus_sources().get(name)
+
+
+def _check_left_out(
+    registry: str, cards: Mapping[str, DatasetCard], others: Mapping[str, DatasetCard]
+) -> None:
+    """Refuse a card that leaves out the cells of what does not exist, or of what leaves out cells itself."""
+    for card in cards.values():
+        with _entry(registry, card):
+            for name in card.without_cells_of:
+                if find(others, name, "data set").without_cells_of:
+                    raise CatalogError(f"without_cells_of: {name} leaves out cells itself; name another")
 
 
 def models() -> dict[str, ModelCard]:

@@ -111,6 +111,15 @@ class DatasetCard(CitedCard):
         return self
 
 
+class CorpusSource(DatasetCard):
+    """One source of ``data/corpus_sources.yml``: cells to pretrain on, without labels, in one batch."""
+
+    label_key: None = None
+    batch_key: None = None
+    labels: None = None
+    batches: None = None
+
+
 def _is_none(value: object) -> bool:
     """Of a field that came later: a card that does not use it is dumped, and its jobs named, as before."""
     return value is None

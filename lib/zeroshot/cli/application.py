@@ -90,7 +90,7 @@ def options(
 @app.command()
 def datasets(name: Name = None, as_json: AsJson = False) -> None:
     """List the data sets that can be loaded by name."""
-    rows = registries.entries(catalog.datasets(), name, "data set")
+    rows = registries.entries(catalog.datasets() | catalog.corpus_sources(), name, "data set")
     registries.show(rows, ["name", "cells", "labels", "batches", "title"], name, as_json)
 
 

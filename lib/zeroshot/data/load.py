@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import catalog, store
-from zeroshot.catalog import DatasetCard
+from zeroshot.catalog import CorpusSource, DatasetCard
 from zeroshot.data import download, draws, fingerprints, h5ad, prepare, simulate, validate
 from zeroshot.data.columns import MissingLabels
 from zeroshot.data.error import DataError
@@ -60,7 +60,8 @@ def load(
     Parameters
     ----------
     name_or_path
-        A name of ``data/datasets.yml``, or the path of an .h5ad file, which is never changed.
+        A name of ``data/datasets.yml`` or ``data/corpus_sources.yml`` (no labels, one batch), or the path
+        of an .h5ad file, which is never changed.
     label_key, batch_key
         Columns of ``obs`` of a user's file; by default "cell_type", and a single batch.
     counts
@@ -112,25 +113,29 @@ def load(
         if value not in choices:
             raise DataError(f"{key} is {value!r}: one of {', '.join(choices)} is expected.")
     name = str(name_or_path)
-    cards = catalog.datasets()
-    if name in cards:
+    card = catalog.loadable(name)
+    if card is not None:
         own = {"label_key": label_key, "batch_key": batch_key, "counts": counts, "library_size": library_size}
         given = [key for key, value in own.items() if value]
         if given:
             raise DataError(
-                f"{', '.join(given)} cannot be given for {name!r}: data/datasets.yml defines its columns. "
+                f"{', '.join(given)} cannot be given for {name!r}: the registry defines its columns. "
                 "They are for your own .h5ad files."
             )
-        adata, notes = _prepared(cards[name], policy), list(cards[name].notes)
-        about = {"name": name, "title": cards[name].title, "source": cards[name].source}
+        adata, notes = _prepared(card, policy), list(card.notes)
+        about = {"name": name, "title": card.title, "source": card.source}
     else:
         path, exists = _user_path(name_or_path)
         if path.suffix != ".h5ad" and exists:
             raise DataError(f"{path} does not end in .h5ad. {_CONVERT.get(path.suffix, _CONVERT['.h5ad'])}")
         if path.suffix != ".h5ad":
+            cards = catalog.datasets()
             raise DataError(
                 f"{name!r} is neither a data set nor an .h5ad file."
-                + (catalog.did_you_mean(name, cards) or f" Data sets: {', '.join(cards)}.")
+                + (
+                    catalog.did_you_mean(name, cards | catalog.corpus_sources())
+                    or f" Data sets: {', '.join(cards)}."
+                )
             )
         adata = _own(
             path, label_key, batch_key, counts, require_labels, as_given, missing_labels, library_size
@@ -164,7 +169,7 @@ def _user_path(name_or_path: str | Path) -> tuple[Path, bool]:
 def _prepared(card: DatasetCard, policy: store.Policy) -> AnnData:
     """The data set from the store, prepared first if the card or the code that prepares it changed."""
     inputs = _inputs(card) | dependencies.computation(PREPARED_BY)
-    others = [catalog.dataset(name) for name in card.without_cells_of]
+    others = [catalog.loadable(name) for name in card.without_cells_of]
     if others:
         inputs["without_cells_of"] = [_inputs(other) for other in others]
     return store.load_or_compute("data", inputs, lambda: {"data": _prepare(card)}, policy).load("data")
@@ -179,6 +184,11 @@ def _inputs(card: DatasetCard) -> dict[str, Any]:
     }
 
 
+def _registry(card: DatasetCard) -> str:
+    """The file of data/ that holds a card, without its suffix."""
+    return "corpus_sources" if isinstance(card, CorpusSource) else "datasets"
+
+
 def _preparation(module: ModuleType, card: DatasetCard) -> Callable[..., AnnData]:
     """The function of a module that a card names, with parameters that it takes.
 
@@ -187,7 +197,7 @@ def _preparation(module: ModuleType, card: DatasetCard) -> Callable[..., AnnData
     zeroshot.catalog.CatalogError
         If the module defines no such function, or it takes other parameters.
     """
-    place = f"{paths.catalog('datasets')}: entry {card.name!r}"
+    place = f"{paths.catalog(_registry(card))}: entry {card.name!r}"
     functions = {
         name: function
         for name, function in inspect.getmembers(module, inspect.isfunction)
@@ -204,12 +214,14 @@ def _preparation(module: ModuleType, card: DatasetCard) -> Callable[..., AnnData
 def _prepare(card: DatasetCard) -> AnnData:
     """Run the preparation of a card, hold the result to the contract and to the facts in the card."""
     keys = {"label_key": "cell_type", "batch_key": "batch"}
+    if isinstance(card, CorpusSource):
+        keys = {"label_key": None, "batch_key": None}
     if card.source == "simulate":
         raw = _preparation(simulate, card)(**card.parameters)
     elif card.source == "builtin":
         raw = _preparation(prepare, card)()
     elif card.prepare:
-        raw = _preparation(prepare, card)(download.fetch(card))
+        raw = _preparation(prepare, card)(download.fetch(card), **card.parameters)
     else:  # a single .h5ad whose columns the card names
         (path,) = download.fetch(card).values()
         raw = h5ad.read_h5ad_parts(path, card.counts)
@@ -224,7 +236,7 @@ def _prepare(card: DatasetCard) -> AnnData:
     if wrong and card.verified:
         raise DataError(
             f"{card.name} was prepared with {', '.join(wrong)}. Correct its preparation, or its entry in "
-            "data/datasets.yml."
+            f"data/{_registry(card)}.yml."
         )
     if wrong:
         # What stands in an unverified card is what others report: a reader must know, not be stopped.
@@ -247,7 +259,7 @@ def _facts(adata: AnnData) -> dict[str, int]:
     return {
         "cells": adata.n_obs,
         "genes": adata.n_vars,
-        "labels": adata.obs["cell_type"].nunique(),
+        "labels": adata.obs["cell_type"].nunique() if "cell_type" in adata.obs else 0,
         "batches": adata.obs["batch"].nunique(),
         "counts_sum": int(adata.X.sum(dtype=np.float64)),
         "nonzeros": adata.X.nnz,
@@ -258,7 +270,7 @@ def _without_cells_of(card: DatasetCard, adata: AnnData) -> AnnData:
     """The cells that none of the data sets has that the card excludes, with a note how many are left out."""
     notes = list(adata.uns.get("dataset", {}).get("notes", []))
     for name in card.without_cells_of:
-        other = catalog.dataset(name)
+        other = catalog.loadable(name)
         shared = fingerprints.identical_cells(adata, _prepared(other, "reuse"))
         adata = adata[~shared].copy()
         notes.append(

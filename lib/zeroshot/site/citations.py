@@ -39,6 +39,7 @@ def in_registries() -> set[str]:
     """Keys that data sets, models, published numbers and sources of evidence name."""
     cards = [
         *catalog.datasets().values(),
+        *catalog.corpus_sources().values(),
         *catalog.models().values(),
         *catalog.other_models().values(),
         *evidence.sources().values(),
