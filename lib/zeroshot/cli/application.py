@@ -34,6 +34,7 @@ from zeroshot.cli.options import (
 )
 from zeroshot.cli.pretraining import pretrain
 from zeroshot.cli.published_scores import evidence
+from zeroshot.cli.released_weights import weights
 from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
 
 
@@ -220,29 +221,6 @@ def embed(
 
 
 @app.command()
-def weights(
-    model: Annotated[str, typer.Argument(help="Name of a model, see `zeroshot models`.")],
-    check: Annotated[
-        bool, typer.Option("--check", help="Only say what would be fetched, from where, and how large.")
-    ] = False,
-) -> None:
-    """Get the released weights of a model, or find them where they already are, and print where that is."""
-    from zeroshot.models import weights as weights_
-
-    card = catalog.model(model)
-    if check:
-        registries.show_weights(card)
-        return
-    checkpoint = weights_.find(card)
-    rows = [
-        {"file": role, "path": path, "sha256": checkpoint.hashes[role]}
-        for role, path in checkpoint.files.items()
-    ]
-    printing.show(rows, ["file", "path", "sha256"])
-    print(f"{model}: from {checkpoint.origin}")
-
-
-@app.command()
 def evaluate(
     source: Annotated[Path, typer.Argument(metavar="FILE.h5ad", help="A file that holds embeddings.")],
     embedding: Annotated[list[str], typer.Option(help="Key of obsm, e.g. X_pca; may be repeated.")],
@@ -376,6 +354,7 @@ def notebook(
 app.command()(evidence)
 app.command()(genes)
 app.command()(pretrain)
+app.command()(weights)
 
 
 @papers_app.callback(invoke_without_command=True)

@@ -33,37 +33,6 @@ def whereabouts(card: catalog.ModelCard) -> str:
     return f"{place}; {printing.size_text(size) if size else 'size not stated'}; {card.weights_licence}"
 
 
-def show_weights(card: catalog.ModelCard) -> None:
-    """Print what getting the weights of a model would fetch, from where, how large, under which licence.
-
-    Raises
-    ------
-    zeroshot.models.weights.WeightsError
-        If the card names no weights.
-    """
-    from zeroshot.models import weights
-
-    files = weights.listed(card)
-    rows = [
-        {
-            "here": "yes" if file.is_here else "no",
-            "size": printing.size_text(file.size) if file.size else "not stated",
-            "sha256": file.sha256[:12] if file.sha256 else "not stated",
-            "file": file.path,
-        }
-        for file in files
-    ]
-    printing.show_lines(rows, ["here", "size", "sha256", "file"])
-    absent = [file for file in files if not file.is_here]
-    sizes = [file.size for file in absent if file.size]
-    size = printing.size_text(sum(sizes)) if sizes or not absent else "size not stated"
-    least = "at least " if 0 < len(sizes) < len(absent) else ""
-    print(f"not here: {len(absent)} of {len(files)} files, {least}{size}")
-    print(f"from: {', else '.join(weights.origins(card))}")
-    print(f"licence of the weights: {card.weights_licence}")
-    print("nothing was fetched")
-
-
 def show(rows: list[dict[str, Any]], columns: list[str], name: str | None, as_json: bool) -> None:
     """Print entries as lines, the one of a name in full, or JSON."""
     if as_json:
