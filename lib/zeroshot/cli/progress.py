@@ -34,11 +34,11 @@ def status(
         with console.status(escape(title)) as live:
             yield lambda step: live.update(escape(f"{title}: {step}"))
         return
-    steps, ended, begun = [""], threading.Event(), time.monotonic()
+    steps, end, start = [""], threading.Event(), time.monotonic()
 
     def print_lines() -> None:
-        while not ended.wait(seconds):
-            minutes, rest = divmod(round(time.monotonic() - begun), 60)
+        while not end.wait(seconds):
+            minutes, rest = divmod(round(time.monotonic() - start), 60)
             step = f": {steps[-1]}" if steps[-1] else ""
             console.print(f"[{minutes:2d}:{rest:02d}] {title}{step}", markup=False, highlight=False,
                           soft_wrap=True)  # fmt: skip
@@ -48,7 +48,7 @@ def status(
     try:
         yield steps.append
     finally:
-        ended.set()
+        end.set()
         printer.join()
 
 
@@ -62,13 +62,13 @@ def bars_as_lines() -> Iterator[None]:
         yield
         return
     settings = [f"TQDM_{setting}" for setting in ("DELAY", "MININTERVAL", "MAXINTERVAL")]
-    given = {name: str(SECONDS_BETWEEN_LINES) for name in settings if name not in os.environ}
-    os.environ.update(given)
+    absent = {name: str(SECONDS_BETWEEN_LINES) for name in settings if name not in os.environ}
+    os.environ.update(absent)
     try:
         with contextlib.redirect_stderr(_Lines(sys.stderr)):
             yield
     finally:
-        for name in given:
+        for name in absent:
             os.environ.pop(name, None)
 
 

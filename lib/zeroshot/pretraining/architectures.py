@@ -30,7 +30,7 @@ FIXED = ("dropout", "max_seq_len", "n_layers_cls", "pad_token")
 _BYTES = 16  # of a parameter in training: the weight, its gradient and two moments, float32
 
 
-def changed(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+def with_changes(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
     """The architecture of a card with other values for some fields.
 
     Parameters
@@ -78,11 +78,11 @@ def changed(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens: int
             f"--max-tokens is {max_tokens:,}, and {card.name} has {room:,} positions: lower it, or add "
             f"--architecture max_position_embeddings={max_tokens}"
         )
-    needed = _BYTES * sizes["layers"] * (4 * width**2 + 2 * width * hidden)
+    n_bytes = _BYTES * sizes["layers"] * (4 * width**2 + 2 * width * hidden)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
+    if n_bytes > memory:
         raise TrainingError(
-            f"{sizes['layers']} layers of width {width:,} take {needed / 2**30:,.0f} GiB in training, this "
+            f"{sizes['layers']} layers of width {width:,} take {n_bytes / 2**30:,.0f} GiB in training, this "
             f"machine has {memory / 2**30:,.0f} GiB: lower {_name('layers', architecture)} or "
             f"{_name('width', architecture)} with --architecture"
         )

@@ -20,7 +20,7 @@ import torch
 from zeroshot import catalog, models
 from zeroshot.embedding.engine import Precision, require_device
 from zeroshot.models import Cells, Trainable, TrainableNetwork
-from zeroshot.pretraining.architectures import changed
+from zeroshot.pretraining.architectures import with_changes
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
@@ -216,7 +216,7 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
     ------
     TrainingError
         If the model has no architecture, its family cannot be trained, or as
-        :func:`zeroshot.pretraining.architectures.changed`.
+        :func:`zeroshot.pretraining.architectures.with_changes`.
     zeroshot.catalog.CatalogError
         If the name or a field is unknown.
     """
@@ -226,7 +226,7 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
         raise TrainingError(
             f"{name} has no architecture to train from the beginning: choose one of {', '.join(able)}"
         )
-    architecture = changed(card, changes or {}, training.max_tokens)
+    architecture = with_changes(card, changes or {}, training.max_tokens)
     # Values: all genes of a cell are binned, and what is read of them is drawn anew in each epoch.
     most = training.max_tokens if card.objective == "ranks" else 2**31
     family = models.implementation(card)
