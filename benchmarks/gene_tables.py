@@ -25,7 +25,8 @@ _SOURCE_OF_SUMMARY = re.compile(r"\s*\[(provided|supplied) by [^\]]*\]\.?\s*$")
 
 
 def main(directory: Path) -> None:
-    """Write both tables and print what ``tables.yml`` says of them."""
+    """Write the tables and print what ``tables.yml`` says of them."""
+    _write_symbols(directory)
     summaries = {
         row["Gene_ID"]: _SOURCE_OF_SUMMARY.sub("", row["Gene_summary"]).strip()
         for row in _rows(directory / "refseq_summaries_human.tsv.gz")
@@ -62,6 +63,22 @@ def main(directory: Path) -> None:
         if FEWEST_GENES <= len(annotated[row["go_id"]]) <= MOST_GENES
     ]
     _write("gene_ontology.tsv.xz", ("term", "ontology", "name", "genes"), sorted(terms))
+
+
+def _write_symbols(directory: Path) -> None:
+    """Every approved gene with the names that mean it and no other gene."""
+    genes = [row for row in _rows(directory / "hgnc_complete_set.txt.gz") if row["status"] == "Approved"]
+    symbols = {row["symbol"] for row in genes}
+    previous = Counter(name for row in genes for name in set(_names(row["prev_symbol"])))
+    aliases = Counter(name for row in genes for name in set(_names(row["alias_symbol"])))
+    rows = []
+    for row in sorted(genes, key=lambda row: row["symbol"]):
+        own = dict.fromkeys(n for n in _names(row["prev_symbol"]) if previous[n] == 1)
+        # A name that was one gene's symbol means that gene, whoever uses it as an alias.
+        own |= dict.fromkeys(n for n in _names(row["alias_symbol"]) if aliases[n] == 1 and n not in previous)
+        others = "|".join(name for name in own if name not in symbols)
+        rows.append((row["symbol"], row["ensembl_gene_id"], others))
+    _write("gene_symbols.tsv.xz", ("symbol", "ensembl_id", "others"), rows)
 
 
 def _rows(file: Path) -> Iterable[dict[str, str]]:

@@ -651,3 +651,17 @@ def test_control_made_from_labels_is_accepted(register):
 
 def test_only_controls_see_labels_in_the_real_registry():
     assert [card.name for card in catalog.models().values() if "label" in card.uses] == ["label-oracle"]
+
+
+def test_named_corpora_are_apart_from_every_test_set_and_nested():
+    tests = set(catalog.study("real").datasets)
+    corpora = catalog.corpora()
+    for card in corpora.values():
+        assert "real" in card.apart_from
+        assert not tests & set(catalog.sources_of(card))
+        whole = corpora[card.name.removesuffix("-percent").rstrip("-0123456789")]
+        assert set(catalog.sources_of(card)) == set(catalog.sources_of(whole))
+        assert card is whole or card.cells < 0.11 * whole.cells
+    in_all = set(catalog.sources_of(corpora["all"]))
+    assert in_all == set(catalog.corpus_sources())  # a source that no corpus has is forgotten
+    assert not set(catalog.sources_of(corpora["blood"])) & set(catalog.sources_of(corpora["not-blood"]))

@@ -246,12 +246,74 @@ def test_a_corpus_without_cells_is_refused():
 
 def test_a_corpus_with_cells_of_a_test_set_is_refused():
     test = data.load("pbmc68k-reduced", subset=60)
-    corpus = pretraining.combine({"pbmc": data.load("pbmc68k-reduced", subset=50)}, least_genes=10)
-    with pytest.raises(CorpusError, match=r"of the corpus \(pbmc\) are cells of the test set pbmc68k"):
-        pretraining.require_apart(corpus, test, "pbmc68k")
-    other = test.copy()
-    other.X = other.X * 2
-    pretraining.require_apart(pretraining.combine({"other": other}, least_genes=10), test, "pbmc68k")
+    parts = {"other": test.copy(), "pbmc": data.load("pbmc68k-reduced", subset=50)}
+    parts["other"].X = parts["other"].X * 2
+    with pytest.raises(CorpusError, match="cells of pbmc are cells of the test set pbmc68k"):
+        pretraining.require_apart(parts, test, "pbmc68k")
+    pretraining.require_apart({"other": parts["other"]}, test, "pbmc68k")
+
+
+def test_shared_cells_are_recognised_under_other_names_and_among_other_genes():
+    test = data.load("pbmc68k-reduced", subset=60)
+    source = test[:20, ::2].copy()
+    names = {"SEPTIN7": "SEPT7", "CD74": "DHLAG", "TMEM256": "C17orf61"}  # approved, formerly
+    source.var_names = [names.get(name, name) for name in source.var_names]
+    source.obs_names = [f"renamed-{place}" for place in range(20)]
+    with pytest.raises(CorpusError, match="20 cells of source are cells of the test set"):
+        pretraining.require_apart({"source": source}, test, "pbmc68k")
+
+
+def test_red_blood_cells_are_left_out():
+    blood = dataset([[9, 1, 0], [1, 9, 0], [0, 5, 5]], ["HBB", "B", "C"], ["red", "x", "y"])
+    corpus = pretraining.combine({"blood": blood}, least_genes=1, most_haemoglobin=0.5)
+    assert list(corpus.obs_names) == ["blood:x", "blood:y"]
+    assert corpus.uns["corpus"] == {"blood": {"cells": 2, "left_out": 1}}
+
+
+def test_a_smaller_share_is_a_part_of_a_larger_one_and_does_not_depend_on_the_order():
+    cells = [f"c{place}" for place in range(200)]
+    one = dataset([[1, 2]] * 200, ["A", "B"], cells)
+    parts = {"one": one, "two": one[:3].copy()}
+
+    def drawn(share: float, parts: dict = parts) -> set[str]:
+        return set(pretraining.combine(parts, least_genes=1, share=share).obs_names)
+
+    tenth, hundredth = drawn(0.1), drawn(0.01)
+    assert hundredth < tenth < drawn(1.0)
+    assert (len(tenth), len(hundredth)) == (20 + 1, 2 + 1)  # one at least of each part
+    assert drawn(0.1, {"two": parts["two"], "one": one[::-1].copy()}) == tenth
+    assert {name.split(":")[1] for name in tenth} != set(cells[:20])
+
+
+CORPUS = """
+small: {title: Small, description: Two., sources: [SOURCES], apart_from: [toy], cells: CELLS, share: 0.5}
+"""
+
+
+def test_a_named_corpus_is_refused_where_it_is_not_what_its_entry_says(home, zeroshot, tmp_path):
+    (home / "data" / "studies.yml").write_text(
+        "toy: {title: Toy, description: One set., datasets: [pbmc68k-reduced], models: [pca], chapters: []}"
+    )
+    file = home / "data" / "corpora.yml"
+
+    def run(sources: str, cells: int, *more: str):
+        file.write_text(CORPUS.replace("SOURCES", sources).replace("CELLS", str(cells)))
+        size = [f"--architecture={name}={value}" for name, value in SMALL[VALUES].items()]
+        return zeroshot(
+            "pretrain", "--model", VALUES, "--corpus", "small", *more, "--output", tmp_path / "net",
+            "--epochs", 0.01, "--max-tokens", 16, "--tokens-per-step", 256, *size,
+        )  # fmt: skip
+
+    assert "pbmc68k-reduced is a test set of the study toy" in run("pbmc68k-reduced", 350)[2]
+    assert "no source is called 'simulated-atlass'" in run("simulated-atlass", 1176)[2]
+    assert "has 1,176 cells instead of 1,177" in run("simulated-atlas", 1177)[2]
+    assert "give it alone" in run("simulated-atlas", 1176, "--corpus", "simulated-atlas")[2]
+    assert (
+        "cells of the test set simulated-atlas"
+        in run("simulated-atlas", 1176, "--test-set", "simulated-atlas")[2]
+    )
+    assert run("simulated-atlas", 1176)[0] == 0
+    assert (tmp_path / "net" / "model.safetensors").is_file()
 
 
 def test_the_command_trains_refuses_and_names_the_model_to_read_it_with(tmp_path):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from zeroshot.catalog import citations
+from zeroshot.catalog.corpora import Corpus
 from zeroshot.catalog.evidence import EvidenceSource
 from zeroshot.catalog.fields import Parameters, address_problem
 from zeroshot.catalog.gene_tables import GeneTable, gene_tables, read_gene_table
@@ -38,12 +39,12 @@ RUN_PAGE = "run"
 CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, PublishedNumber, EvidenceSource)
 
 __all__ = [
-    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "CorpusSource", "DatasetCard",
-    "GeneTable", "ModelCard", "OtherModel", "Parameters", "Pretraining", "PublishedNumber", "Recipe",
-    "Seen", "SourceFile", "StudyCard", "WeightsFile", "WeightsSource", "address_problem", "corpus_sources",
-    "dataset", "datasets", "did_you_mean", "family_anchor", "find", "gene_tables", "loadable", "model",
-    "models", "other_models", "read", "read_gene_table", "seen_in_pretraining", "split_reference",
-    "studies", "study", "with_known_citations",
+    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "Corpus", "CorpusSource",
+    "DatasetCard", "GeneTable", "ModelCard", "OtherModel", "Parameters", "Pretraining", "PublishedNumber",
+    "Recipe", "Seen", "SourceFile", "StudyCard", "WeightsFile", "WeightsSource", "address_problem",
+    "corpora", "corpus", "corpus_sources", "dataset", "datasets", "did_you_mean", "family_anchor", "find",
+    "gene_tables", "loadable", "model", "models", "other_models", "read", "read_gene_table",
+    "seen_in_pretraining", "sources_of", "split_reference", "studies", "study", "with_known_citations",
 ]  # fmt: skip
 
 
@@ -150,6 +151,40 @@ def _check_names(
             existing = {file.stem: file for file in sorted(paths.notebooks().glob("*.ipynb"))}
             existing.pop(RUN_PAGE, None)
             find(existing, chapter, "chapter (a notebook of notebooks/)")
+
+
+def corpora() -> dict[str, Corpus]:
+    """All named corpora; the sources, corpora and studies that they name must exist."""
+    cards, sources, known_studies = read("corpora", Corpus), datasets() | corpus_sources(), studies()
+    for card in cards.values():
+        with _entry("corpora", card):
+            for name in card.sources:
+                find(sources, name, "source")
+            for name in card.corpora:
+                if find(cards, name, "corpus").corpora:
+                    raise CatalogError(f"corpora: {name} is made of corpora itself; name those")
+            for name in card.apart_from:
+                tests = set(find(known_studies, name, "study").datasets)
+                if shared := sorted(tests & set(_sources_of(card, cards))):
+                    raise CatalogError(
+                        f"{', '.join(shared)} is a test set of the study {name}: leave it out of the corpus"
+                    )
+    return cards
+
+
+def corpus(name: str) -> Corpus:
+    """One corpus by name."""
+    return find(corpora(), name, "corpus")
+
+
+def sources_of(card: Corpus) -> tuple[str, ...]:
+    """Names of the sources of a corpus, also of those that it is made of, each once."""
+    return _sources_of(card, corpora())
+
+
+def _sources_of(card: Corpus, cards: Mapping[str, Corpus]) -> tuple[str, ...]:
+    of_parts = [name for part in card.corpora for name in cards[part].sources]
+    return tuple(dict.fromkeys([*card.sources, *of_parts]))
 
 
 def dataset(name: str) -> DatasetCard:

@@ -36,7 +36,8 @@ def read_gene_table(name: str) -> dict[str, tuple[str, ...]]:
     name
         "gene-texts": ``symbol``, ``ensembl_id``, ``previous`` (symbols, with | between them), ``name`` and
         ``summary``, a row per gene. "gene-ontology": ``term``, ``ontology`` (BP, CC or MF), ``name`` and
-        ``genes`` (symbols, with blanks between them), a row per term.
+        ``genes`` (symbols, with blanks between them), a row per term. "gene-symbols": ``symbol``,
+        ``ensembl_id`` and ``others`` (previous symbols and aliases, with | between them), a row per gene.
 
     Raises
     ------

@@ -32,7 +32,7 @@ from zeroshot.cli.options import (
     Profile,
     Seed,
 )
-from zeroshot.cli.pretraining import pretrain
+from zeroshot.cli.pretraining import corpora, pretrain
 from zeroshot.cli.published_scores import evidence
 from zeroshot.cli.released_weights import weights
 from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
@@ -353,6 +353,7 @@ def notebook(
 
 app.command()(evidence)
 app.command()(genes)
+app.command()(corpora)
 app.command()(pretrain)
 app.command()(weights)
 

@@ -1,19 +1,24 @@
 """``zeroshot pretrain``: networks trained on cells of your choice."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zeroshot import catalog
-from zeroshot.cli.options import Seed
+from zeroshot.cli import registries
+from zeroshot.cli.options import AsJson, Name, Seed
 from zeroshot.runtime import assignments, failures
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 def pretrain(
     model: Annotated[str, typer.Option(help="An untrained twin, e.g. scgpt-untrained: the architecture.")],
-    corpus: Annotated[list[str], typer.Option(help="Data set or .h5ad file with raw counts; repeat it.")],
+    corpus: Annotated[list[str], typer.Option(help="A named corpus; or data set or .h5ad file, repeated.")],
     output: Annotated[Path, typer.Option(help="Folder to write, in the layout of a released model.")],
     field: Annotated[
         list[str] | None,
@@ -40,7 +45,7 @@ def pretrain(
     """
     from tqdm import tqdm
 
-    from zeroshot import data, pretraining
+    from zeroshot import pretraining
     from zeroshot.models import Cells
 
     settings = pretraining.Training(
@@ -52,16 +57,7 @@ def pretrain(
     # Refused before cells are loaded.
     pretraining.untrained(model, settings, architecture)
     pretraining.require_new(output)
-    parts = {}
-    for source in corpus:
-        with failures.about(source):
-            parts[Path(source).stem if source.endswith(".h5ad") else source] = data.load(
-                source, require_labels=False
-            )
-    cells = pretraining.combine(parts, n_genes=genes)
-    for name in test_set or ():
-        with failures.about(name):
-            pretraining.require_apart(cells, data.load(name, require_labels=False), name)
+    cells = _cells(corpus, genes, test_set or ())
     print(f"training {model} on {cells.n_obs:,} cells and {cells.n_vars:,} genes", file=sys.stderr)
     with tqdm(unit="step") as bar:
 
@@ -80,3 +76,39 @@ def pretrain(
             progress=show,
         )
     print(f"{output}: read it with --model {catalog.model(model).twin_of} --weights {output}")
+
+
+def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnData":
+    """The cells of a named corpus, or of data sets and files put together, apart from all test sets.
+
+    Raises
+    ------
+    zeroshot.pretraining.CorpusError
+        If a cell is one of a test set, or a named corpus is one of several.
+    """
+    from zeroshot import data, pretraining
+
+    named = [name for name in corpus if name in catalog.corpora()]
+    if named and len(corpus) > 1:
+        raise pretraining.CorpusError(
+            f"{named[0]} is a corpus of data/corpora.yml, which nothing can be added to: give it alone, or "
+            "name data sets, sources and .h5ad files"
+        )
+    if named:
+        return pretraining.load_corpus(catalog.corpus(named[0]), n_genes=n_genes, test_sets=test_sets)
+    parts = {}
+    for source in corpus:
+        with failures.about(source):
+            parts[Path(source).stem if source.endswith(".h5ad") else source] = data.load(
+                source, require_labels=False
+            )
+    for name in test_sets:
+        with failures.about(name):
+            pretraining.require_apart(parts, data.load(name, require_labels=False), name)
+    return pretraining.combine(parts, n_genes=n_genes)
+
+
+def corpora(name: Name = None, as_json: AsJson = False) -> None:
+    """List the named corpora that networks can be pretrained on."""
+    rows = registries.entries(catalog.corpora(), name, "corpus")
+    registries.show(rows, ["name", "cells", "share", "title"], name, as_json)

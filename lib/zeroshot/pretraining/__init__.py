@@ -4,7 +4,7 @@
 folder of the released layout, which ``--weights`` reads.
 """
 
-from zeroshot.pretraining.corpora import CorpusError, combine, require_apart
+from zeroshot.pretraining.corpora import CorpusError, combine, load_corpus, require_apart
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.objectives import MASKING, Masking
 from zeroshot.pretraining.training import Training, require_new, train, untrained
@@ -16,6 +16,7 @@ __all__ = [
     "Training",
     "TrainingError",
     "combine",
+    "load_corpus",
     "require_apart",
     "require_new",
     "train",
