@@ -104,6 +104,22 @@ def test_pages_of_models_runs_and_sections(hostile_cards):
             assert_shown(page)
 
 
+def test_page_of_corpora(hostile_cards):
+    home = paths.home()
+    entry = {
+        "title": HOSTILE,
+        "description": HOSTILE,
+        "sources": [DATASET],
+        "apart_from": ["other"],
+        "cells": 9,
+    }
+    (home / "data/corpora.yml").write_text(yaml.safe_dump({"toy": entry}))
+    studies = yaml.safe_load((home / "data/studies.yml").read_text())
+    studies["other"] = studies["toy"] | {"datasets": ["pbmc-sorted"]}
+    (home / "data/studies.yml").write_text(yaml.safe_dump(studies))
+    assert_shown(site.corpora.page(), least=4)
+
+
 def test_status_page(hostile_cards):
     page = run_page()
     record = {

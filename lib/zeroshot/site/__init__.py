@@ -17,6 +17,7 @@ from zeroshot.site import (
     absent_pages,
     api,
     citations,
+    corpora,
     figure_files,
     outputs,
     pages,
@@ -84,6 +85,7 @@ def stage(name: str) -> Path:
         "status": pages.status_page(card, source, pages_of_book),
         "models": pages.models_page(pages_of_book),
         "benchmarks": pages.benchmarks_page(),
+        "corpora": corpora.page(),
         **api.pages(),
         **reading_list_pages.pages(),
     }
