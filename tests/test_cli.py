@@ -34,6 +34,7 @@ COMMANDS = [
     "notebook",
     "evidence",
     "genes",
+    "corpora",
     "pretrain",
 ]
 

@@ -140,6 +140,15 @@ def test_a_function_that_prepares_a_data_set(home, tmp_path, monkeypatch):
     assert list(kept.obs["cell_type"]) == list(cells["type"]) and kept.shape == (40, 25)
 
 
+def test_a_corpus(home):
+    (entry,) = examples("A corpus", "yaml")
+    file = home / "data" / "corpora.yml"
+    file.write_text(file.read_text() + entry)
+    card = catalog.corpus("my-corpus")
+    sources = [catalog.corpus_sources()[name] for name in catalog.sources_of(card)]
+    assert abs(card.cells - card.share * sum(source.cells for source in sources)) <= len(sources)
+
+
 def test_a_metric(package, tmp_path, monkeypatch, mixed, separated, labels, batches):  # noqa: F811
     """A new file of the folder is found, and its code decides about stored scores."""
     (source,) = examples("A metric", "python")

@@ -90,8 +90,9 @@ def options(
 
 @app.command()
 def datasets(name: Name = None, as_json: AsJson = False) -> None:
-    """List the data sets that can be loaded by name."""
-    rows = registries.entries(catalog.datasets() | catalog.corpus_sources(), name, "data set")
+    """List the data sets that can be loaded by name; a source of corpora is shown by its name."""
+    cards = catalog.datasets() | (catalog.corpus_sources() if name else {})
+    rows = registries.entries(cards, name, "data set")
     registries.show(rows, ["name", "cells", "labels", "batches", "title"], name, as_json)
 
 
