@@ -5,6 +5,7 @@ import re
 from zeroshot import catalog
 from zeroshot.catalog import Corpus, DatasetCard
 from zeroshot.runtime import escaping
+from zeroshot.site import markdown
 
 
 def page() -> str:
@@ -21,7 +22,7 @@ def page() -> str:
             "200 detected genes, and few of their counts are haemoglobin. Genes have the symbols that HGNC "
             "approves. A smaller share of a corpus is a part of a larger one.",
             "## Every corpus",
-            _table([_corpus(card, len(members[name])) for name, card in corpora.items()]),
+            markdown.table([_corpus(card, len(members[name])) for name, card in corpora.items()]),
             "## What is kept out",
             "No data set of the studies named above is a source. Before a training, each cell of each source "
             "is also compared with each cell of these data sets by its counts over the genes that both have; "
@@ -30,7 +31,7 @@ def page() -> str:
             "## Every source",
             "From `data/corpus_sources.yml`. The files are downloaded from where their authors published "
             "them and checked by hash; cells, genes and counts are asserted.",
-            _table([_source(sources[name]) for name in used]),
+            markdown.table([_source(sources[name]) for name in used]),
             *_notes([sources[name] for name in used]),
         ]
     ) + "\n"  # fmt: skip
@@ -73,10 +74,3 @@ def _notes(cards: list[DatasetCard]) -> list[str]:
         if card.notes
     ]
     return ["## Notes on sources", "\n".join(lines)] if lines else []
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    """Markdown table of rows with the same columns, texts already escaped."""
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows])

@@ -8,7 +8,7 @@ from typing import Any
 from zeroshot import catalog, metrics, results, study
 from zeroshot.notebooks import stamp
 from zeroshot.runtime import escaping, paths
-from zeroshot.site import absent_pages, rendering, repository
+from zeroshot.site import absent_pages, markdown, rendering, repository
 from zeroshot.site import cards as every_card
 
 
@@ -72,7 +72,7 @@ def status_page(card: catalog.StudyCard, source: study.Source, pages: list[study
             f"Executed on {escaping.verbatim(' and '.join(devices))}. *Page* is the time of the whole page "
             f"when it was last executed. {about}Each page ends with its full stamp.",
             repository.description(),
-            _table(rows),
+            markdown.table(rows),
             *rest,
             "## Rendering and weight",
             escaping.raw(rendering.PLACEHOLDER),
@@ -137,7 +137,7 @@ def _committed_runs(card: catalog.StudyCard) -> list[str]:
         "## Runs whose scores are committed",
         "*Scores* is the name of the stored result, a hash of everything it depends on: data, weights, "
         "parameters and code. Where a run of the study has another name for it, something of that changed.",
-        _table(rows),
+        markdown.table(rows),
         "## Left out",
         f"The page of each run, and the chapters that read cells. `zeroshot book {card.name}` computes the "
         "study and builds them:",
@@ -234,15 +234,15 @@ def models_page(pages: list[study.Page] = ()) -> str:
                 "cannot be run here come last, each with the reason (`data/other_models.yml`).",
                 every_card.table(pages),
                 "## Pretrained networks",
-                _table(shapes),
+                markdown.table(shapes),
                 "## What they were trained on",
                 "A data set that a model has seen in training is no test of it.",
-                _table(corpora),
+                markdown.table(corpora),
                 "## Recipes",
                 "The same weights are used in several ways in several places. Each way is a recipe with its "
                 "source; a study names it as `model@recipe`. Where other cells change the embedding of a "
                 "cell, scores of a subset are not those of the whole.",
-                _table(conventions),
+                markdown.table(conventions),
             ]
         )
         + "\n"
@@ -271,7 +271,7 @@ def benchmarks_page() -> str:
         sections += [
             f"## {escaping.verbatim(data['title'])}",
             escaping.prose(data["about"]),
-            _table([_texts(row) for row in data["table"]]),
+            markdown.table([_texts(row) for row in data["table"]]),
             f"{data['repeats']} repeats; {escaping.verbatim(data['device'])}; "
             f"torch {escaping.verbatim(data['packages']['torch'])}; "
             f"commit {escaping.verbatim(data['commit'])}; {escaping.verbatim(data['finished'][:10])}.",
@@ -283,13 +283,6 @@ def benchmarks_page() -> str:
 def measurements() -> list[Path]:
     """Files of the measurements that were kept."""
     return sorted((paths.home() / "benchmarks" / "measured").glob("*.json"))
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    """Markdown table of rows with the same columns, texts already escaped."""
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows])
 
 
 def _cite(card: catalog.ModelCard) -> str:
