@@ -21,7 +21,7 @@ from zeroshot.models.scbert import log2_normalized
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
 from zeroshot.models.weights.files import REMEDY
-from zeroshot.tokens.genes import align_symbols, note_silent_cells, over_vocabulary, require_overlap
+from zeroshot.tokens.genes import note_silent_cells, over_symbols
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scipy", "torch")
@@ -83,16 +83,13 @@ class CellLm:
             If the vocabulary knows fewer than half of the genes.
         """
         genes = self._genes(cells)
-        alignment = align_symbols(cells.genes, {name: number for number, name in enumerate(genes)})
-        require_overlap(alignment, "CellLM")
-        counts = over_vocabulary(cells.counts, alignment.targets, len(genes)).astype(np.float32)
-        logarithms = log2_normalized(counts)
-        overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
+        counts, overlap = over_symbols(cells.counts, cells.genes, genes, "CellLM")
+        logarithms = log2_normalized(counts.astype(np.float32))
         return Tokenizer(
             lambda rows: expressed_bins(logarithms[rows], self.max_tokens),
             pad_id=len(genes) + 1,
             pad_value=_PAD,
-            overlap=overlap,
+            overlap=None if self.vocabulary == "data-set" else overlap,
             notes=note_silent_cells(counts),
         )
 

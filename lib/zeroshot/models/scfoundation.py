@@ -26,7 +26,7 @@ from zeroshot.models.released_names import rename_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content, read_genes
 from zeroshot.models.weights.files import REMEDY, require_whole
-from zeroshot.tokens.genes import align_symbols, note_silent_cells, over_vocabulary, require_overlap
+from zeroshot.tokens.genes import note_silent_cells, over_symbols
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
@@ -109,17 +109,19 @@ class ScFoundation:
             If the list of genes is damaged.
         """
         genes = self._genes(cells)
-        alignment = align_symbols(cells.genes, {name: number for number, name in enumerate(genes)})
-        require_overlap(alignment, "scFoundation")
-        counts = over_vocabulary(cells.counts, alignment.targets, len(genes))
+        counts, overlap = over_symbols(cells.counts, cells.genes, genes, "scFoundation")
 
         def tokenize(rows: np.ndarray) -> Tokens:
             return depth_tokens(
                 counts[rows], cells.library_size[rows], self.tgthighres, pre_normalized=self.pre_normalized
             )
 
-        overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
-        return Tokenizer(tokenize, pad_id=0, overlap=overlap, notes=note_silent_cells(counts))
+        return Tokenizer(
+            tokenize,
+            pad_id=0,
+            overlap=None if self.vocabulary == "data-set" else overlap,
+            notes=note_silent_cells(counts),
+        )
 
     def network(self, cells: Cells, seed: int) -> "ScFoundationNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.

@@ -21,7 +21,7 @@ from zeroshot.models.networks import require_genes, require_vocabulary, trained_
 from zeroshot.models.untrained import fill_uniform, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
 from zeroshot.models.weights.files import REMEDY
-from zeroshot.tokens.genes import align_symbols, note_silent_cells, over_vocabulary, require_overlap
+from zeroshot.tokens.genes import note_silent_cells, over_symbols
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
@@ -73,15 +73,12 @@ class Scimilarity:
             If the vocabulary knows fewer than half of the genes.
         """
         genes = self._genes(cells)
-        alignment = align_symbols(cells.genes, {name: number for number, name in enumerate(genes)})
-        require_overlap(alignment, "SCimilarity")
-        counts = over_vocabulary(cells.counts, alignment.targets, len(genes))
+        counts, overlap = over_symbols(cells.counts, cells.genes, genes, "SCimilarity")
         values = log_normalized(counts)
-        overlap = None if self.vocabulary == "data-set" else alignment.report(cells.counts)
         return Tokenizer(
             lambda rows: expressed_genes(values[rows]),
             pad_id=0,
-            overlap=overlap,
+            overlap=None if self.vocabulary == "data-set" else overlap,
             notes=note_silent_cells(counts),
         )
 

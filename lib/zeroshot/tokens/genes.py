@@ -209,6 +209,39 @@ def collapse(counts: sparse.csr_matrix, targets: np.ndarray) -> tuple[sparse.csr
     return picked, entries[order].astype(np.int64)
 
 
+def over_symbols(
+    counts: sparse.csr_matrix, genes: Sequence[str], symbols: Sequence[str], title: str
+) -> tuple[sparse.csr_matrix, pd.DataFrame]:
+    """Counts over the list of symbols that a model reads, and how the genes of the data set were found in it.
+
+    Parameters
+    ----------
+    counts
+        (cells, genes).
+    genes
+        (genes,) names of the genes in the data set.
+    symbols
+        Those of the model, in its order.
+    title
+        Of the model, for the error.
+
+    Returns
+    -------
+    counts
+        (cells, symbols), see :func:`over_vocabulary`.
+    overlap
+        See :meth:`Alignment.report`.
+
+    Raises
+    ------
+    GeneOverlapError
+        If the model knows fewer than half of the genes.
+    """
+    alignment = align_symbols(genes, {symbol: number for number, symbol in enumerate(symbols)})
+    require_overlap(alignment, title)
+    return over_vocabulary(counts, alignment.targets, len(symbols)), alignment.report(counts)
+
+
 def note_silent_cells(counts: sparse.csr_matrix) -> tuple[str, ...]:
     """A note on the cells without any gene that a model knows; none if there are none.
 
