@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .files import drawn
 from .style import draws
@@ -42,6 +43,7 @@ def draw_gene_sets(summary: pd.DataFrame, measures: Mapping[str, str], chance: f
         axis.plot(part["mean"], rows, marker="o", linestyle="", color=_COLOUR, markersize=5)
         axis.set_title(title, fontsize=10)
         axis.set(xlabel="mean AUROC over terms", ylim=(n_rows - 0.5, -0.5))
+        axis.xaxis.set_major_locator(MaxNLocator(4))  # more would touch each other
         axis.grid(visible=True, axis="y", linewidth=0.5)
     axes[0][0].set_yticks(range(n_rows), distinct_texts(places, 40), fontsize=9)
     return drawn(figure, summary)
