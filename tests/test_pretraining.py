@@ -164,7 +164,7 @@ def test_what_cannot_be_trained_is_refused(cells, tmp_path):
         Training(max_tokens=100, tokens_per_step=50)
     (tmp_path / "there").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(TrainingError, match="no directory"):
+    with pytest.raises(TrainingError, match="not a directory"):
         pretraining.require_new(tmp_path / "file" / "net")
     with pytest.raises(TrainingError, match="only a shell replaces"):
         pretraining.require_new(Path("~nouser/net"))

@@ -20,7 +20,7 @@ def read(name: str, kind: type[AnyRow]) -> list[tuple[str, AnyRow]]:
     Raises
     ------
     CatalogError
-        If the file is absent, cut off or no CSV in UTF-8, or a row is no record of this kind.
+        If the file is absent, cut off or not a CSV in UTF-8, or a row is not a record of this kind.
     """
     path = paths.catalog(f"literature/{name}").with_suffix(".csv")
     rows = []

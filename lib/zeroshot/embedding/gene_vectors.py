@@ -16,7 +16,8 @@ import pandas as pd
 
 from zeroshot import catalog, models
 from zeroshot.models import Cells
-from zeroshot.models.gene_vectors import GeneVectors
+from zeroshot.models.gene_vectors import GeneVectors, HasGeneVectors
+from zeroshot.models.nicheformer import FIRST_GENE
 from zeroshot.models.uce import read_genome
 from zeroshot.models.untrained import gene_rows
 from zeroshot.models.weights import (
@@ -78,8 +79,8 @@ def gene_vectors(
     catalog.find(card.recipes, recipe or card.recipe, f"recipe of {model}")
     if reason := without_vectors(card):
         raise GeneVectorsError(reason)
-    family = _file_of(card)
-    if family in _OF_DATA_SETS:
+    family = card.implementation
+    if needs_cells(card):
         if cells is None:
             raise GeneVectorsError(
                 f"the gene vectors of {model} are made of cells: name a data set (--dataset)"
@@ -102,21 +103,16 @@ def without_vectors(card: catalog.ModelCard) -> str | None:
         return f"{card.name} was never trained: its gene vectors are random numbers. Choose `random` for such"
     if card.implementation is None:
         return f"{card.name} is made from labels and has no gene vectors"
-    family = _file_of(card)
-    if family in _OF_DATA_SETS or family in _OF_NETWORKS:
+    if needs_cells(card) or card.implementation in _OF_NETWORKS:
         return None
-    if hasattr(models.implementation(card), "gene_vectors"):
+    if issubclass(models.implementation(card), HasGeneVectors):
         return None
     return f"{card.name} has no vectors of genes, or none that this book reads"
 
 
 def needs_cells(card: catalog.ModelCard) -> bool:
     """Whether a model's gene vectors are made of a data set."""
-    return _file_of(card) in _OF_DATA_SETS
-
-
-def _file_of(card: catalog.ModelCard) -> str:
-    return card.implementation or ""
+    return card.implementation in _OF_DATA_SETS
 
 
 def format_of(path: Path) -> str:
@@ -246,7 +242,7 @@ def _of_scfoundation(checkpoint: Checkpoint) -> _Rows:
 def _of_nicheformer(checkpoint: Checkpoint) -> _Rows:
     genes = read_genes(checkpoint.files["vocabulary"])
     tensor = _tensor(checkpoint.files["weights"], "embeddings.weight")
-    return genes, tensor[_FIRST_OF_NICHEFORMER : _FIRST_OF_NICHEFORMER + len(genes)], "token embeddings"
+    return genes, tensor[FIRST_GENE : FIRST_GENE + len(genes)], "token embeddings"
 
 
 def _of_cellplm(checkpoint: Checkpoint) -> _Rows:
@@ -260,7 +256,6 @@ def _of_uce(checkpoint: Checkpoint) -> _Rows:
     return list(rows.index), tensor[rows.to_numpy()], "protein embeddings (ESM-2)"
 
 
-_FIRST_OF_NICHEFORMER = 30  # after the tokens of contexts
 _OF_NETWORKS: Mapping[str, Callable[[Checkpoint], _Rows]] = MappingProxyType(
     {
         "geneformer:Geneformer": _of_geneformer,

@@ -14,20 +14,33 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from zeroshot.models import Cells, performer
-from zeroshot.models.networks import require_genes, require_vocabulary, trained_network, untrained_network
+from zeroshot.models import Cells
+from zeroshot.models.networks import (
+    genes_of,
+    require_genes,
+    require_vocabulary,
+    trained_network,
+    untrained_network,
+)
 from zeroshot.models.performer import Performer
-from zeroshot.models.scbert import log2_normalized
+from zeroshot.models.scbert import (
+    HEAD_DIM,
+    HIGHEST_BIN,
+    IGNORED,
+    log2_normalized,
+    read_sizes,
+    rename,
+)
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
+from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import REMEDY
 from zeroshot.tokens.genes import note_silent_cells, over_symbols
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("anndata", "numpy", "pandas", "scanpy", "scipy", "torch")
 
-_HEAD_DIM = 64
-_HIGHEST_BIN, _CLS, _PAD = 5, 6, 7  # tokens; genes, ``cls`` and padding have positions of their own
+# Tokens; genes, ``cls`` and padding have positions of their own.
+_CLS, _PAD = HIGHEST_BIN + 1, HIGHEST_BIN + 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +95,7 @@ class CellLm:
         zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
         """
-        genes = self._genes(cells)
+        genes = genes_of(cells, self.checkpoint, self.vocabulary)
         counts, overlap = over_symbols(cells.counts, cells.genes, genes, "CellLM")
         logarithms = log2_normalized(counts.astype(np.float32))
         return Tokenizer(
@@ -101,7 +114,7 @@ class CellLm:
         zeroshot.models.weights.WeightsError
             If genes and weights do not belong together.
         """
-        genes = self._genes(cells)
+        genes = genes_of(cells, self.checkpoint, self.vocabulary)
         filled = self.max_tokens if self.padding == "reference" else None
         build = partial(CellLmNetwork, n_genes=len(genes), filled=filled)
         if self.architecture is not None:
@@ -111,12 +124,7 @@ class CellLm:
         state = read_state(path)
         sizes = _sizes(state, path)
         require_genes(len(genes), len(state["pos_emb.emb.weight"]) - 2, self.checkpoint)
-        return trained_network(partial(build, sizes), state, rename, _IGNORED, path)
-
-    def _genes(self, cells: Cells) -> list[str]:
-        if self.vocabulary == "data-set":
-            return [str(name) for name in cells.genes]
-        return read_genes(self.checkpoint.files["vocabulary"])
+        return trained_network(partial(build, sizes), state, rename, IGNORED, path)
 
 
 class CellLmNetwork(nn.Module):
@@ -142,7 +150,7 @@ class CellLmNetwork(nn.Module):
         self.token_emb = nn.Embedding(_PAD + 1, config["dim"])
         self.pos_emb = nn.Embedding(n_genes + 2, config["dim"])
         self.performer = Performer(
-            config["depth"], config["dim"], config["heads"], config.get("head_dim", _HEAD_DIM),
+            config["depth"], config["dim"], config["heads"], config.get("head_dim", HEAD_DIM),
             n_features=config.get("n_features"),
         )  # fmt: skip
         self.norm = nn.LayerNorm(config["dim"])
@@ -179,38 +187,18 @@ def expressed_bins(logarithms: sparse.csr_matrix, max_tokens: int) -> Tokens:
     ids = np.full(offsets[-1], logarithms.shape[1], np.int64)
     bins = np.full(offsets[-1], _CLS, np.float32)
     ids[targets] = logarithms.indices[inside]
-    bins[targets] = np.floor(np.minimum(logarithms.data[inside], _HIGHEST_BIN))
+    bins[targets] = np.floor(np.minimum(logarithms.data[inside], HIGHEST_BIN))
     return Tokens(ids, bins, offsets, n_expressed - fitting)
 
 
-# What predicts bins in pretraining, and a counter of the Performer's training.
-_IGNORED = ("to_out.*", "*calls_since_last_redraw")
-
-
 def _sizes(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, int]:
-    """Sizes that the shapes of a released state tell."""
-    layer = "performer.net.layers.0.0.fn"
-    names = ("token_emb.weight", "pos_emb.emb.weight", f"{layer}.to_q.weight",
-             f"{layer}.fast_attention.projection_matrix")  # fmt: skip
-    absent = [name for name in names if name not in state or state[name].ndim != 2]
-    if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is not a checkpoint of CellLM. {REMEDY}")
-    tokens, _, query, projection = (state[name].shape for name in names)
-    if tokens[0] != _PAD + 1 or query[0] % max(projection[1], 1):
+    sizes = read_sizes(state, path, "CellLM")
+    if sizes["num_tokens"] != _PAD + 1 or sizes["heads"] * sizes["head_dim"] != sizes["width"]:
         raise WeightsError(
-            f"{path} has {tokens[0]} tokens and heads of {projection[1]} in a width of {query[0]}: expected "
-            f"{_PAD + 1} tokens, and heads that divide it. {REMEDY}"
+            f"{path} has {sizes['num_tokens']} tokens and heads of {sizes['head_dim']} in a width of "
+            f"{sizes['width']}: expected {_PAD + 1} tokens, and heads that divide it. {REMEDY}"
         )
-    depth = len({key.split(".")[3] for key in state if key.startswith("performer.net.layers.")})
-    return {"dim": tokens[1], "depth": depth, "heads": query[0] // projection[1], "head_dim": projection[1],
-            "n_features": projection[0]}  # fmt: skip
-
-
-def rename(key: str) -> str | None:
-    """Name in the native network of a released one; None if the network has no such thing."""
-    if key == "pos_emb.emb.weight":
-        return "pos_emb.weight"
-    return performer.rename(key, "performer.net.layers.") or key
+    return sizes
 
 
 def _draw(network: CellLmNetwork, genes: list[str], seed: int) -> None:

@@ -18,6 +18,7 @@ from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear
 from zeroshot.models.geneformer_files import read_names
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
+from zeroshot.models.released_names import rename_in_layer, rename_part
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import REMEDY, read_json, require_whole
@@ -321,13 +322,8 @@ def rename(key: str) -> str | None:
     """Name in the native network of a released one; None if the network has no such thing."""
     if key in _NAMES:
         return _NAMES[key]
-    module, _, kind = key.rpartition(".")
-    if module.startswith("encoder.layers."):
-        number, _, inner = module.removeprefix("encoder.layers.").partition(".")
-        known = _NAMES_IN_LAYER.get(inner)
-        return known and f"layers.{number}.{known}.{kind}"
-    known = _NAMES.get(module)
-    return known and f"{known}.{kind}"
+    in_layer = rename_in_layer(key, "encoder.layers.", _NAMES_IN_LAYER, "layers.")
+    return in_layer or rename_part(key, _NAMES)
 
 
 def _draw(network: CellPlmNetwork, genes: list[str], seed: int) -> None:

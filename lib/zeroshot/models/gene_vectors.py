@@ -34,14 +34,14 @@ class GeneVectors:
     def symbols(self) -> np.ndarray:
         """(genes,) approved symbol of each gene, also of Ensembl ids and former symbols; empty if unknown."""
         columns = catalog.read_gene_table("gene-texts")
-        known = set(columns["symbol"])
+        approved = set(columns["symbol"])
         others = dict(zip(columns["ensembl_id"], columns["symbol"], strict=True))
         for previous, symbol in zip(columns["previous"], columns["symbol"], strict=True):
             for name in previous.split("|"):
                 others[name] = symbol
         others[""] = ""
-        names = [name if name in known else ensembl_id(name) or name for name in map(str, self.names)]
-        return np.array([name if name in known else others.get(name, "") for name in names], object)
+        names = [name if name in approved else ensembl_id(name) or name for name in map(str, self.names)]
+        return np.array([name if name in approved else others.get(name, "") for name in names], object)
 
     def by_symbol(self) -> pd.DataFrame:
         """Rows of the genes with an approved symbol, by it; of several with the same the first."""

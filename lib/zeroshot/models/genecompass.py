@@ -25,6 +25,7 @@ from zeroshot.models.geneformer_files import (
     rename_layer,
 )
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
+from zeroshot.models.released_names import rename_part
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_dictionary, read_state
 from zeroshot.models.weights.files import REMEDY, shortened
@@ -352,8 +353,7 @@ def rename(key: str) -> str | None:
     if not key.startswith("bert.embeddings."):
         return rename_layer(key)
     key = key.removeprefix("bert.embeddings.")
-    module, _, kind = key.rpartition(".")
-    return _BUFFERS.get(key) or (f"{_NAMES[module]}.{kind}" if module in _NAMES else None)
+    return _BUFFERS.get(key) or rename_part(key, _NAMES)
 
 
 def _draw(network: GeneCompassNetwork, spread: float, names: list[str], seed: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from zeroshot.models.released_names import rename_in_layer
 from zeroshot.models.weights import WeightsError, read_dictionary, read_state, write_state
 from zeroshot.models.weights.files import (
     REMEDY,
@@ -184,12 +185,7 @@ def rename(key: str) -> str | None:
 
 def rename_layer(key: str) -> str | None:
     """Name in an ``encoder`` of a parameter of a BERT's layer; None if it is not one."""
-    module, _, kind = key.rpartition(".")
-    if not module.startswith("bert.encoder.layer."):
-        return None
-    number, _, inner = module.removeprefix("bert.encoder.layer.").partition(".")
-    known = _NAMES_IN_LAYER.get(inner)
-    return known and f"encoder.layers.{number}.{known}.{kind}"
+    return rename_in_layer(key, "bert.encoder.layer.", _NAMES_IN_LAYER)
 
 
 def write_release(

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from zeroshot.models.weights import Checkpoint, WeightsError, load_state
+from zeroshot.models import Cells
+from zeroshot.models.weights import Checkpoint, WeightsError, load_state, read_genes
 from zeroshot.models.weights.files import REMEDY
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -74,8 +75,29 @@ def require_vocabulary(vocabulary: str, architecture: Mapping[str, Any] | None) 
         raise ValueError("trained weights need the vocabulary they were trained with: vocabulary is released")
 
 
-def require_genes(n_genes: int, n_expected: int, checkpoint: Checkpoint) -> None:
-    """Refuse a list of genes that is not as long as the model's embedding of genes.
+def genes_of(
+    cells: Cells, checkpoint: Checkpoint | None, vocabulary: str, *, heading: bool = True
+) -> list[str]:
+    """Symbols that a model reads, in its order: those of the data set, or of the file "vocabulary".
+
+    Parameters
+    ----------
+    cells
+        Whose genes are the vocabulary where it is "data-set".
+    checkpoint
+        Needed where it is "released".
+    vocabulary
+        See :func:`require_vocabulary`.
+    heading
+        See :func:`zeroshot.models.weights.read_genes`.
+    """
+    if vocabulary == "data-set":
+        return [str(name) for name in cells.genes]
+    return read_genes(checkpoint.files["vocabulary"], heading=heading)
+
+
+def require_genes(n_genes: int, n_expected: int, checkpoint: Checkpoint, what: str = "genes") -> None:
+    """Refuse a list of genes, or of other tokens, that is not as long as the model's embedding of them.
 
     Raises
     ------
@@ -84,7 +106,7 @@ def require_genes(n_genes: int, n_expected: int, checkpoint: Checkpoint) -> None
     """
     if n_genes != n_expected:
         raise WeightsError(
-            f"the list of genes has {n_genes:,} names, the model reads {n_expected:,}: "
+            f"the list of {what} has {n_genes:,} names, the model reads {n_expected:,}: "
             f"{checkpoint.files['vocabulary']} and {checkpoint.files['weights']} are not of the same model. "
             f"{REMEDY}"
         )

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from zeroshot.models.encoder import Linear
+from zeroshot.models.released_names import rename_in_layer
 
 KeyMaximum = Literal["cell", "call"]
 
@@ -144,6 +145,4 @@ def rename(key: str, prefix: str) -> str | None:
     number, _, inner = key.removeprefix(prefix).partition(".")
     if inner == "0.fn.fast_attention.projection_matrix":
         return f"performer.layers.{number}.projection"
-    module, _, kind = inner.rpartition(".")
-    known = _NAMES.get(module)
-    return known and f"performer.layers.{number}.{known}.{kind}"
+    return rename_in_layer(key, prefix, _NAMES, "performer.layers.")

@@ -1,5 +1,7 @@
 """Names that layers of PyTorch's own encoder and of GPT-2 have in released checkpoints."""
 
+from collections.abc import Mapping
+
 _NAMES_IN_LAYER = {
     "self_attn.in_proj_weight": "qkv.weight",
     "self_attn.in_proj_bias": "qkv.bias",
@@ -36,9 +38,31 @@ _NAMES_IN_GPT_LAYER = {
 
 def rename_gpt_layer(key: str, prefix: str) -> str | None:
     """As :func:`rename_layer`, of a layer of GPT-2: ``h.0.attn.c_attn.weight``."""
+    return rename_in_layer(key, prefix, _NAMES_IN_GPT_LAYER)
+
+
+def rename_in_layer(
+    key: str, prefix: str, names: Mapping[str, str], native: str = "encoder.layers."
+) -> str | None:
+    """Native name of a released parameter of a layer; None if it is none of one, or of no known part.
+
+    Parameters
+    ----------
+    key, prefix
+        See :func:`rename_layer`.
+    names
+        Native name of each part of a layer by its released one.
+    native
+        What stands before the number of the layer in the native network.
+    """
     if not key.startswith(prefix):
         return None
     number, _, inner = key.removeprefix(prefix).partition(".")
-    module, _, kind = inner.rpartition(".")
-    known = _NAMES_IN_GPT_LAYER.get(module)
-    return known and f"encoder.layers.{number}.{known}.{kind}"
+    name = rename_part(inner, names)
+    return name and f"{native}{number}.{name}"
+
+
+def rename_part(key: str, names: Mapping[str, str]) -> str | None:
+    """Native name of a released parameter by that of its part, such as a linear layer; None if unknown."""
+    part, _, kind = key.rpartition(".")
+    return f"{names[part]}.{kind}" if part in names else None

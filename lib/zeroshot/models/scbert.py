@@ -6,6 +6,7 @@ The released checkpoint is read as it is; the network is native.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 
 from zeroshot.models import Cells, performer
 from zeroshot.models.networks import (
+    genes_of,
     require_genes,
     require_vocabulary,
     trained_network,
@@ -23,15 +25,15 @@ from zeroshot.models.networks import (
 )
 from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
+from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import REMEDY
 from zeroshot.tokens.genes import note_silent_cells, over_symbols
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "scanpy", "scipy", "torch")
 
-_HIGHEST_BIN = 5
-_HEAD_DIM = 64
+HIGHEST_BIN = 5
+HEAD_DIM = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ class ScBert:
         zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
         """
-        genes = self._genes(cells)
+        genes = genes_of(cells, self.checkpoint, self.vocabulary)
         counts, overlap = over_symbols(cells.counts, cells.genes, genes, "scBERT")
         logarithms = log2_normalized(counts.astype(np.float32))
         return Tokenizer(
@@ -101,7 +103,7 @@ class ScBert:
         zeroshot.models.weights.WeightsError
             If genes and weights do not belong together.
         """
-        genes = self._genes(cells)
+        genes = genes_of(cells, self.checkpoint, self.vocabulary)
         build = partial(ScBertNetwork, pooling=self.pooling, key_maximum=self.key_maximum)
         if self.architecture is not None:
             build = partial(build, self.architecture, len(genes))
@@ -110,12 +112,7 @@ class ScBert:
         state = read_state(path)
         build = partial(build, _sizes(state, path), len(genes))
         require_genes(len(genes), len(state["pos_emb.emb.weight"]) - 1, self.checkpoint)
-        return trained_network(build, state, rename, _IGNORED, path)
-
-    def _genes(self, cells: Cells) -> list[str]:
-        if self.vocabulary == "data-set":
-            return [str(name) for name in cells.genes]
-        return read_genes(self.checkpoint.files["vocabulary"])
+        return trained_network(build, state, rename, IGNORED, path)
 
 
 class ScBertNetwork(nn.Module):
@@ -149,7 +146,7 @@ class ScBertNetwork(nn.Module):
         self.token_emb = nn.Embedding(config["num_tokens"], dim)
         self.pos_emb = nn.Embedding(n_genes + 1, dim)
         self.performer = Performer(
-            config["depth"], dim, config["heads"], config.get("head_dim", _HEAD_DIM),
+            config["depth"], dim, config["heads"], config.get("head_dim", HEAD_DIM),
             n_features=config.get("n_features"), key_maximum=key_maximum,
         )  # fmt: skip
         self.norm = nn.LayerNorm(dim)
@@ -187,32 +184,53 @@ def bin_tokens(logarithms: sparse.csr_matrix) -> Tokens:
     n_cells, n_genes = logarithms.shape
     ids = np.zeros((n_cells, n_genes + 1), np.int64)
     row = np.repeat(np.arange(n_cells), np.diff(logarithms.indptr))
-    ids[row, logarithms.indices] = np.minimum(logarithms.data, _HIGHEST_BIN).astype(np.int64)
+    ids[row, logarithms.indices] = np.minimum(logarithms.data, HIGHEST_BIN).astype(np.int64)
     offsets = np.arange(n_cells + 1, dtype=np.int64) * (n_genes + 1)
     return Tokens(ids.ravel(), None, offsets, np.zeros(n_cells, np.int64))
 
 
 # What predicts bins in pretraining, and a counter of the Performer's training.
-_IGNORED = ("to_out.*", "*calls_since_last_redraw")
+IGNORED = ("to_out.*", "*calls_since_last_redraw")
 
 
-def _sizes(state: Mapping[str, torch.Tensor], path: Any) -> dict[str, int]:
-    """Sizes that the shapes of a released state tell."""
+def read_sizes(state: Mapping[str, torch.Tensor], path: Path, title: str) -> dict[str, int]:
+    """Sizes that the shapes of a released state tell: of scBERT, or of another Performer of its layout.
+
+    Parameters
+    ----------
+    state
+        Released tensors by name.
+    path
+        Their file, for the error.
+    title
+        Of the model, for the error.
+
+    Raises
+    ------
+    zeroshot.models.weights.WeightsError
+        If a tensor is absent.
+    """
     layer = "performer.net.layers.0.0.fn"
     names = ("token_emb.weight", "pos_emb.emb.weight", f"{layer}.to_q.weight",
              f"{layer}.fast_attention.projection_matrix")  # fmt: skip
     absent = [name for name in names if name not in state or state[name].ndim != 2]
     if absent:
-        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is not a checkpoint of scBERT. {REMEDY}")
+        raise WeightsError(f"{path} lacks {', '.join(absent)}: it is not a checkpoint of {title}. {REMEDY}")
     tokens, _, query, projection = (state[name].shape for name in names)
-    if tokens[0] <= _HIGHEST_BIN or query[0] % max(projection[1], 1):
-        raise WeightsError(
-            f"{path} has {tokens[0]} bins and heads of {projection[1]} in a width of {query[0]}: expected "
-            f"more than {_HIGHEST_BIN} bins, and heads that divide it. {REMEDY}"
-        )
     depth = len({key.split(".")[3] for key in state if key.startswith("performer.net.layers.")})
-    return {"num_tokens": tokens[0], "dim": tokens[1], "depth": depth, "heads": query[0] // projection[1],
-            "head_dim": projection[1], "n_features": projection[0]}  # fmt: skip
+    return {"num_tokens": tokens[0], "dim": tokens[1], "width": query[0], "depth": depth,
+            "heads": query[0] // max(projection[1], 1), "head_dim": projection[1],
+            "n_features": projection[0]}  # fmt: skip
+
+
+def _sizes(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, int]:
+    sizes = read_sizes(state, path, "scBERT")
+    if sizes["num_tokens"] <= HIGHEST_BIN or sizes["heads"] * sizes["head_dim"] != sizes["width"]:
+        raise WeightsError(
+            f"{path} has {sizes['num_tokens']} bins and heads of {sizes['head_dim']} in a width of "
+            f"{sizes['width']}: expected more than {HIGHEST_BIN} bins, and heads that divide it. {REMEDY}"
+        )
+    return sizes
 
 
 def rename(key: str) -> str | None:

@@ -16,6 +16,7 @@ from torch import nn
 from zeroshot.models import Cells, performer
 from zeroshot.models.encoder import Linear, TransformerEncoder, mean_over
 from zeroshot.models.networks import (
+    genes_of,
     require_genes,
     require_vocabulary,
     trained_network,
@@ -24,7 +25,7 @@ from zeroshot.models.networks import (
 from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.released_names import rename_layer
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, read_content, read_genes
+from zeroshot.models.weights import Checkpoint, WeightsError, read_content
 from zeroshot.models.weights.files import REMEDY, require_whole
 from zeroshot.tokens.genes import note_silent_cells, over_symbols
 from zeroshot.tokens.sequences import Tokenizer, Tokens
@@ -108,7 +109,7 @@ class ScFoundation:
         zeroshot.models.weights.WeightsError
             If the list of genes is damaged.
         """
-        genes = self._genes(cells)
+        genes = genes_of(cells, self.checkpoint, self.vocabulary)
         counts, overlap = over_symbols(cells.counts, cells.genes, genes, "scFoundation")
 
         def tokenize(rows: np.ndarray) -> Tokens:
@@ -131,7 +132,7 @@ class ScFoundation:
         zeroshot.models.weights.WeightsError
             If config, genes and weights do not belong together.
         """
-        genes = self._genes(cells)
+        genes = genes_of(cells, self.checkpoint, self.vocabulary)
         build = partial(ScFoundationNetwork, pooling=self.pooling, key_maximum=self.key_maximum)
         if self.architecture is not None:
             build = partial(build, self.architecture, len(genes))
@@ -140,11 +141,6 @@ class ScFoundation:
         config, state = _read_model(path, _ENTRIES[self.version])
         require_genes(len(genes), config["seq_len"] - 2, self.checkpoint)
         return trained_network(partial(build, config, len(genes)), state, rename, _IGNORED, path)
-
-    def _genes(self, cells: Cells) -> list[str]:
-        if self.vocabulary == "data-set":
-            return [str(name) for name in cells.genes]
-        return read_genes(self.checkpoint.files["vocabulary"])
 
 
 class ScFoundationNetwork(nn.Module):

@@ -17,9 +17,15 @@ from torch import nn
 
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear
-from zeroshot.models.networks import require_genes, require_vocabulary, trained_network, untrained_network
+from zeroshot.models.networks import (
+    genes_of,
+    require_genes,
+    require_vocabulary,
+    trained_network,
+    untrained_network,
+)
 from zeroshot.models.untrained import fill_uniform, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, read_genes, read_state
+from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import REMEDY
 from zeroshot.tokens.genes import note_silent_cells, over_symbols
 from zeroshot.tokens.sequences import Tokenizer, Tokens
@@ -72,7 +78,7 @@ class Scimilarity:
         zeroshot.tokens.genes.GeneOverlapError
             If the vocabulary knows fewer than half of the genes.
         """
-        genes = self._genes(cells)
+        genes = genes_of(cells, self.checkpoint, self.vocabulary, heading=False)
         counts, overlap = over_symbols(cells.counts, cells.genes, genes, "SCimilarity")
         values = log_normalized(counts)
         return Tokenizer(
@@ -90,7 +96,7 @@ class Scimilarity:
         zeroshot.models.weights.WeightsError
             If genes and weights do not belong together.
         """
-        genes = self._genes(cells)
+        genes = genes_of(cells, self.checkpoint, self.vocabulary, heading=False)
         if self.architecture is not None:
             hidden = [self.architecture["hidden"]] * self.architecture["depth"]
             widths = (len(genes), *hidden, self.architecture["dim"])
@@ -103,11 +109,6 @@ class Scimilarity:
         require_genes(len(genes), widths[0], self.checkpoint)
         state[_GENES] = state[_GENES].T.contiguous()
         return trained_network(partial(ScimilarityNetwork, widths), state, rename, (), path)
-
-    def _genes(self, cells: Cells) -> list[str]:
-        if self.vocabulary == "data-set":
-            return [str(name) for name in cells.genes]
-        return read_genes(self.checkpoint.files["vocabulary"], heading=False)
 
 
 class ScimilarityNetwork(nn.Module):

@@ -16,8 +16,8 @@ from torch import nn
 
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
-from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
-from zeroshot.models.released_names import rename_gpt_layer
+from zeroshot.models.networks import require_genes, require_vocabulary, trained_network, untrained_network
+from zeroshot.models.released_names import rename_gpt_layer, rename_part
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content
 from zeroshot.models.weights.files import REMEDY, require_whole
@@ -120,11 +120,7 @@ class ScMulan:
             return untrained_network(partial(build, self.architecture), draw)
         path = self.checkpoint.files["weights"]
         config, state = read_release(path)
-        if config["vocab_size"] != len(tokens):
-            raise WeightsError(
-                f"the list of tokens has {len(tokens):,} names, the model reads {config['vocab_size']:,}: "
-                f"{self.checkpoint.files['vocabulary']} and {path} are not of the same model. {REMEDY}"
-            )
+        require_genes(len(tokens), config["vocab_size"], self.checkpoint, "tokens")
         return trained_network(partial(build, config), state, rename, (), path)
 
     def _config(self) -> Mapping[str, Any]:
@@ -300,9 +296,7 @@ _NAMES = {
 
 def rename(key: str) -> str | None:
     """Name in the native network of a released one; None if the network has no such thing."""
-    module, _, kind = key.rpartition(".")
-    own = f"{_NAMES[module]}.{kind}" if module in _NAMES else None
-    return own or rename_gpt_layer(key, "transformer.h.")
+    return rename_part(key, _NAMES) or rename_gpt_layer(key, "transformer.h.")
 
 
 def _draw(network: ScMulanNetwork, tokens: list[str], seed: int) -> None:

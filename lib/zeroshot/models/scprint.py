@@ -18,6 +18,7 @@ from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.geneformer_files import read_names
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
+from zeroshot.models.released_names import rename_in_layer, rename_part
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content
 from zeroshot.models.weights.files import REMEDY, shortened
@@ -358,13 +359,7 @@ def rename(key: str) -> str | None:
     """Name in the native network of a released one; None if the network has no such thing."""
     if key == _PLACES:
         return "positions"
-    module, _, kind = key.rpartition(".")
-    if module.startswith("transformer.blocks."):
-        number, _, inner = module.removeprefix("transformer.blocks.").partition(".")
-        known = _NAMES_IN_LAYER.get(inner)
-        return known and f"encoder.layers.{number}.{known}.{kind}"
-    known = _NAMES.get(module)
-    return known and f"{known}.{kind}"
+    return rename_in_layer(key, _BLOCKS, _NAMES_IN_LAYER) or rename_part(key, _NAMES)
 
 
 def _draw(network: ScprintNetwork, genes: list[str], seed: int) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from zeroshot.models import Cells
 from zeroshot.models.encoder import TransformerEncoder, mean_over
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
-from zeroshot.models.released_names import rename_gpt_layer
+from zeroshot.models.released_names import rename_gpt_layer, rename_part
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import (
@@ -294,8 +294,7 @@ _NAMES = {"wte": "words", "wpe": "positions", "ln_f": "norm"}
 def rename(key: str) -> str | None:
     """Name in the native network of a released one; None if the network has no such thing."""
     key = key.removeprefix("transformer.")
-    module, _, kind = key.rpartition(".")
-    return rename_gpt_layer(key, "h.") or (f"{_NAMES[module]}.{kind}" if module in _NAMES else None)
+    return rename_gpt_layer(key, "h.") or rename_part(key, _NAMES)
 
 
 def _draw(network: TgptNetwork, spread: float, names: list[str], seed: int) -> None:

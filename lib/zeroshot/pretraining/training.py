@@ -188,7 +188,7 @@ def require_new(output: Path) -> None:
     Raises
     ------
     TrainingError
-        If a finished training is there, or no folder can be made in its place.
+        If a finished training is there, or the folder cannot be made.
     """
     if os.path.lexists(output):
         raise TrainingError(f"{output} exists: a finished training is never replaced. Name another --output.")
@@ -196,8 +196,8 @@ def require_new(output: Path) -> None:
         raise TrainingError(f"{output} begins with ~, which only a shell replaces: write the path out")
     above = next(folder for folder in output.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise TrainingError(f"{output} cannot be made: {above} is no directory that takes one. Name another "
-                            "--output.")  # fmt: skip
+        raise TrainingError(f"{output} cannot be made: {above} is not a directory that takes one. Name "
+                            "another --output.")  # fmt: skip
 
 
 def untrained(name: str, training: Training, changes: Mapping[str, Any] | None = None) -> Trainable:

@@ -17,7 +17,7 @@ from . import evidence
 PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy")
 
 MEASURES = {"pairs": "genes of a term are alike", "prediction": "a term is predicted"}
-# Made of the same cells, and numbers that know nothing: what vectors of models stand beside.
+# What vectors of models are compared with: two made of the same cells, and random numbers.
 BASELINES = {"hvg": "expression profiles", "pca": "PCA loadings", "random": "random numbers"}
 MOST_GENES, MOST_TERMS = 5000, 300  # drawn where there are more: intervals are over terms
 LEAST_GENES = 10  # of a term among the compared genes
@@ -163,17 +163,17 @@ def _terms(genes: list[str], rng: np.random.Generator) -> dict[str, list[Any]]:
     """Terms with enough of the genes and not too many, and the rows of their genes."""
     columns = catalog.read_gene_table("gene-ontology")
     places = {gene: row for row, gene in enumerate(genes)}
-    found: dict[str, list[Any]] = {name: [] for name in ("term", "name", "ontology", "members")}
+    terms: dict[str, list[Any]] = {name: [] for name in ("term", "name", "ontology", "members")}
     for place, listed in enumerate(columns["genes"]):
         rows = [places[gene] for gene in listed.split() if gene in places]
         if LEAST_GENES <= len(rows) <= _LARGEST_SHARE * len(genes):
             for name in ("term", "name", "ontology"):
-                found[name].append(columns[name][place])
-            found["members"].append(rows)
-    if len(found["term"]) > MOST_TERMS:
-        chosen = np.sort(rng.choice(len(found["term"]), MOST_TERMS, replace=False))
-        found = {name: [values[place] for place in chosen] for name, values in found.items()}
-    return found
+                terms[name].append(columns[name][place])
+            terms["members"].append(rows)
+    if len(terms["term"]) > MOST_TERMS:
+        chosen = np.sort(rng.choice(len(terms["term"]), MOST_TERMS, replace=False))
+        terms = {name: [values[place] for place in chosen] for name, values in terms.items()}
+    return terms
 
 
 def _pairs(values: np.ndarray, members: np.ndarray, seed: int) -> np.ndarray:

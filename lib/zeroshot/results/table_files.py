@@ -154,7 +154,7 @@ def read(file: Path, layout: Table, remedy: str) -> pd.DataFrame:
     Raises
     ------
     TableFileError
-        If the file is empty, cut off or no CSV, a column is missing, unknown or there twice, a row has
+        If the file is empty, cut off or not a CSV, a column is missing, unknown or there twice, a row has
         more or fewer cells, a cell is not of its type, or two rows have the same key.
     """
 
