@@ -212,7 +212,7 @@ def test_the_table_has_every_model_and_a_source_for_every_fact():
     assert linked == anchors and len(anchors) > 40
     row = PAGE.find(id="model-epiagent")
     assert len(row.select("sup")) == len(FACTS["epiagent"])
-    empty = PAGE.find(id="model-eva").find_all("td")[3:-1]
+    empty = PAGE.find(id="model-eva").find_all("td")[4:-1]
     assert {cell.text for cell in empty} == {"–"}
     on_page = BeautifulSoup(cards.table(), "html.parser")
     for link in PAGE.select("#models a[href*='models.html#']"):
@@ -258,6 +258,21 @@ def test_sources_of_published_scores_are_named_by_their_titles():
     assert zero_shot == {"scgpt": (titles["liatir"],), "pca": (titles["aging"],)}
 
 
+def test_data_sets_with_zero_shot_scores_are_listed_once_a_source():
+    methods, sources = evidence.methods(), evidence.sources()
+    table = atlas.zero_shot_by_dataset(evidence.load(), methods, sources)
+    assert not table.duplicated(["data set", "source"]).any()
+    of_paper = table[table["data set"].eq("Pancreas (16k)")].iloc[0]
+    assert (of_paper["models"], of_paper["source"]) == ("Geneformer; scGPT", "Kedzierska 2025, Fig. 1")
+    assert of_paper["of"] == "batch mixing; clustering"
+    mouse = table[table["data set"].eq("cellxgene_census/mouse_pancreas_atlas")].set_index("source")
+    assert mouse.loc["Open Problems, batch integration", "models"] == "scGPT; SCimilarity; scPRINT; UCE"
+    titles = {card.title for card in methods.values() if card.kind in ("foundation", "text")}
+    assert {model for models in table["models"] for model in models.split("; ")} <= titles
+    units = {card.unit for card in sources.values()}
+    assert not set(table["data set"]) & units
+
+
 def test_the_overview_has_the_entries_of_the_study_and_every_metric():
     study = catalog.study("paper")
     steps = atlas.overview(study, metrics.METRICS)
@@ -300,7 +315,7 @@ def test_every_part_of_the_survey_leads_to_a_page_or_says_that_none_does():
         if row.anchor:
             assert on_page.find(id=row.anchor), row.anchor
         else:
-            assert row.page is None or row.page in chapters, row.page
+            assert row.page is None or row.page in {*chapters, "book/corpora"}, row.page
     items = {(row.section[0], row.item) for row in rows}
     assert {mark.task for mark in survey.tasks()} == {item for section, item in items if section == "5"}
     tokens = {word for model in survey.models().values() for word in model.tokens}

@@ -7,8 +7,11 @@
   const LEAST_TO_SORT = 3;
   const LONGEST_WITHOUT_SEARCH = 12;
   const LONGEST_UNBROKEN = 12; // on paper a wide table fits because longer words may break anywhere
-  // "1,234", "-0.5", "12 %", "0.12 [0.1, 0.2]" and "0.8 ●" are numbers; "3k", "1.2.3" and "2026-07-01" are not.
-  const NUMBER = /^[<>≤≥≈~]?\s*([-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?)(?![\p{L}\d.,:/-])/iu;
+  // "1,234", "-0.5", "12 %", "0.12 [0.1, 0.2]", "0.8 ●" and "over 2 to 3 million" are numbers; "3k", "1.2.3" and
+  // "2026-07-01" are not.
+  const NUMBER =
+    /^(?:about |over |nearly |[<>≤≥≈~]\s*)?([-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?)(?![\p{L}\d.:/-]|,\d)/iu;
+  const UNITS = { thousand: 1e3, million: 1e6, billion: 1e9, trillion: 1e12 };
   const MISSING = /^(?:|[-–—]|nan|none|<na>)$/i;
   const { compare } = new Intl.Collator(document.documentElement.lang || "en", { numeric: true });
 
@@ -17,7 +20,8 @@
 
   function number(shown) {
     const found = NUMBER.exec(shown);
-    return found ? Number(found[1].replaceAll(",", "").replace("−", "-")) : NaN;
+    const unit = /\b(?:thousand|million|billion|trillion)\b/.exec(shown)?.[0];
+    return found ? Number(found[1].replaceAll(",", "").replace("−", "-")) * (UNITS[unit] ?? 1) : NaN;
   }
 
   // The cell that names each column, by place: of several rows of heads, as pandas writes them, the lowest with text.
@@ -88,7 +92,7 @@
   }
 
   // What a cell says, word by word; a missing value is no word.
-  const words = (cell) => (MISSING.test(text(cell)) ? [] : text(cell).split(/,\s+/));
+  const words = (cell) => (MISSING.test(text(cell)) ? [] : text(cell).split(/;\s+/));
 
   // A select for each head that is marked, before the number of rows.
   function addFilters(table, form) {

@@ -85,6 +85,46 @@ def measured_by_others(
     )
 
 
+def zero_shot_by_dataset(
+    published: pd.DataFrame, methods: Mapping[str, Any], sources: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Models that a source scored zero-shot on cells, a row per source and data set as the source calls it.
+
+    Parameters
+    ----------
+    published
+        Published scores, columns ``source``, ``area``, ``dataset``, ``method`` and ``setting``.
+    methods, sources
+        Cards by name: of methods with ``title`` and ``kind``, of sources with ``title`` and ``unit``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``data set``, ``models``, ``of`` (what was scored) and ``source`` (its title).
+    """
+    units = published["source"].map({name: card.unit for name, card in sources.items()})
+    kinds = published["method"].map({name: card.kind for name, card in methods.items()})
+    rows = published[
+        published["area"].isin(["clustering", "batch mixing", "annotation"])
+        & published["setting"].eq("zero-shot")
+        & kinds.isin(["foundation", "text"])
+        & published["dataset"].ne(units)  # a mean over the units of a source is of no data set
+    ]
+    named = pd.DataFrame(
+        {
+            # Runs of Open Problems before its newest one name how the counts were scaled.
+            "data set": rows["dataset"].str.removesuffix("/log_cp10k"),
+            "source": rows["source"].map({name: card.title for name, card in sources.items()}),
+            "models": rows["method"].map({name: card.title for name, card in methods.items()}),
+            "of": rows["area"],
+        }
+    )
+    by = named.groupby(["data set", "source"])
+    table = by.agg(lambda words: "; ".join(sorted(set(words), key=str.casefold))).reset_index()
+    table = table.sort_values("data set", key=lambda names: names.str.casefold(), ignore_index=True)
+    return table[["data set", "models", "of", "source"]]
+
+
 def overview(study: StudyCard, registered: Mapping[str, Any]) -> pd.DataFrame:
     """Things of a study's set-up for :func:`zeroshot.figures.draw_overview`.
 

@@ -13,10 +13,12 @@ from zeroshot import catalog
 from zeroshot.runtime import templates
 
 # Columns after the model, and those that have a field to choose by.
-COLUMNS = ("trunk", "reads", *facts.NAMES, "commercial use", "in this book", "numbers by others")
+COLUMNS = (
+    "peer-reviewed", "trunk", "reads", *facts.NAMES, "commercial use", "in this book", "numbers by others",
+)  # fmt: skip
 FILTERS = (
-    "trunk", "reads", "input embedding", "objective", "organisms", "tasks", "zero shot", "commercial use",
-    "in this book",
+    "peer-reviewed", "trunk", "reads", "input embedding", "objective", "organisms", "tasks", "zero shot",
+    "licence of code", "commercial use", "in this book", "numbers by others",
 )  # fmt: skip
 
 
@@ -47,7 +49,11 @@ class ModelTable:
             if leaf.paper in zero_shot:
                 of_model["zero shot"] = facts.Fact("yes", f"scores of {'; '.join(zero_shot[leaf.paper])}")
             names.append(set(of_model))
-            cells = {"trunk": self._cell((leaf.trunk,)), "reads": self._cell(leaf.inputs)}
+            cells = {
+                "peer-reviewed": self._cell(("yes",) if leaf.peer_reviewed else ()),
+                "trunk": self._cell((leaf.trunk,)),
+                "reads": self._cell(leaf.inputs),
+            }
             cells |= {name: self._fact(name, of_model.get(name)) for name in facts.NAMES}
             use = uses[leaf.paper] = facts.use_of_weights(of_model)
             cells["commercial use"] = self._cell((use,) if use else ())
@@ -56,9 +62,7 @@ class ModelTable:
             cells["in this book"]["url"] = (
                 f"../book/models.html#{catalog.family_anchor(next(iter(families)))}" if families else None
             )
-            cells["numbers by others"] = self._cell(
-                ("; ".join(measured[leaf.paper]),) if leaf.paper in measured else ()
-            )
+            cells["numbers by others"] = self._cell(measured.get(leaf.paper, ()))
             rows.append({"leaf": leaf, "cells": [cells[column] for column in COLUMNS]})
         self.commercial_use = pd.Series(uses, dtype=object).dropna()
         self.coverage = self._coverage(names)

@@ -14,8 +14,8 @@ from reading_list.records import Text
 from zeroshot.catalog import CatalogError
 from zeroshot.runtime import escaping, paths, templates
 
-# Pages that are written when the book is staged, and have anchors.
-GENERATED = ("book/models",)
+# Pages that are written when the book is staged.
+GENERATED = ("book/models", "book/corpora")
 
 
 class Destination(BaseModel):
@@ -31,8 +31,8 @@ class Destination(BaseModel):
 
     @model_validator(mode="after")
     def _anchor_goes_with_a_page(self) -> "Destination":
-        if self.anchor and self.page not in GENERATED:
-            raise ValueError(f"`anchor` goes with one of the pages {', '.join(GENERATED)}")
+        if self.anchor and self.page != "book/models":
+            raise ValueError("`anchor` is that of a family of models, and goes with the page book/models")
         return self
 
 
@@ -79,13 +79,12 @@ def _line(row: Destination) -> str:
     item, what = escaping.verbatim(row.item), escaping.verbatim(row.what)
     if row.page is None:
         return f"**{item}**: none. {what}."
-    if row.page in GENERATED:
-        address = f"../{row.page.removeprefix('book/')}.html"
-        cards = templates.macros("notebooks/links.html").family_link(
-            row.anchor, "cards of the models", address
-        )
+    if row.anchor:
+        links = templates.macros("notebooks/links.html")
+        cards = links.family_link(row.anchor, "cards of the models", "../models.html")
         return f"**{item}**: {cards}. {what}."
-    return f"**{item}**: [{_title(row.page)}](../../{row.page}.ipynb). {what}."
+    suffix = ".md" if row.page in GENERATED else ".ipynb"
+    return f"**{item}**: [{_title(row.page)}](../../{row.page}{suffix}). {what}."
 
 
 def _title(chapter: str) -> str:

@@ -1,10 +1,12 @@
 """The chapter on the field in a browser: flows that can be pointed at, counts, and citations that lead on."""
 
+import re
+
 import pandas as pd
 import pytest
 from conftest import DESKTOP, both_widths, parsed
 
-from reading_list import editions, survey, tree
+from reading_list import editions, model_table, survey, tree
 
 pytestmark = pytest.mark.book
 MODELS = list(survey.models().values())
@@ -76,7 +78,14 @@ def test_the_tree_and_the_table_of_models_are_filtered(book, new_tab, viewport):
     assert sorted(text.rstrip("*") for text in rows.locator("th").all_inner_texts()) == expected
     assert form.locator("output").inner_text() == f"{len(expected)} models"
     form.get_by_label("Zero-shot").select_option("yes")
-    assert 0 < rows.count() < len(expected) and tab.problems == []
+    assert 0 < rows.count() < len(expected)
+    form.evaluate("form => { form.reset(); form.dispatchEvent(new Event('input')); }")
+    page.locator("#models th button", has_text="parameters").click()
+    column = 3 + model_table.COLUMNS.index("parameters")  # after model and date
+    shown = page.locator(f"#models tbody td:nth-child({column}) [data-key]").all_inner_texts()
+    first = [re.search(r"([\d.]+)\D.*?(million|billion)", f"{text} ") for text in shown]
+    sizes = [float(found[1]) * {"million": 1, "billion": 1000}[found[2]] for found in first]
+    assert sizes == sorted(sizes) and len(sizes) > 20 and tab.problems == []
 
 
 def test_counts_of_editions_are_those_of_the_entries(book):
