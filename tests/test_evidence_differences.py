@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zeroshot import figures
 from zeroshot.results import evidence
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -220,9 +221,29 @@ def test_one_data_set_has_an_interval_over_replicates(made):
 
 
 @pytest.fixture(scope="module")
-def summary(rows):
-    differences = evidence.headline(evidence.paired(rows, settings=["zero-shot"]))
+def differences(rows):
+    return evidence.headline(evidence.paired(rows, settings=["zero-shot"]))
+
+
+@pytest.fixture(scope="module")
+def summary(differences):
     return evidence.summarise(differences, ("source", "area", "method", "baseline"))
+
+
+def test_variants_of_a_model_are_shown_apart_and_their_number_with_their_mean(differences, summary):
+    apart = evidence.of_variants(differences, ["pca", "scvi"])
+    place = {"area": "clustering", "source": "benchscope_embedding", "method": "geneformer"}
+    for baseline in ("pca", "scvi"):
+        (mean,) = summary[
+            summary[list(place)].eq(place).all(axis=1) & summary["baseline"].eq(baseline)
+        ].itertuples()
+        rows = apart[apart[list(place)].eq(place).all(axis=1)]
+        assert len(rows) == mean.n_variants == 4 and "GF-V1, geneformer_V1-10M-i2048" in set(rows["variant"])
+        assert rows[baseline].mean() == pytest.approx(mean.mean)
+    assert apart.groupby(list(place)).size().min() > 1
+    row = evidence.readable(pd.DataFrame([mean._asdict()]))
+    labels = figures.draw_forest(row).axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["Geneformer, mean of 4: BenchScope, embeddings (n = 1)"]
 
 
 def test_outcomes_add_up(summary):

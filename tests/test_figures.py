@@ -277,12 +277,13 @@ def tree():
 def forest() -> pd.DataFrame:
     """Differences of two models in two sources: above, below and around 0, and without an interval."""
     rows = [
-        ("scGPT", "one", "PCA", 0.1, 0.05, 0.15, 5, 0),
-        ("scGPT", "two", "PCA", -0.1, -0.2, -0.05, 5, 2),
-        ("scGPT", "two", "scVI", 0.0, -0.1, 0.1, 4, 0),
-        ("UCE", "one", "PCA", 0.2, np.nan, np.nan, 1, 1),
+        ("scGPT", "one", "PCA", 0.1, 0.05, 0.15, 5, 0, 1),
+        ("scGPT", "two", "PCA", -0.1, -0.2, -0.05, 5, 2, 4),
+        ("scGPT", "two", "scVI", 0.0, -0.1, 0.1, 4, 0, 4),
+        ("UCE", "one", "PCA", 0.2, np.nan, np.nan, 1, 1, 1),
     ]
-    return pd.DataFrame(rows, columns=["method", "source", "baseline", "mean", "low", "high", "n", "n_leak"])
+    columns = ["method", "source", "baseline", "mean", "low", "high", "n", "n_leak", "n_variants"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def outcomes() -> pd.DataFrame:

@@ -23,17 +23,18 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
     """Mean difference of each model from a baseline, a row for each source, a panel for each baseline.
 
     A line is the 95 % interval. Hollow points are of data that the model probably saw in pretraining, at
-    least in part; points without a line have too few data sets for an interval.
+    least in part; points without a line have too few data sets for an interval. A row of several variants of
+    a model is their mean, and says of how many.
 
     Parameters
     ----------
     summary
-        Columns method, source and baseline (titles), mean, low, high, n and n_leak, as
+        Columns method, source and baseline (titles), mean, low, high, n, n_leak and n_variants, as
         :func:`zeroshot.results.evidence.summarise` returns them. Baselines in the order of their first row.
     """
     if summary.empty:
         return drawn(nothing_to_draw("no model stands beside a baseline"), summary)
-    rows = summary.groupby(["method", "source"], sort=False)["n"].max().reset_index()
+    rows = summary.groupby(["method", "source"], sort=False)[["n", "n_variants"]].max().reset_index()
     rows = rows.sort_values(["method", "source"], kind="stable")
     every = list(zip(rows["method"], rows["source"], strict=True))
     n_rows, height = fit(len(every), 0.26, 0.17, TALLEST - 2)
@@ -56,7 +57,10 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
         axis.set_title(f"minus\n{baseline}", fontsize=10)
         axis.tick_params(axis="x", labelsize=9)
         axis.locator_params(axis="x", nbins=3)
-    names = [f"{m}: {s} (n = {n})" for m, s, n in rows.head(n_rows).itertuples(index=False)]
+    names = [
+        f"{m}{f', mean of {variants}' if variants > 1 else ''}: {s} (n = {n})"
+        for m, s, n, variants in rows.head(n_rows).itertuples(index=False)
+    ]
     axes[0][0].set_yticks(range(n_rows), distinct_texts(names, 60), fontsize=10)
     axes[0][0].grid(visible=False, axis="y")
     axes[0][n_panels // 2].set_xlabel("mean difference (right of 0: the model is better)", fontsize=9)

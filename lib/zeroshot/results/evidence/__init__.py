@@ -1,6 +1,6 @@
 """Scores that others have published, and what they say about foundation models and baselines."""
 
-from .differences import TIE, comparable, headline, paired, summarise
+from .differences import TIE, comparable, headline, of_variants, paired, summarise
 from .overview import (
     THIS_STUDY,
     answer,
@@ -43,6 +43,7 @@ __all__ = [
     "measures",
     "methods",
     "noise",
+    "of_variants",
     "outcomes",
     "paired",
     "profiles",

@@ -18,7 +18,7 @@ DIFFERENCE_COLUMNS = (
     "difference", "leak",
 )  # fmt: skip
 SUMMARY_COLUMNS = (
-    "n", "over", "mean", "median", "low", "high", "wins", "ties", "losses", "n_leak",
+    "n", "over", "mean", "median", "low", "high", "wins", "ties", "losses", "n_leak", "n_variants",
 )  # fmt: skip
 TIE = 0.01  # a smaller difference on one data set counts as a tie
 _FEWEST = 3  # values of an interval
@@ -177,7 +177,8 @@ def summarise(
         The columns ``by`` and :data:`SUMMARY_COLUMNS`. ``low`` and ``high`` are the ends of the 95 % t
         interval of the mean over data sets, or over what a source has in their place (terms, splits of one
         data set: ``unit`` of its entry); with one data set over its replicates. ``over`` says which. NaN with
-        fewer than three values. Data sets count equally.
+        fewer than three values. Data sets count equally. ``n_variants`` counts the models, checkpoints and
+        settings that were averaged.
     """
     if "source" not in by:
         raise ValueError("`by` must name 'source': sources measure different things and are not pooled")
@@ -197,11 +198,44 @@ def summarise(
     table["over"] = np.where(table["low"].notna(), of_source, "")
     table[["wins", "ties", "losses"]] = groups[["wins", "ties", "losses"]].sum().astype(int)
     table["n_leak"] = groups["leak"].sum().astype(int)
+    table["n_variants"] = pairs.drop_duplicates([*by, *VARIANT]).groupby(by, sort=False).size()
     within = _intervals(of_replicate.groupby(by, sort=False)).reindex(table.index)
     single = table["n"].eq(1) & within["low"].notna()
     table.loc[single, ["low", "high"]] = within[single]
     table.loc[single, "over"] = "replicate"
     return table.reset_index()[[*by, *SUMMARY_COLUMNS]]
+
+
+def of_variants(
+    pairs: pd.DataFrame, baselines: Sequence[str], by: Sequence[str] = ("area", "source", "method")
+) -> pd.DataFrame:
+    """Return the mean difference of each variant of a model, where a source has several of it.
+
+    Parameters
+    ----------
+    pairs
+        As :func:`headline` returns them.
+    baselines
+        Names in ``methods.yml``.
+    by
+        Columns within which the variants are those of one model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns ``by``, ``variant`` (its name in the source, and its checkpoint where that is another
+        name), ``n`` data sets at most, and the mean difference from each baseline by name, NaN where they
+        were not compared.
+    """
+    other = pairs["checkpoint"].ne("") & pairs["checkpoint"].ne(pairs["model"])
+    named = pairs.assign(variant=pairs["model"].where(~other, pairs["model"] + ", " + pairs["checkpoint"]))
+    named = named[named["baseline"].isin(list(baselines))]
+    several = named.groupby(list(by))["variant"].transform("nunique") > 1
+    keys = [*by, "variant"]
+    summary = summarise(named[several], (*keys, "baseline"))
+    wide = summary.pivot(index=keys, columns="baseline", values="mean").reindex(columns=list(baselines))
+    wide = wide.rename_axis(columns=None).assign(n=summary.groupby(keys)["n"].max())
+    return wide.reset_index()[[*keys, "n", *baselines]]
 
 
 def _intervals(groups: SeriesGroupBy) -> pd.DataFrame:
