@@ -100,6 +100,13 @@ def of_gene_sets(n_vectors=3):
     return pd.DataFrame({"vectors": [f"v{number}" for number in range(n_vectors)], **columns})
 
 
+def of_tokenisations():
+    """Two tokenisations by length and by what they keep."""
+    rows = [("ranks", "tokens", 250), ("a vector", "tokens", 1), ("ranks", "r2", 0.9), ("a vector", "r2", -2)]
+    table = pd.DataFrame(rows, columns=["tokenisation", "measure", "median"])
+    return table.assign(low=table["median"], high=table["median"] + 0.1)
+
+
 def variants():
     """An embedding in order and in another, on two data sets."""
     rows = [
@@ -347,6 +354,9 @@ DRAWN = {
     "draw_pareto": pareto,
     "draw_variants": lambda: figures.draw_variants(variants(), METRICS),
     "draw_gene_sets": lambda: figures.draw_gene_sets(of_gene_sets(), {"pairs": "pairs"}),
+    "draw_tokenisations": lambda: figures.draw_tokenisations(
+        of_tokenisations(), {"tokens": "tokens", "r2": "R²"}, "tokens"
+    ),
     "draw_verdicts": lambda: figures.draw_verdicts(verdicts()),
     "draw_scores_on_umap": lambda: figures.draw_scores_on_umap(on_umap(), METRICS),
     "draw_scores_by_method": lambda: figures.draw_scores_by_method(scores(), METRICS),

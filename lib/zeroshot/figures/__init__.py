@@ -35,6 +35,7 @@ from .scores import (
     draw_scores_by_method,
     draw_scores_on_umap,
 )
+from .tokenisations import draw_tokenisations
 from .tree import TreeExplorer, draw_tree, explore_tree, lay_out_tree
 from .variants import draw_variants
 
@@ -73,6 +74,7 @@ __all__ = [
     "draw_similarity",
     "draw_task_matrix",
     "draw_taxonomy",
+    "draw_tokenisations",
     "draw_tree",
     "draw_umap",
     "draw_umaps",

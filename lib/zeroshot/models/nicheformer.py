@@ -133,7 +133,7 @@ class Nicheformer:
         if self.vocabulary == "data-set":
             counts = cells.counts.astype(np.float64)
             counts.sum_duplicates()
-            means = _own_means(counts)
+            means = own_means(counts)
             notes = (f"the vocabulary is the {len(means):,} genes of the data set, with their own means",)
         else:
             genes = read_genes(self.checkpoint.files["vocabulary"])
@@ -366,7 +366,7 @@ def rename(key: str) -> str | None:
     return rename_layer(key, "encoder.layers.") or key
 
 
-def _own_means(counts: sparse.csr_matrix) -> np.ndarray:
+def own_means(counts: sparse.csr_matrix) -> np.ndarray:
     """(genes,) mean of counts per 10,000 over all cells, 1 where no cell expresses a gene."""
     totals = np.asarray(counts.sum(axis=1), np.float64).ravel()
     scaled = counts.multiply((10_000 / np.where(totals == 0, 1, totals))[:, None])
