@@ -1,16 +1,20 @@
 """The survey's tables: what the files may say, and that they say what the survey does."""
 
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
+from typer.testing import CliRunner
 
 import reading_list
 from reading_list import survey, tables
-from zeroshot import study
+from zeroshot import catalog, cli, study
 from zeroshot.catalog import CatalogError
+from zeroshot.site import cards
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SOURCE = CHECKOUT.parent / "shared" / "survey"
@@ -93,6 +97,29 @@ def test_every_model_of_tables_1_and_2():
         model = MODELS[ours(row["model"])]
         assert model.model_type == "LLM" and model.year == int(row["year"])
         assert model.base_model == row["base_model"]
+
+
+WHETHER_IT_RUNS = (
+    "runs here with real weights: ", "runs with weights that are downloaded: ",
+    "runs with weights you bring, from https://", "not possible: ",
+)  # fmt: skip
+
+
+def test_every_model_of_tables_1_and_2_has_a_card_that_says_whether_it_runs():
+    page = BeautifulSoup(cards.table(), "html.parser")
+    listed = CliRunner().invoke(cli.app, ["models", "--json"]).stdout
+    names = {entry["name"] for entry in json.loads(listed)}
+    for model in MODELS.values():
+        assert model.card, f"{model.name} has no card in data/models.yml or data/other_models.yml"
+        family = page.find(id=catalog.family_anchor(model.card))
+        rows = [row for row in family.find_all("tr", id=True) if "random; trained" not in row.text]
+        assert rows, model.name
+        for row in rows:
+            said = [text for text in WHETHER_IT_RUNS if text in row.text]
+            assert len(said) == 1 and row["id"] in names, row["id"]
+            assert len(row.text.partition(said[0])[2].strip()) > 10, f"{row['id']} says no address or reason"
+    real = page.find(id=catalog.family_anchor("CELLama")).text
+    assert WHETHER_IT_RUNS[0] in real and WHETHER_IT_RUNS[3] in page.find(id="scchat").text
 
 
 @needs_source
