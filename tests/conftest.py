@@ -57,6 +57,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(registry, root / "data")
     for folder in ("references", "literature", "evidence", "genes"):
         shutil.copytree(CHECKOUT / "data" / folder, root / "data" / folder)
+    (root / "data" / "weights").symlink_to(CHECKOUT / "data" / "weights")  # read only, and large
     for name in COPIED:
         source = CHECKOUT / name
         if source.is_dir():

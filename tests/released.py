@@ -467,7 +467,7 @@ SMALL_ARCHITECTURES = {
     "CellLM": {"depth": 2, "dim": 12, "heads": 2, "head_dim": 8},
     "scMulan": {"n_layer": 2, "n_head": 2, "n_embd": 16, "expression_level": 10},
     "scPRINT": {"nlayers": 2, "nhead": 2, "d_model": 16},
-    "SCimilarity": {"depth": 2, "hidden": 12, "dim": 8},
+    "SCimilarity": {"depth": 2, "hidden": 12, "dim": 8}, "Corpus PCA": {"dim": 8},
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Folders in the layout of SCimilarity, scPRINT, scMulan and CellLM, from their specifications."""
+"""Folders in the layout of SCimilarity, scPRINT, scMulan and CellLM, and of what is fitted here."""
 
 import pickle
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 from released import ensembl_ids, linear, norm, performer_layer, random_state
+
+from zeroshot.models.corpus_pca import write_fit
 
 
 def scimilarity_encoder(n_genes: int, *, seed: int = 0) -> torch.nn.ModuleList:
@@ -106,4 +108,12 @@ def write_celllm(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"model_state_dict": state}, folder / "checkpoint4_fixed.pth")
     (folder / "gene_list.txt").write_text("\n".join(symbols))
+    return folder
+
+
+def write_corpus_pca(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """Random components of these genes, as a fit to a corpus writes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = random_state({"components": (len(symbols), 8), "means": (len(symbols),)}, seed)
+    write_fit(folder, {name: values.numpy() for name, values in state.items()}, symbols, {"dim": 8})
     return folder

@@ -553,11 +553,26 @@ def test_what_a_model_has_seen_follows_from_accessions():
     assert catalog.seen_in_pretraining("geneformer-v1-10m-untrained", "baron-human1") == "unseen"
 
 
+def test_what_a_corpus_of_this_project_has_seen_follows_from_its_sources():
+    """No cell of a data set it is kept apart from; other cells of a study by accession."""
+    expected = {
+        "kang-deepmaps": "partly",  # kang-harmony is of its study
+        "pancreas-two-studies": "unseen",  # kept apart, another study
+        "simulated-atlas": "unseen",
+        "tabula-sapiens": "unknown",
+        "own-file": "unknown",
+    }
+    assert {name: catalog.seen_in_pretraining("corpus-pca-blood", name) for name in expected} == expected
+    assert catalog.seen_in_pretraining("corpus-pca-not-blood", "kang-deepmaps") == "unseen"
+
+
 def test_registry_of_pretrained_models():
     """What holds for all of them: known roles, twins of the same shape, each architecture with a twin."""
     cards = catalog.models()
     trained = [card for card in cards.values() if card.weights]
-    assert len(trained) == 39 and all(card.kind == "foundation" for card in trained)
+    baselines = [card for card in trained if card.kind == "baseline"]
+    assert len(trained) - len(baselines) == 39
+    assert all(card.weights.in_repository and card.pretrained_on.corpus for card in baselines)
     for card in trained:
         assert set(card.weights.files) <= set(ROLES) and not card.trained_on_target
         # Where the authors define no embedding, the default is said to be ours.
@@ -574,7 +589,7 @@ def test_registry_of_pretrained_models():
             depths = ("num_hidden_layers", "nlayers", "depth", "enc_layers", "n_layer")
             widths = ("hidden_size", "embsize", "hidden_dim", "dim_model", "dim", "enc_hid", "n_embd",
                       "d_model")  # fmt: skip
-            assert [sizes[name] for name in depths if name in sizes] == [card.layers]
+            assert [sizes[name] for name in depths if name in sizes] == ([card.layers] if card.layers else [])
             assert [sizes[name] for name in widths if name in sizes] == [card.dim]
             assert card.recipes[card.recipe].parameters["vocabulary"] == "data-set"
             shapes[card.family, card.layers, card.dim, card.max_tokens] = card.name

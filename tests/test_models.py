@@ -24,7 +24,7 @@ from released import (
     write_uce,
 )
 from released_language import write_causal_model, write_t5
-from released_values import write_celllm, write_scimilarity, write_scmulan, write_scprint
+from released_values import write_celllm, write_corpus_pca, write_scimilarity, write_scmulan, write_scprint
 from scipy import sparse
 
 from zeroshot import catalog, embedding, metrics, models
@@ -85,6 +85,7 @@ def released_folders(tmp_path_factory):
         ("scMulan", False): write_scmulan(where / "scmulan", genes),
         ("scPRINT", False): write_scprint(where / "scprint", genes),
         ("SCimilarity", False): write_scimilarity(where / "scimilarity", genes),
+        ("Corpus PCA", False): write_corpus_pca(where / "corpus-pca", genes),
     }
 
 

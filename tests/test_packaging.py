@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from zeroshot import catalog
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
@@ -151,7 +153,16 @@ def test_nothing_built_or_downloaded_is_in_the_repository():
     )
     assert not [path for path in tracked() if built.search(str(path.relative_to(CHECKOUT)))]
     large = {str(path.relative_to(CHECKOUT)) for path in tracked() if path.stat().st_size > 1_000_000}
-    assert large <= {"book/_static/mathjax/tex-svg-full.js", "data/genes/gene_texts.tsv.xz"}
+    kept = [card for card in catalog.models().values() if card.weights and card.weights.in_repository]
+    weights = {
+        f"data/weights/{card.name}/{file.path}": file.size
+        for card in kept
+        for file in card.weights.files.values()
+    }
+    assert all(size < 6 * 2**20 for size in weights.values()) and sum(weights.values()) < 40 * 2**20
+    in_git = {str(path.relative_to(CHECKOUT)) for path in tracked()}
+    assert {name for name in in_git if name.startswith("data/weights/")} == set(weights)
+    assert large - set(weights) <= {"book/_static/mathjax/tex-svg-full.js", "data/genes/gene_texts.tsv.xz"}
 
 
 def test_parity_fixtures_are_those_of_their_readme():

@@ -90,6 +90,8 @@ def models() -> dict[str, ModelCard]:
         with _entry("models", card):
             if card.twin_of:
                 find(cards, card.twin_of, "model")
+            if card.pretrained_on and card.pretrained_on.corpus:
+                find(read("corpora", Corpus), card.pretrained_on.corpus, "corpus")
             for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
                 find(registered, dataset_name, "data set")
     return cards
@@ -112,7 +114,8 @@ def seen_in_pretraining(model_name: str, dataset_name: str) -> Seen:
 
     A model without pretraining has seen nothing, and nobody has seen what is simulated. What its card says of
     a data set by name holds before what follows from the accessions of both. A data set that is not
-    registered is one of the model's other data sets.
+    registered is one of the model's other data sets. Of a corpus of this project it is known that no cell is
+    in the data sets of the studies that it is kept apart from: other cells of the same study are "partly".
     """
     before, cells = model(model_name).pretrained_on, datasets().get(dataset_name)
     if before is None or (cells is not None and cells.source == "simulate"):
@@ -120,9 +123,22 @@ def seen_in_pretraining(model_name: str, dataset_name: str) -> Seen:
     if dataset_name in before.datasets:
         return before.datasets[dataset_name]
     accessions = set(cells.accessions) if cells else set()
+    if before.corpus:
+        return _seen_in_corpus(corpus(before.corpus), dataset_name, accessions)
     if accessions & set(before.accessions):
         return "seen" if accessions <= set(before.accessions) else "partly"
     return before.other_datasets
+
+
+def _seen_in_corpus(card: Corpus, dataset_name: str, accessions: set[str]) -> Seen:
+    sources = sources_of(card)
+    if dataset_name in sources:
+        return "seen" if card.share == 1 else "partly"
+    of_sources = {accession for source in sources for accession in loadable(source).accessions}
+    if accessions & of_sources:
+        return "partly"
+    kept_apart = {name for study_name in card.apart_from for name in study(study_name).datasets}
+    return "unseen" if dataset_name in kept_apart else "unknown"
 
 
 def studies() -> dict[str, StudyCard]:

@@ -149,10 +149,11 @@ _HUB_NAME = r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*"  # neither ".." nor "--"
 
 
 class WeightsSource(Record):
-    """Where the released files of a model are: a hub repository, a Drive folder, addresses, or a page.
+    """Where the files of a model are: a hub repository, a Drive folder, addresses, a page, this repository.
 
     A hub repository may have the authors' Drive folder beside it, for places that cannot reach the hub. From
-    a page nothing is downloaded: a person takes the files there, and accepts what the page asks for.
+    a page nothing is downloaded: a person takes the files there, and accepts what the page asks for. Files of
+    this repository are in ``data/weights/<model>``.
     """
 
     # Names of folders in the hub's cache are made of owner and repository with `--` between them.
@@ -160,6 +161,7 @@ class WeightsSource(Record):
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     drive: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$", max_length=200)  # id of the folder
     page: Address | None = Field(default=None, exclude_if=_is_none)  # where a person finds the files
+    in_repository: bool = Field(default=False, exclude_if=operator.not_)
     # An installed distribution that carries the same files.
     package: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
     files: Annotated[Mapping[str, WeightsFile], read_only, as_dict]
@@ -168,9 +170,14 @@ class WeightsSource(Record):
     def _sources_agree(self) -> "WeightsSource":
         addressed = [file.url is not None for file in self.files.values()]
         listed = self.hub is not None or self.drive is not None
-        if self.page is not None and (listed or any(addressed)):
+        if self.in_repository:
+            if listed or any(addressed) or self.page or self.package:
+                raise ValueError("files `in_repository` have no other source")
+            if not all(file.sha256 and file.size for file in self.files.values()):
+                raise ValueError("files `in_repository` need their size and sha256")
+        elif self.page is not None and (listed or any(addressed)):
             raise ValueError("files of a `page` are taken by hand: no `hub`, `drive` or `url` goes with it")
-        if self.page is None and (any(addressed) if listed else not all(addressed)):
+        elif self.page is None and (any(addressed) if listed else not all(addressed)):
             raise ValueError("files come from `hub` or `drive`, or each from its `url`, not from both")
         if (self.hub is None) != (self.revision is None):
             raise ValueError("`hub` goes with a pinned `revision`")
@@ -193,6 +200,7 @@ class Pretraining(Record):
     """What a model saw before, and what is known of each data set's part in it."""
 
     corpora: tuple[str, ...]
+    corpus: EntryName | None = Field(default=None, exclude_if=_is_none)  # of data/corpora.yml, if it is one
     cells: bool = True  # False where it read no counts, but texts
     accessions: tuple[Line, ...] = ()  # of studies whose cells are in the corpora
     datasets: Annotated[Mapping[str, Seen], read_only, as_dict] = Field(
@@ -243,7 +251,7 @@ class ModelCard(CitedCard):
             return "none"
         if self.weights.page:
             return "bring"
-        return "installed" if self.weights.package else "download"
+        return "installed" if self.weights.package or self.weights.in_repository else "download"
 
     def seeded_under(self, recipe: str | None) -> bool:
         """Whether another seed gives another embedding under a recipe, None for the default one."""

@@ -1,4 +1,4 @@
-"""``zeroshot pretrain``: networks trained on cells of your choice."""
+"""``zeroshot pretrain``: networks trained on cells of your choice, and baselines fitted to them."""
 
 import sys
 from collections.abc import Sequence
@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+# Options that say how a network is trained: what is fitted in one go has no such settings.
+_OF_TRAINING = (
+    "field", "epochs", "max_tokens", "tokens_per_step", "learning_rate", "device", "precision",
+)  # fmt: skip
+
+
 def pretrain(
-    model: Annotated[str, typer.Option(help="An untrained twin, e.g. scgpt-untrained: the architecture.")],
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Option(help="An untrained twin, e.g. scgpt-untrained: the architecture; or corpus-pca.")
+    ],
     corpus: Annotated[list[str], typer.Option(help="A named corpus; or data set or .h5ad file, repeated.")],
     output: Annotated[Path, typer.Option(help="Folder to write, in the layout of a released model.")],
     field: Annotated[
@@ -41,13 +50,16 @@ def pretrain(
     """Train a network on cells; an interrupted training continues with the same command.
 
     The folder is read by `zeroshot embed --model TWIN --weights FOLDER`, where TWIN is the trained model of
-    the untrained one.
+    the untrained one. corpus-pca is fitted in one go, without the options of a training.
     """
     from tqdm import tqdm
 
     from zeroshot import pretraining
     from zeroshot.models import Cells
 
+    if pretraining.fitted(model):
+        _fit(context, model, corpus, output, test_set or (), genes, seed)
+        return
     settings = pretraining.Training(
         epochs=epochs, max_tokens=max_tokens, tokens_per_step=tokens_per_step, learning_rate=learning_rate,
         seed=seed, precision=precision, device=device,
@@ -76,6 +88,37 @@ def pretrain(
             progress=show,
         )
     print(f"{output}: read it with --model {catalog.model(model).twin_of} --weights {output}")
+
+
+def _fit(
+    context: typer.Context, model: str, corpus: list[str], output: Path, test_sets: Sequence[str],
+    n_genes: int, seed: int,
+) -> None:  # fmt: skip
+    """Fit a baseline to a corpus, and write it.
+
+    Raises
+    ------
+    zeroshot.pretraining.TrainingError
+        If an option is given that it does not read.
+    """
+    from zeroshot import pretraining
+    from zeroshot.models import Cells
+
+    useless = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in _OF_TRAINING and context.get_parameter_source(option.name).name == "COMMANDLINE"
+    ]
+    if useless:
+        raise pretraining.TrainingError(
+            f"{model} is fitted in one go and has no {', '.join(useless)}: leave it out, or train a network"
+        )
+    pretraining.require_new(output)
+    cells = _cells(corpus, n_genes, test_sets)
+    print(f"fitting {model} to {cells.n_obs:,} cells and {cells.n_vars:,} genes", file=sys.stderr)
+    facts = {"names": corpus, "sources": {name: part["cells"] for name, part in cells.uns["corpus"].items()}}
+    pretraining.fit(model, Cells.of(cells, with_batches=False), output, seed=seed, facts=facts)
+    print(f"{output}: read it with --model {catalog.model(model).twin_of or model} --weights {output}")
 
 
 def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnData":

@@ -28,6 +28,7 @@ def whereabouts(card: catalog.ModelCard) -> str:
     """Where the weights of a model are, how large, and under which licence."""
     source, size = card.weights, card.weights.files["weights"].size
     package = f"package {source.package}" if source.package else None
+    package = "this repository" if source.in_repository else package
     drive = "Google Drive" if source.drive else None
     place = package or source.hub or drive or source.page or "addresses of the card"
     return f"{place}; {printing.size_text(size) if size else 'size not stated'}; {card.weights_licence}"

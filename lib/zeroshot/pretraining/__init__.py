@@ -1,11 +1,12 @@
 """Networks of the released architectures, trained here on cells.
 
 ``train`` takes a model with an ``architecture`` (an untrained twin) and the cells of a corpus, and writes a
-folder of the released layout, which ``--weights`` reads.
+folder of the released layout, which ``--weights`` reads. ``fit`` does so with what is fitted in one go.
 """
 
 from zeroshot.pretraining.corpora import CorpusError, combine, load_corpus, require_apart
 from zeroshot.pretraining.error import TrainingError
+from zeroshot.pretraining.fitting import fit, fitted
 from zeroshot.pretraining.objectives import MASKING, Masking
 from zeroshot.pretraining.training import Training, require_new, train, untrained
 
@@ -16,6 +17,8 @@ __all__ = [
     "Training",
     "TrainingError",
     "combine",
+    "fit",
+    "fitted",
     "load_corpus",
     "require_apart",
     "require_new",

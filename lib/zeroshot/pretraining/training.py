@@ -280,7 +280,7 @@ class Run:
             "model": model,
             "architecture": dict(self.embedder.architecture),
             "training": training.identity,
-            "corpus": {"cells": n_cells, "genes": len(cells.genes), "sha256": _hash_of(cells)},
+            "corpus": {"cells": n_cells, "genes": len(cells.genes), "sha256": hash_of(cells)},
             "steps": self.plan.n_steps,
         }
 
@@ -393,7 +393,7 @@ class Run:
         return torch.autocast(self.device.type, getattr(torch, self.training.precision))
 
 
-def _hash_of(cells: Cells) -> str:
+def hash_of(cells: Cells) -> str:
     """sha256 over counts, genes and names of cells."""
     digest = hashlib.sha256()
     for part in (cells.counts.data, cells.counts.indices, cells.counts.indptr, cells.library_size):

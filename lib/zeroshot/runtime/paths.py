@@ -66,6 +66,11 @@ def weights(model: str) -> Path:
     return downloads() / "weights" / model
 
 
+def weights_in_repository(model: str) -> Path:
+    """Weights of a model that git keeps: networks that are trained here."""
+    return home() / "data" / "weights" / model
+
+
 def artifacts() -> Path:
     """Content-keyed store of prepared data, embeddings and scores."""
     return home() / "artifacts"

@@ -188,7 +188,7 @@ def models_page(pages: list[study.Page] = ()) -> str:
     shapes = [
         {
             "model": f"{escaping.verbatim(card.title)} {_cite(card)}",
-            "layers": f"{card.layers}",
+            "layers": f"{card.layers or '–'}",
             "width": f"{card.dim}",
             "parameters": f"{card.parameter_count:,}" if card.parameter_count else "–",
             "most tokens": f"{card.max_tokens:,}" if card.max_tokens else "–",
@@ -202,7 +202,7 @@ def models_page(pages: list[study.Page] = ()) -> str:
         {
             "model": escaping.verbatim(card.title),
             "trained on": escaping.prose("; ".join(card.pretrained_on.corpora)),
-            "data sets here in it": escaping.prose(", ".join(_known_of(card.pretrained_on))),
+            "data sets here in it": escaping.prose(", ".join(_known_of_model(card))),
             "source": escaping.prose(card.pretrained_on.source),
             "what was run": escaping.prose(" ".join(card.verified.split())),
         }
@@ -303,3 +303,11 @@ def _known_of(pretraining: catalog.Pretraining) -> list[str]:
     """What is known of each data set's part in a model's training data, in words."""
     datasets = [f"{name} ({mark})" for name, mark in pretraining.datasets.items()]
     return [*datasets, f"{'others' if datasets else 'all'} {pretraining.other_datasets}"]
+
+
+def _known_of_model(card: catalog.ModelCard) -> list[str]:
+    """As :func:`_known_of`; of a corpus of this project it follows from the sources and their studies."""
+    if not card.pretrained_on.corpus:
+        return _known_of(card.pretrained_on)
+    marks = {name: catalog.seen_in_pretraining(card.name, name) for name in catalog.datasets()}
+    return [*(f"{name} ({mark})" for name, mark in marks.items() if mark != "unknown"), "others unknown"]

@@ -1,4 +1,4 @@
-"""Where the files of a card come from: an installed package, the hub, a Drive folder, plain addresses.
+"""Where the files of a card come from: this repository, an installed package, the hub, Drive, addresses.
 
 Of a card that names a page nothing is fetched: its error says where a person finds the files.
 
@@ -32,6 +32,8 @@ def files(card: ModelCard, roles: list[str], *, download: bool) -> tuple[Found, 
     """
     if card.weights.package and (packaged := _in_package(card, roles)):
         return packaged
+    if card.weights.in_repository:
+        return _in_repository(card, roles)
     if card.weights.page:
         names = ", ".join(card.weights.files[role].path for role in roles)
         raise WeightsError(
@@ -68,6 +70,8 @@ def files(card: ModelCard, roles: list[str], *, download: bool) -> tuple[Found, 
 def origins(card: ModelCard) -> tuple[str, ...]:
     """Where the files of a card come from, in words; the first that has them all is taken."""
     package, page = card.weights.package, card.weights.page
+    if card.weights.in_repository:
+        return ("this repository",)
     first = (f"package {package}, where it is installed",) if package else ()
     return (*first, *([f"{page}, by hand"] if page else _sources(card)))
 
@@ -89,6 +93,28 @@ def _sources(card: ModelCard) -> dict[str, Callable[[ModelCard, list[str], bool]
     if source.drive:
         sources[f"Google Drive folder {source.drive}"] = _from_drive
     return sources or {"the addresses of the card": _from_addresses}
+
+
+# -- this repository -----------------------------------------------------------------------------------
+
+
+def _in_repository(card: ModelCard, roles: list[str]) -> tuple[Found, str]:
+    """Files that git keeps.
+
+    Raises
+    ------
+    WeightsError
+        If one is not there, or is not the one of the card.
+    """
+    folder = paths.weights_in_repository(card.name)
+    found = {role: folder / card.weights.files[role].path for role in roles}
+    wrong = [path for role, path in found.items() if not _is_right(path, card.weights.files[role])]
+    if wrong:
+        raise WeightsError(
+            f"{', '.join(map(str, wrong))}: absent, or without the sha256 of {card.name}'s card. Restore the "
+            f"files of this commit (git checkout -- {folder}), or {otherwise(card)}."
+        )
+    return found, "this repository"
 
 
 # -- an installed package ----------------------------------------------------------------------------

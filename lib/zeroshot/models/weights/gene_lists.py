@@ -1,5 +1,6 @@
 """The order of a model's genes, from the file in which it was released."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from zeroshot.models.weights.error import WeightsError
@@ -38,6 +39,24 @@ def read_genes(path: Path, *, heading: bool = True) -> list[str]:
     if len(set(genes)) < len(genes):
         raise WeightsError(f"{path} names a gene twice: its order would be ambiguous. {REMEDY}")
     return genes
+
+
+def write_genes(path: Path, genes: Iterable[str]) -> None:
+    """Write names of genes one a line, as :func:`read_genes` reads a ``.txt``.
+
+    Raises
+    ------
+    WeightsError
+        If a name is empty, or has white space in it.
+    """
+    names = [str(gene) for gene in genes]
+    unreadable = [name for name in names if name.split() != [name] or not _is_name(name)]
+    if unreadable:
+        raise WeightsError(
+            f"{path} was not written: {unreadable[0][:60]!r} cannot be a line of a list of genes. Rename the "
+            "gene, or leave it out."
+        )
+    path.write_text("\n".join(names) + "\n")
 
 
 def _is_name(gene: object) -> bool:

@@ -1,0 +1,75 @@
+"""Baselines of pretraining, fitted to the cells of a corpus in one go."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from zeroshot import catalog, models
+from zeroshot.models import Cells
+from zeroshot.pretraining.error import TrainingError
+from zeroshot.pretraining.training import hash_of, require_new
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A family whose weights come of a fit that nothing needs to continue."""
+
+    def fit(self, cells: Cells, folder: Path, seed: int, facts: Mapping[str, Any]) -> None:
+        """Write what was fitted to these cells, with facts of the corpus in the config, into a folder."""
+        ...
+
+
+def fitted(name: str) -> Fitted | None:
+    """The model to fit to a corpus: the architecture of a card or of its untrained twin; None for a network.
+
+    Raises
+    ------
+    zeroshot.catalog.CatalogError
+        If there is no such model.
+    """
+    card = catalog.model(name)
+    twins = [other for other in catalog.models().values() if other.twin_of == name]
+    card = card if card.architecture or not twins else twins[0]
+    if card.architecture is None or not issubclass(models.implementation(card), Fitted):
+        return None
+    return models.implementation(card)(architecture=card.architecture, vocabulary="data-set")
+
+
+def fit(
+    name: str, cells: Cells, output: Path, *, seed: int = 0, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Fit a model to the cells of a corpus, and write it as a folder that ``--weights`` reads.
+
+    Parameters
+    ----------
+    name
+        A model of ``data/models.yml`` that is fitted: :func:`fitted`.
+    cells
+        The corpus.
+    output
+        Folder to write. It appears when it is complete.
+    seed
+        Same cells and seed give the same bytes.
+    facts
+        What else the config shall say of the corpus, for example its name.
+
+    Raises
+    ------
+    TrainingError
+        If ``output`` exists or cannot be made, or the model is not fitted to a corpus.
+    """
+    embedder = fitted(name)
+    if embedder is None:
+        raise TrainingError(f"{name} is not fitted to a corpus in one go: train it, or choose corpus-pca")
+    require_new(output)
+    partial = output.with_name(f"{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise TrainingError(f"{partial} cannot be made: {error.strerror}. Name another --output.") from error
+    n_cells, n_genes = cells.counts.shape
+    corpus = {"cells": n_cells, "genes": n_genes, "sha256": hash_of(cells), **(facts or {})}
+    embedder.fit(cells, partial, seed, {"model": name, "seed": seed, "corpus": corpus})
+    partial.rename(output)
