@@ -13,6 +13,7 @@ from zeroshot.catalog.corpora import Corpus
 from zeroshot.catalog.evidence import EvidenceSource
 from zeroshot.catalog.fields import Parameters, address_problem
 from zeroshot.catalog.gene_tables import GeneTable, gene_tables, read_gene_table
+from zeroshot.catalog.ladders import Ladder, LadderNetwork
 from zeroshot.catalog.names import CatalogError, did_you_mean, find
 from zeroshot.catalog.records import (
     MEDIAN_OVER_DATASETS,
@@ -40,11 +41,12 @@ CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, Published
 
 __all__ = [
     "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "Corpus", "CorpusSource",
-    "DatasetCard", "GeneTable", "ModelCard", "OtherModel", "Parameters", "Pretraining", "PublishedNumber",
-    "Recipe", "Seen", "SourceFile", "StudyCard", "WeightsFile", "WeightsSource", "address_problem",
-    "corpora", "corpus", "corpus_sources", "dataset", "datasets", "did_you_mean", "family_anchor", "find",
-    "gene_tables", "loadable", "model", "models", "other_models", "read", "read_gene_table",
-    "seen_in_pretraining", "sources_of", "split_reference", "studies", "study", "with_known_citations",
+    "DatasetCard", "GeneTable", "Ladder", "LadderNetwork", "ModelCard", "OtherModel", "Parameters",
+    "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard", "WeightsFile",
+    "WeightsSource", "address_problem", "corpora", "corpus", "corpus_sources", "dataset", "datasets",
+    "did_you_mean", "family_anchor", "find", "gene_tables", "ladder", "ladders", "loadable", "model",
+    "models", "other_models", "read", "read_gene_table", "seen_in_pretraining", "sources_of",
+    "split_reference", "studies", "study", "with_known_citations",
 ]  # fmt: skip
 
 
@@ -191,6 +193,34 @@ def corpora() -> dict[str, Corpus]:
 def corpus(name: str) -> Corpus:
     """One corpus by name."""
     return find(corpora(), name, "corpus")
+
+
+def ladders() -> dict[str, Ladder]:
+    """All ladders by name; the models, corpora and data sets that they name must exist and fit together."""
+    cards, known_models, known_corpora = read("ladders", Ladder), models(), corpora()
+    for card in cards.values():
+        with _entry("ladders", card):
+            for network in card.networks.values():
+                twin = find(known_models, network.model, "model")
+                if twin.architecture is None or twin.objective is None:
+                    raise CatalogError(f"{network.model} cannot be trained: name an untrained twin")
+            for name in card.baselines:
+                find(known_models, name, "model")
+            for name in card.corpora:
+                apart_from = find(known_corpora, name, "corpus").apart_from
+                tests = {dataset for one in apart_from for dataset in study(one).datasets}
+                for dataset_name in card.datasets:
+                    if dataset_name not in tests:
+                        raise CatalogError(
+                            f"{dataset_name} is a data set of none of the studies that the corpus {name} is "
+                            f"apart from ({', '.join(apart_from)}): its cells may be in the corpus"
+                        )
+    return cards
+
+
+def ladder(name: str) -> Ladder:
+    """One ladder by name."""
+    return find(ladders(), name, "ladder")
 
 
 def sources_of(card: Corpus) -> tuple[str, ...]:

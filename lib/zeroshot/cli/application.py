@@ -32,7 +32,7 @@ from zeroshot.cli.options import (
     Profile,
     Seed,
 )
-from zeroshot.cli.pretraining import corpora, pretrain
+from zeroshot.cli.pretraining import corpora, ladder, pretrain
 from zeroshot.cli.published_scores import evidence
 from zeroshot.cli.released_weights import weights
 from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
@@ -356,6 +356,7 @@ app.command()(evidence)
 app.command()(genes)
 app.command()(corpora)
 app.command()(pretrain)
+app.command()(ladder)
 app.command()(weights)
 
 

@@ -1,7 +1,8 @@
 """``zeroshot pretrain``: networks trained on cells of your choice, and baselines fitted to them."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,8 +53,6 @@ def pretrain(
     The folder is read by `zeroshot embed --model TWIN --weights FOLDER`, where TWIN is the trained model of
     the untrained one. corpus-pca is fitted in one go, without the options of a training.
     """
-    from tqdm import tqdm
-
     from zeroshot import pretraining
     from zeroshot.models import Cells
 
@@ -71,14 +70,7 @@ def pretrain(
     pretraining.require_new(output)
     cells = _cells(corpus, genes, test_set or ())
     print(f"training {model} on {cells.n_obs:,} cells and {cells.n_vars:,} genes", file=sys.stderr)
-    with tqdm(unit="step") as bar:
-
-        def show(report: dict[str, float]) -> None:
-            bar.total = report["steps"]
-            speed = f"{report['cells_per_second']:.0f}"
-            bar.set_postfix(loss=f"{report['loss']:.3f}", cells_per_s=speed, refresh=False)
-            bar.update(report["step"] - bar.n)
-
+    with _steps() as show:
         pretraining.train(
             model,
             Cells.of(cells, with_batches=False),
@@ -119,6 +111,68 @@ def _fit(
     facts = {"names": corpus, "sources": {name: part["cells"] for name, part in cells.uns["corpus"].items()}}
     pretraining.fit(model, Cells.of(cells, with_batches=False), output, seed=seed, facts=facts)
     print(f"{output}: read it with --model {catalog.model(model).twin_of or model} --weights {output}")
+
+
+@contextlib.contextmanager
+def _steps() -> Iterator[Callable[[dict[str, float]], None]]:
+    """A bar over the steps of one training after another; what it yields takes the report of a step."""
+    from tqdm import tqdm
+
+    with tqdm(unit="step") as bar:
+
+        def show(report: dict[str, float]) -> None:
+            if report["step"] < bar.n:  # the next training
+                bar.reset()
+            bar.total = report["steps"]
+            speed = f"{report['cells_per_second']:.0f}"
+            bar.set_postfix(loss=f"{report['loss']:.3f}", cells_per_s=speed, refresh=False)
+            bar.update(report["step"] - bar.n)
+
+        yield show
+
+
+def ladder(
+    name: Name = None,
+    rung: Annotated[
+        list[str] | None, typer.Option(help="Only this rung, e.g. values/blood-1-percent/0; repeat it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Compute nothing: copy the finished tables to data/ladders.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the networks of a ladder and score their embeddings; without a name, list the ladders.
+
+    An interrupted training continues with the same command. Several processes may run it at the same time:
+    each takes the next training that no other one works on.
+    """
+    if name is None:
+        rows = [
+            {"name": card.name, "trainings": len(card.networks) * sum(card.corpora.values()),
+             "cells": f"{card.passes:,} each", "title": card.title}
+            for card in catalog.ladders().values()
+        ]  # fmt: skip
+        registries.show(rows, ["name", "trainings", "cells", "title"], None, as_json)
+        return
+    from zeroshot.study import ladders
+
+    card = catalog.ladder(name)
+    by_path = {one.path: one for one in ladders.rungs(card)}
+    selected = [catalog.find(by_path, path, f"rung of {name}") for path in rung or by_path]
+    if not keep:
+        with _steps() as show:
+            ladders.climb(
+                card,
+                selected,
+                device=device,
+                begin=lambda one: print(f"{name}: {one.path}", file=sys.stderr),
+                progress=show,
+            )
+    open_rungs = ladders.join(card, keep=keep)
+    print(f"{name}: {len(by_path) - len(open_rungs)} of {len(by_path)} rungs are finished")
+    for one in open_rungs:
+        print(f"  not finished: {one.path}")
 
 
 def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnData":

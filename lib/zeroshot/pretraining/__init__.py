@@ -8,12 +8,13 @@ from zeroshot.pretraining.corpora import CorpusError, combine, load_corpus, requ
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.fitting import fit, fitted
 from zeroshot.pretraining.objectives import MASKING, Masking
-from zeroshot.pretraining.training import Training, require_new, train, untrained
+from zeroshot.pretraining.training import Run, Training, require_new, train, untrained
 
 __all__ = [
     "MASKING",
     "CorpusError",
     "Masking",
+    "Run",
     "Training",
     "TrainingError",
     "combine",

@@ -132,6 +132,7 @@ def train(
     *,
     architecture: Mapping[str, Any] | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
+    at_validation: Callable[["Run"], None] | None = None,
 ) -> pd.DataFrame:
     """Train a network on cells, and write it as checkpoints are released.
 
@@ -148,6 +149,9 @@ def train(
         Settings.
     progress
         Called after each step with step, steps, cells, cells_per_second and loss.
+    at_validation
+        Called with the run after each validation, the last row of its ``history``. A training that continues
+        repeats what it had not saved, with the same weights.
 
     Returns
     -------
@@ -162,7 +166,7 @@ def train(
         there are too few cells.
     """
     require_new(output)
-    run = Run(model, cells, training, architecture)
+    run = Run(model, cells, training, architecture, at_validation)
     partial = output.with_name(f"{output.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -172,8 +176,7 @@ def train(
     run.continue_to_end(partial / STATE, progress)
     release = partial / "release"
     shutil.rmtree(release, ignore_errors=True)
-    release.mkdir()
-    run.embedder.release(run.network, cells, release)
+    run.release(release)
     history = pd.DataFrame(run.history)
     history.to_csv(release / "history.csv", index=False)
     (release / "training.json").write_text(json.dumps(run.identity, indent=1, sort_keys=True) + "\n")
@@ -237,9 +240,14 @@ class Run:
     """A network between two steps of its training."""
 
     def __init__(
-        self, model: str, cells: Cells, training: Training, architecture: Mapping[str, Any] | None = None
+        self,
+        model: str,
+        cells: Cells,
+        training: Training,
+        architecture: Mapping[str, Any] | None = None,
+        at_validation: Callable[["Run"], None] | None = None,
     ) -> None:
-        self.training = training
+        self.training, self.corpus, self.at_validation = training, cells, at_validation
         self.device = torch.device(training.device)
         self.embedder = untrained(model, training, architecture)
         self.objective = catalog.model(model).objective
@@ -314,6 +322,11 @@ class Run:
         )  # fmt: skip
         temporary.replace(state)
 
+    def release(self, folder: Path) -> None:
+        """Write the network as it is now into a new folder, as checkpoints are released."""
+        folder.mkdir(parents=True)
+        self.embedder.release(self.network, self.corpus, folder)
+
     def continue_to_end(self, state: Path, progress: Callable[[dict[str, float]], None] | None) -> None:
         """Do the steps that are left."""
         validated = {
@@ -380,6 +393,8 @@ class Run:
         self.network.train()
         row = {"step": self.step, "cells": self.cells, "tokens": self.n_tokens}
         self.history.append(row | {name: total / n_hidden for name, total in sums.items()})
+        if self.at_validation is not None:
+            self.at_validation(self)
 
     def _chunk(self, tokens: Tokens, generator: np.random.Generator) -> MaskedChunk:
         return hide(

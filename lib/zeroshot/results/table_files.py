@@ -54,10 +54,11 @@ _KINDS = {
     **dict.fromkeys(
         ("dataset", "model", "recipe", "method", "ablation", "metric", "group", "statistic", "subset", "note",
          "seen_in_pretraining", "key", "device", "same_as", "first", "second", "convention", "also",
-         "changes", "source", "embedding", "scores", "error", "ladder", "variant"),
+         "changes", "source", "embedding", "scores", "error", "ladder", "variant", "network", "corpus",
+         "decoder"),
         text,
     ),
-    **dict.fromkeys(("n_cells", "seed", "seeds", "cells", "subsample", "rung"), whole),
+    **dict.fromkeys(("n_cells", "seed", "seeds", "cells", "subsample", "rung", "step", "tokens"), whole),
 }  # fmt: skip
 
 

@@ -1,0 +1,47 @@
+"""Ladders of ``data/ladders.yml``: the same networks pretrained on corpora of different size and tissue."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from zeroshot.catalog.fields import EntryName, Line, Parameters, Record, Size, as_dict, read_only
+from zeroshot.catalog.records import Card
+
+
+class LadderNetwork(Record):
+    """One network of a ladder: what it is before training, and how it is trained and read."""
+
+    title: Line
+    model: str  # an untrained twin of data/models.yml
+    architecture: Parameters  # other values for fields of the twin's architecture
+    training: Parameters  # of zeroshot.pretraining.Training; epochs and seed are the ladder's
+    reading: Parameters  # put over the recipe of the trained model when target cells are embedded
+
+
+class Ladder(Card):
+    """One ladder: every network on every corpus, scored on data sets that no corpus has cells of."""
+
+    title: Line
+    description: str
+    networks: Annotated[Mapping[EntryName, LadderNetwork], read_only, as_dict]
+    corpora: Annotated[Mapping[EntryName, Size], read_only, as_dict]  # with the number of seeds on each
+    passes: Size  # cells that each training reads: of a small corpus the same ones many times
+    genes: Size  # of the vocabulary, those in most cells of the corpus
+    validations: Size  # of each training, evenly over its steps, besides the one before the first step
+    scored_validations: tuple[int, ...] = Field(min_length=1)  # at which of them, from 0 on, it is scored
+    datasets: tuple[str, ...] = Field(min_length=1)  # targets
+    cells: Size  # of each target, at most
+    metrics: tuple[str, ...] = Field(min_length=1)
+    baselines: tuple[str, ...]  # models fitted on the same cells, and controls
+
+    @model_validator(mode="after")
+    def _scored_validations_exist(self) -> "Ladder":
+        numbers = self.scored_validations
+        if list(numbers) != sorted(set(numbers)) or numbers[0] < 0 or numbers[-1] != self.validations:
+            raise ValueError(
+                f"`scored_validations` must rise from 0 or more to the last one, {self.validations}"
+            )
+        if not self.networks or not self.corpora:
+            raise ValueError("a ladder needs `networks` and `corpora`")
+        return self

@@ -1,0 +1,224 @@
+"""A ladder from its corpora to its scores: trainings, resumed after any interruption, then embeddings.
+
+Several processes, on one machine or many with a common directory, may climb the same ladder: each rung is
+locked by the one that works on it.
+"""
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+from filelock import FileLock, Timeout
+
+from zeroshot import catalog, data, embedding, pipeline, pretraining, store
+from zeroshot.models import Cells
+from zeroshot.results import ladders
+from zeroshot.runtime import paths
+
+Progress = Callable[[dict[str, float]], None]
+_BASELINES = "baselines"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One training of a ladder, or all its baselines: a network and a corpus that are empty."""
+
+    network: str
+    corpus: str
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """Name in commands and messages, such as "values/blood-1-percent/0"."""
+        return f"{self.network}/{self.corpus}/{self.seed}" if self.network else _BASELINES
+
+
+def rungs(card: catalog.Ladder) -> list[Rung]:
+    """The baselines, then every training of a ladder: first seeds first, corpora in the order of the card."""
+    trainings = [
+        Rung(network, corpus, seed)
+        for seed in range(max(card.corpora.values()))
+        for corpus, n_seeds in card.corpora.items()
+        for network in card.networks
+        if seed < n_seeds
+    ]
+    return [Rung("", "", 0), *trainings]
+
+
+def directory(card: catalog.Ladder, rung: Rung) -> Path:
+    """Where a rung is computed: of what the registries say of it, so that a changed card begins a new one."""
+    inputs: dict[str, Any] = card.model_dump(
+        mode="json", include={"datasets", "cells", "metrics", "scored_validations"}
+    )
+    if rung.network:
+        network = card.networks[rung.network]
+        inputs |= card.model_dump(mode="json", include={"passes", "genes", "validations"})
+        inputs |= {
+            "network": network.model_dump(mode="json", exclude={"title"}),
+            "model": catalog.model(network.model).version,
+            "corpus": catalog.corpus(rung.corpus).model_dump(mode="json", exclude={"title", "description"}),
+            "seed": rung.seed,
+        }
+    else:
+        inputs["baselines"] = list(card.baselines)
+    return paths.build() / "ladders" / card.name / rung.path.replace("/", "--") / store.key_of(inputs)
+
+
+def is_finished(card: catalog.Ladder, rung: Rung) -> bool:
+    """Whether a rung has its tables."""
+    return all((directory(card, rung) / f"{name}.csv").is_file() for name in ladders.TABLES)
+
+
+def climb(
+    card: catalog.Ladder,
+    selected: list[Rung],
+    *,
+    device: str = "cpu",
+    begin: Callable[[Rung], None] = lambda rung: None,
+    progress: Progress | None = None,
+) -> None:
+    """Compute the rungs that are not finished and that no other process works on.
+
+    Parameters
+    ----------
+    card
+        A ladder.
+    selected
+        Some of its rungs.
+    device
+        On which networks are trained and run.
+    begin
+        Called before each rung.
+    progress
+        As for :func:`zeroshot.pretraining.train`.
+
+    Raises
+    ------
+    zeroshot.pretraining.TrainingError, zeroshot.pretraining.CorpusError
+        If a network cannot be trained, or a corpus is not what its entry says.
+    """
+    for rung in selected:
+        with _alone(directory(card, rung)) as is_mine:
+            if not is_mine or is_finished(card, rung):
+                continue
+            begin(rung)
+            if rung.network:
+                _train_and_score(card, rung, device, progress)
+            else:
+                _score_baselines(card, rung)
+
+
+def join(card: catalog.Ladder, *, keep: bool = False) -> list[Rung]:
+    """Write the tables of a ladder from its finished rungs; return the rungs that are not finished.
+
+    Parameters
+    ----------
+    card
+        A ladder.
+    keep
+        Write them to ``data/ladders/<name>``, which git follows, instead of ``build/ladders/<name>``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no rung is finished.
+    """
+    finished = [rung for rung in rungs(card) if is_finished(card, rung)]
+    if not finished:
+        raise FileNotFoundError(
+            f"no rung of the ladder {card.name} is finished: run `zeroshot ladder {card.name}` first"
+        )
+    output = ladders.committed(card.name) if keep else paths.build() / "ladders" / card.name
+    ladders.concatenate(output, [directory(card, rung) for rung in finished])
+    return [rung for rung in rungs(card) if rung not in finished]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a rung; gives whether this process got it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield True
+    except Timeout:
+        yield False
+
+
+def _train_and_score(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | None) -> None:
+    folder, network = directory(card, rung), card.networks[rung.network]
+    history = _train(card, rung, device, progress)
+    states = {number: folder / "validations" / str(number) for number in card.scored_validations}
+    trained = catalog.model(network.model).twin_of
+    parts = []
+    for dataset in card.datasets:
+        cells = _target(card, dataset)
+        for number, weights in states.items():
+            embedded = pipeline.embed(
+                cells, trained, parameters=network.reading, weights=weights, seed=rung.seed,
+                settings=embedding.Settings(device=device),
+            )  # fmt: skip
+            parts.append(_scores(card, cells, embedded).assign(dataset=dataset, step=history["step"][number]))
+    about = {"network": rung.network, "corpus": rung.corpus, "seed": rung.seed}
+    losses = history.melt(["step", "cells", "tokens"], var_name="decoder", value_name="loss")
+    tables = {"losses": losses, "scores": pd.concat(parts)}
+    ladders.write(folder, {name: table.assign(**about) for name, table in tables.items()})
+    shutil.rmtree(folder / "validations")  # the last one is `network`
+
+
+def _train(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | None) -> pd.DataFrame:
+    """Train a network, with a copy of it at each validation that is scored; return its validations."""
+    folder, network = directory(card, rung), card.networks[rung.network]
+    if (folder / "network").is_dir():
+        return pd.read_csv(folder / "network" / "history.csv")
+    corpus = _corpus(rung.corpus, card.genes)
+
+    def copy(run: pretraining.Run) -> None:
+        number = len(run.history) - 1
+        state = folder / "validations" / str(number)
+        if number in card.scored_validations and not state.is_dir():
+            partial = state.with_name(f"{number}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            run.release(partial)
+            partial.rename(state)
+
+    settings = pretraining.Training(
+        **network.training, seed=rung.seed, device=device, validations=card.validations
+    )
+    n_trained = corpus.n_obs - round(settings.held_out * corpus.n_obs)
+    settings = dataclasses.replace(settings, epochs=card.passes / n_trained)
+    return pretraining.train(
+        network.model, Cells.of(corpus, with_batches=False), folder / "network", settings,
+        architecture=network.architecture, progress=progress, at_validation=copy,
+    )  # fmt: skip
+
+
+def _score_baselines(card: catalog.Ladder, rung: Rung) -> None:
+    parts = []
+    for dataset in card.datasets:
+        cells = _target(card, dataset)
+        for name in card.baselines:
+            scores = _scores(card, cells, pipeline.embed(cells, name))
+            parts.append(scores.assign(network=name, corpus="", seed=0, step=0, dataset=dataset))
+    losses = pd.DataFrame(columns=ladders.TABLES["losses"].all_columns)
+    ladders.write(directory(card, rung), {"losses": losses, "scores": pd.concat(parts)})
+
+
+def _scores(card: catalog.Ladder, cells: AnnData, embedded: store.Artifact) -> pd.DataFrame:
+    return pipeline.score(cells, embedded, names=card.metrics).load("scores")
+
+
+def _target(card: catalog.Ladder, dataset: str) -> AnnData:
+    return data.load(dataset, subset=card.cells)
+
+
+@lru_cache(maxsize=1)
+def _corpus(name: str, n_genes: int) -> AnnData:
+    """Of several networks on one corpus, one after another, it is loaded once."""
+    return pretraining.load_corpus(catalog.corpus(name), n_genes=n_genes)

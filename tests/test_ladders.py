@@ -1,0 +1,176 @@
+"""Ladders: the same networks on several corpora, resumed, scored, and what their tables say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from zeroshot import catalog, data
+from zeroshot.catalog import CatalogError
+from zeroshot.results import ladders as tables_of
+from zeroshot.study import ladders
+
+STUDIES = """
+toy: {title: Toy, description: One set., datasets: [pbmc68k-reduced], models: [pca], chapters: []}
+"""
+CORPORA = """
+whole: {title: W, description: W., sources: [simulated-atlas], apart_from: [toy], cells: 2351}
+tenth: {title: H, description: H., sources: [simulated-atlas], apart_from: [toy], cells: 235, share: 0.1}
+"""
+LADDERS = """
+tiny:
+  title: Tiny
+  description: A layer of width 16.
+  networks:
+    values:
+      title: masked values
+      model: scgpt-untrained
+      architecture: {nlayers: 1, embsize: 16, nheads: 2, d_hid: 16}
+      training: {max_tokens: 16, tokens_per_step: 512, learning_rate: 0.01}
+      reading: {max_tokens: 64}
+  corpora: {tenth: 2, whole: 1}
+  passes: 600
+  genes: 900
+  validations: 2
+  scored_validations: [0, 2]
+  datasets: [pbmc68k-reduced]
+  cells: 120
+  metrics: [knn_accuracy]
+  baselines: [pca, random]
+"""
+
+
+@pytest.fixture
+def card(home) -> catalog.Ladder:
+    for name, text in {"studies": STUDIES, "corpora": CORPORA, "ladders": LADDERS}.items():
+        (home / "data" / f"{name}.yml").write_text(text)
+    return catalog.ladder("tiny")
+
+
+def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card, home, zeroshot):
+    paths = [rung.path for rung in ladders.rungs(card)]
+    assert paths == ["baselines", "values/tenth/0", "values/whole/0", "values/tenth/1"]
+    code, _, error = zeroshot("ladder", "tiny", "--keep")
+    assert code != 0 and "run `zeroshot ladder tiny` first" in error
+
+    def interrupt(report: dict[str, float]) -> None:
+        if report["step"] == 5:
+            raise KeyboardInterrupt
+
+    first = ladders.rungs(card)[1]
+    with pytest.raises(KeyboardInterrupt):
+        ladders.climb(card, [first], progress=interrupt)
+    assert not ladders.is_finished(card, first)
+    with FileLock(ladders.directory(card, ladders.rungs(card)[3]) / "lock"):  # another process is at it
+        code, out, error = zeroshot("ladder", "tiny")
+    assert code == 0, error
+    assert "3 of 4 rungs are finished" in out
+    assert "not finished: values/tenth/1" in out
+    assert zeroshot("ladder", "tiny", "--rung", "values/tenth/1")[0] == 0
+    assert "4 of 4" in zeroshot("ladder", "tiny", "--keep")[1]
+
+    tables = tables_of.load("tiny")
+    losses, scores = tables["losses"], tables["scores"]
+    assert losses.groupby(["corpus", "seed"])["step"].nunique().to_dict() == {
+        ("tenth", 0): 3, ("tenth", 1): 3, ("whole", 0): 3,
+    }  # fmt: skip
+    total = losses.groupby(["corpus", "seed", "step"])["loss"].sum()
+    for _, loss in total.groupby(level=[0, 1]):
+        assert loss.iloc[-1] < loss.iloc[0]
+    # As many cells are read of a small corpus as of a large one.
+    assert losses.groupby("corpus")["cells"].max().between(550, 650).all()
+    assert len(scores) == 2 + 3 * 2
+    untrained = scores[scores["step"].eq(0) & scores["seed"].eq(0) & scores["corpus"].ne("")]
+    assert untrained["value"].between(0, 1).all()
+    assert tables_of.by_corpus(scores, "knn_accuracy")["n_seeds"].max() == 2
+    assert not (ladders.directory(card, first) / "validations").exists()
+
+
+def test_an_interrupted_rung_ends_with_the_same_tables(card):
+    rung = ladders.rungs(card)[1]
+
+    def interrupt(report: dict[str, float]) -> None:
+        if report["step"] == 7:
+            raise KeyboardInterrupt
+
+    def tables() -> list[bytes]:
+        return [(ladders.directory(card, rung) / f"{name}.csv").read_bytes() for name in tables_of.TABLES]
+
+    ladders.climb(card, [rung])
+    undisturbed = tables()
+    ladders.directory(card, rung).rename(ladders.directory(card, rung).with_name("undisturbed"))
+    with pytest.raises(KeyboardInterrupt):
+        ladders.climb(card, [rung], progress=interrupt)
+    ladders.climb(card, [rung])
+    assert tables() == undisturbed
+
+
+def test_another_card_is_another_rung_and_new_words_are_not(card, home):
+    rung = ladders.rungs(card)[1]
+    before = ladders.directory(card, rung)
+    file = home / "data" / "ladders.yml"
+    file.write_text(LADDERS.replace("title: masked values", "title: other words"))
+    assert ladders.directory(catalog.ladder("tiny"), rung) == before
+    file.write_text(LADDERS.replace("passes: 600", "passes: 601"))
+    assert ladders.directory(catalog.ladder("tiny"), rung) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("datasets: [pbmc68k-reduced]", "datasets: [simulated-atlas]", "its cells may be in the corpus"),
+        ("tenth: 2", "tenths: 2", "no corpus is called 'tenths'"),
+        ("model: scgpt-untrained", "model: pca", "name an untrained twin"),
+        ("[0, 2]", "[0, 3]", "must rise from 0 or more to the last one, 2"),
+    ],
+)
+def test_a_ladder_that_cannot_be_climbed_is_refused(card, home, old, new, message):
+    (home / "data" / "ladders.yml").write_text(LADDERS.replace(old, new))
+    with pytest.raises(CatalogError, match=message.replace("[", r"\[")):
+        catalog.ladder("tiny")
+
+
+def test_the_networks_of_the_registered_ladders_can_be_trained():
+    from zeroshot import pretraining
+
+    for card in catalog.ladders().values():
+        for network in card.networks.values():
+            settings = pretraining.Training(**network.training, validations=card.validations)
+            pretraining.untrained(network.model, settings, network.architecture)
+        for name in card.datasets:
+            assert catalog.dataset(name).label_key
+        assert tables_of.load(card.name).keys() == tables_of.TABLES.keys()
+
+
+def states(losses: list[float], values: list[float], corpus: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"network": "values", "corpus": corpus, "seed": 0, "dataset": "d", "loss": losses, "value": values}
+    )
+
+
+def test_loss_and_score_are_correlated_over_trainings():
+    falling = [states([3, 2, 1], [0.1, 0.2, 0.3], corpus) for corpus in "abcd"]
+    row = tables_of.loss_correlations(pd.concat(falling)).iloc[0]
+    assert (row["rho"], row["low"], row["high"]) == pytest.approx((-1, -1, -1))
+    assert (row["n_states"], row["n_trainings"]) == (12, 4)
+    mixed = [*falling[:2], states([3, 2, 1], [0.3, 0.2, 0.1], "c"), states([3, 2, 1], [0.3, 0.2, 0.1], "d")]
+    row = tables_of.loss_correlations(pd.concat(mixed)).iloc[0]
+    assert row["rho"] == pytest.approx(0)
+    assert row["low"] < 0 < row["high"]
+    assert np.isnan(tables_of.loss_correlations(pd.concat(falling[:2])).iloc[0]["rho"])
+
+
+def test_rows_of_what_a_ladder_has_no_more_are_left_out(card, home):
+    columns = tables_of.TABLES["scores"].all_columns
+    rows = [
+        ["values", "tenth", 0, 0, "pbmc68k-reduced", "knn_accuracy", 0.5, 0.4, 0.6],
+        ["values", "tenth", 7, 0, "pbmc68k-reduced", "knn_accuracy", 0.5, 0.4, 0.6],
+        ["gone", "tenth", 0, 0, "pbmc68k-reduced", "knn_accuracy", 0.5, 0.4, 0.6],
+        ["pca", "", 0, 0, "pbmc68k-reduced", "knn_accuracy", 0.5, 0.4, 0.6],
+    ]
+    folder = tables_of.committed("tiny")
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "scores.csv", index=False)
+    scores = tables_of.load("tiny")["scores"]
+    assert scores["network"].tolist() == ["values", "pca"]
+    assert data.load("pbmc68k-reduced", subset=120).n_obs == 120
