@@ -314,6 +314,24 @@ def profiles() -> pd.DataFrame:
     )
 
 
+def ladder(n_datasets: int = 3) -> pd.DataFrame:
+    rows = [
+        {"dataset": f"set {one}", "network": network, "state": state, "whole": whole, "n_cells": n_cells,
+         "value": 0.1 * place + 0.02 * one}
+        for one in range(n_datasets)
+        for network in ("masked values", "masked ranks")
+        for whole in ("Blood", "All")
+        for place, (state, n_cells) in enumerate([("untrained", 200), ("trained", 200), ("trained", 20_000)])
+    ]  # fmt: skip
+    baseline = {"network": "PCA", "state": "baseline", "whole": None, "n_cells": np.nan, "value": 0.6}
+    return pd.DataFrame([*rows, *({"dataset": f"set {one}"} | baseline for one in range(n_datasets))])
+
+
+def ladder_states() -> pd.DataFrame:
+    rows = [(network, name, loss, 1 - loss / 10) for network in "ab" for name in "xy" for loss in (9, 6, 3)]
+    return pd.DataFrame(rows, columns=["network", "dataset", "loss", "value"])
+
+
 AXES = {"clustering": "clustering", "batch_mixing": "batch mixing"}
 DRAWN = {
     "draw_forest": lambda: figures.draw_forest(forest()),
@@ -352,6 +370,8 @@ DRAWN = {
     "draw_places": lambda: places(),
     "draw_ranks": ranked,
     "draw_pareto": pareto,
+    "draw_ladder": lambda: figures.draw_ladder(ladder(), "AvgBIO"),
+    "draw_losses_and_scores": lambda: figures.draw_losses_and_scores(ladder_states(), "AvgBIO"),
     "draw_variants": lambda: figures.draw_variants(variants(), METRICS),
     "draw_gene_sets": lambda: figures.draw_gene_sets(of_gene_sets(), {"pairs": "pairs"}),
     "draw_tokenisations": lambda: figures.draw_tokenisations(
@@ -964,3 +984,18 @@ def test_sizes_are_labelled_apart():
     assert set(heights) == {"a 1", "b 50", "c 50"}
     assert np.log10(heights["c 50"] / heights["b 50"]) == pytest.approx(0.085)
     assert len({point.get_xdata()[0] for point in points(axis)}) == 3
+
+
+def test_a_ladder_joins_the_sizes_of_a_corpus_and_marks_untrained_networks_and_baselines():
+    figure = figures.draw_ladder(ladder(n_datasets=1), "AvgBIO")
+    (axis,) = [one for one in figure.axes if one.get_visible()]
+    lines = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
+    assert len(lines) == 4  # two networks on two corpora
+    for line in lines:
+        assert list(line.get_xdata()) == [200, 20_000]
+        assert list(line.get_ydata()) == pytest.approx([0.1, 0.2])
+    hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[100], [100]]
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "None"] == [0.6]
+    nothing = ladder()[lambda table: table["state"] == "baseline"]
+    assert "no network was trained" in figures.draw_ladder(nothing, "AvgBIO").axes[0].texts[0].get_text()

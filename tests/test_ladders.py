@@ -82,7 +82,11 @@ def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card,
     assert len(scores) == 2 + 3 * 2
     untrained = scores[scores["step"].eq(0) & scores["seed"].eq(0) & scores["corpus"].ne("")]
     assert untrained["value"].between(0, 1).all()
-    assert tables_of.by_corpus(scores, "knn_accuracy")["n_seeds"].max() == 2
+    points = tables_of.by_corpus(card, scores, "knn_accuracy")
+    assert points.groupby("state")["n_seeds"].agg(list).to_dict() == {
+        "baseline": [1, 1], "trained": [2, 1], "untrained": [2, 1],
+    }  # fmt: skip
+    assert set(points["whole"].dropna()) == {"W"}
     assert not (ladders.directory(card, first) / "validations").exists()
 
 
@@ -140,6 +144,22 @@ def test_the_networks_of_the_registered_ladders_can_be_trained():
         for name in card.datasets:
             assert catalog.dataset(name).label_key
         assert tables_of.load(card.name).keys() == tables_of.TABLES.keys()
+
+
+def test_effects_are_differences_on_the_same_data_set():
+    rows = [
+        ("net", "a", "untrained", "x", 0.2, 10), ("net", "a", "trained", "x", 0.5, 10),
+        ("net", "b", "untrained", "x", 0.2, 90), ("net", "b", "trained", "x", 0.6, 90),
+        ("PCA", "", "baseline", "x", 0.7, np.nan), ("PCA", "", "baseline", "y", 0.1, np.nan),
+    ]  # fmt: skip
+    columns = ["network", "corpus", "state", "dataset", "value", "n_cells"]
+    points = pd.DataFrame(rows, columns=columns).assign(whole="W")
+    effects = tables_of.effects(points).set_index("corpus")
+    assert effects["gain"].to_dict() == pytest.approx({"a": 0.3, "b": 0.4})
+    assert effects["over PCA"].to_dict() == pytest.approx({"a": -0.2, "b": -0.1})
+    assert tables_of.size_effects(points).to_dict() == pytest.approx({("net", "W", "x"): 0.1})
+    nothing = points[points["state"] == "baseline"]
+    assert len(tables_of.effects(nothing)) == len(tables_of.size_effects(nothing)) == 0
 
 
 def states(losses: list[float], values: list[float], corpus: str) -> pd.DataFrame:

@@ -78,30 +78,82 @@ def concatenate(output: Path, directories: Iterable[Path]) -> None:
     table_files.concatenate(output, TABLES, directories)
 
 
-def by_corpus(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The last score of each training and the first, untrained, mean over seeds.
+def by_corpus(card: catalog.Ladder, scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The first and the last score of each training, untrained and trained: means over seeds.
 
     Parameters
     ----------
+    card
+        A ladder.
     scores
-        As :func:`load` returns them.
+        Its scores, as :func:`load` returns them.
     metric
         One of the ladder's.
 
     Returns
     -------
     pandas.DataFrame
-        A row per network, corpus, data set and state ("untrained", "trained"), and per baseline and data set
-        ("baseline"), with ``value``, ``n_seeds`` and ``seed_sd`` (NaN for one seed).
+        A row per network (its title), corpus, data set and ``state`` ("untrained", "trained"), and per
+        baseline and data set ("baseline"), with ``value``, ``n_seeds`` and ``seed_sd`` (NaN for one seed);
+        ``whole``, the title of the largest corpus of the same sources, and ``n_cells`` of the corpus.
     """
     rows = scores[scores["metric"] == metric]
-    steps = rows.groupby(list(RUNG))["step"]
-    is_baseline = rows["corpus"].eq("")
-    is_last = rows["step"].eq(steps.transform("max"))
-    state = np.select([is_baseline, rows["step"].eq(0), is_last], ["baseline", "untrained", "trained"], "")
-    rows = rows.assign(state=state)[state != ""]
+    last = rows.groupby(list(RUNG))["step"].transform("max")
+    state = np.select(
+        [rows["corpus"].eq(""), rows["step"].eq(0), rows["step"].eq(last)],
+        ["baseline", "untrained", "trained"],
+        "",
+    )
+    rows = rows.assign(state=state, network=rows["network"].map(titles(card)))[state != ""]
     by = rows.groupby(["network", "corpus", "state", "dataset"], sort=False)["value"]
-    return by.agg(value="mean", n_seeds="size", seed_sd="std").reset_index()
+    table = by.agg(value="mean", n_seeds="size", seed_sd="std").reset_index()
+    return table.join(_corpora(card), on="corpus")
+
+
+def titles(card: catalog.Ladder) -> dict[str, str]:
+    """Titles of the networks and baselines of a ladder by their names."""
+    of_networks = {name: network.title for name, network in card.networks.items()}
+    return {name: catalog.model(name).title for name in card.baselines} | of_networks
+
+
+def effects(points: pd.DataFrame) -> pd.DataFrame:
+    """What training changes on each data set, and where that leaves a network beside the baselines.
+
+    Parameters
+    ----------
+    points
+        As :func:`by_corpus` returns them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per network, corpus and data set: ``trained`` less ``untrained``, and less each baseline, in
+        columns ``gain`` and ``over <title of the baseline>``; ``whole`` and ``n_cells`` as there.
+    """
+    keys = ["network", "corpus", "dataset"]
+    of_state = {state: part.set_index(keys) for state, part in points.groupby("state")}
+    if not {"trained", "untrained"} <= of_state.keys():
+        return pd.DataFrame(columns=[*keys, "whole", "n_cells", "gain"])
+    trained = of_state["trained"]
+    table = trained[["whole", "n_cells"]].assign(gain=trained["value"] - of_state["untrained"]["value"])
+    baselines = points[points["state"] == "baseline"].pivot(
+        index="dataset", columns="network", values="value"
+    )
+    for name in baselines:
+        on_dataset = trained.index.get_level_values("dataset").map(baselines[name])
+        table[f"over {name}"] = trained["value"] - on_dataset
+    return table.reset_index()
+
+
+def size_effects(points: pd.DataFrame) -> pd.Series:
+    """Score with the largest corpus of the same sources less that with the smallest, by network and data set.
+
+    Only where both trainings are finished; indexed by network, whole and dataset.
+    """
+    trained = points[points["state"] == "trained"].sort_values("n_cells")
+    by = trained.groupby(["network", "whole", "dataset"], sort=False)
+    ends = by["value"].agg(["first", "last"])[by.size() > 1]
+    return ends["last"] - ends["first"]
 
 
 def with_losses(tables: dict[str, pd.DataFrame], metric: str) -> pd.DataFrame:
@@ -156,3 +208,11 @@ def _spearman(trainings: list[np.ndarray]) -> float:
     if len(np.unique(losses)) == 1 or len(np.unique(values)) == 1:
         return np.nan
     return float(stats.spearmanr(losses, values).statistic)
+
+
+def _corpora(card: catalog.Ladder) -> pd.DataFrame:
+    """By name: ``whole``, the title of the largest corpus of the same sources, and ``n_cells``."""
+    cards = [catalog.corpus(name) for name in card.corpora]
+    wholes = {catalog.sources_of(one): one.title for one in sorted(cards, key=lambda one: one.share)}
+    rows = [(one.name, wholes[catalog.sources_of(one)], one.cells) for one in cards]
+    return pd.DataFrame(rows, columns=["corpus", "whole", "n_cells"]).set_index("corpus")
