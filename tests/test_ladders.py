@@ -158,7 +158,13 @@ def test_effects_are_differences_on_the_same_data_set():
     assert effects["gain"].to_dict() == pytest.approx({"a": 0.3, "b": 0.4})
     assert effects["over PCA"].to_dict() == pytest.approx({"a": -0.2, "b": -0.1})
     assert tables_of.size_effects(points).to_dict() == pytest.approx({("net", "W", "x"): 0.1})
+    correlations = tables_of.loss_correlations(pd.DataFrame(columns=["network", "dataset", "loss", "value"]))
+    findings = tables_of.summary(points, correlations)
+    assert (findings["gain"], findings["gain_least"]) == pytest.approx((0.35, 0.3))
+    assert findings["size"] == pytest.approx(0.1)
+    assert (findings["n_effects"], findings["n_over_pca"], findings["n_falling"]) == (2, 0, None)
     nothing = points[points["state"] == "baseline"]
+    assert tables_of.summary(nothing, correlations)["n_effects"] == 0
     assert len(tables_of.effects(nothing)) == len(tables_of.size_effects(nothing)) == 0
 
 

@@ -210,9 +210,53 @@ def _spearman(trainings: list[np.ndarray]) -> float:
     return float(stats.spearmanr(losses, values).statistic)
 
 
+def summary(points: pd.DataFrame, correlations: pd.DataFrame) -> dict[str, float | int | None]:
+    """The findings of a ladder in numbers; None or NaN where no training is finished.
+
+    Parameters
+    ----------
+    points, correlations
+        As :func:`by_corpus` and :func:`loss_correlations` return them.
+
+    Returns
+    -------
+    dict
+        "gain" of training, "size" (effect of the largest corpus instead of the smallest): mean, and under
+        "<name>_least" and "<name>_most" the ends of their ranges over networks, corpora and data sets.
+        "n_effects" networks, corpora and data sets, of which "n_over_pca" are better than PCA of the data
+        set. "n_known" networks and data sets with a correlation, of which in "n_falling" the score rises as
+        the loss falls: the 95 % interval is below 0.
+    """
+    changes, sizes = effects(points), size_effects(points)
+    numbers: dict[str, float | int | None] = {}
+    for name, values in {"gain": changes["gain"], "size": sizes}.items():
+        numbers |= {name: values.mean(), f"{name}_least": values.min(), f"{name}_most": values.max()}
+    known = correlations.dropna(subset="rho")
+    over_pca = changes.get("over PCA", pd.Series(dtype=float))
+    return numbers | {
+        "n_effects": len(changes),
+        "n_over_pca": int((over_pca > 0).sum()),
+        "n_known": len(known),
+        "n_falling": int((known["high"] < 0).sum()) if len(known) else None,
+    }
+
+
 def _corpora(card: catalog.Ladder) -> pd.DataFrame:
     """By name: ``whole``, the title of the largest corpus of the same sources, and ``n_cells``."""
     cards = [catalog.corpus(name) for name in card.corpora]
     wholes = {catalog.sources_of(one): one.title for one in sorted(cards, key=lambda one: one.share)}
     rows = [(one.name, wholes[catalog.sources_of(one)], one.cells) for one in cards]
     return pd.DataFrame(rows, columns=["corpus", "whole", "n_cells"]).set_index("corpus")
+
+
+def published() -> pd.DataFrame:
+    """What pretraining on shares of one large corpus scored elsewhere (DenAdel et al.).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns model, dataset, metric, percent (of the cells of scTab, drawn at random; 0 untrained; NaN of
+        PCA and variable genes of the target) and value, the mean over five networks. Computed from
+        ``plotting/metrics_csvs`` of microsoft/scFM-dataselection at commit f20c3bc2 (MIT licence).
+    """
+    return pd.read_csv(paths.home() / "data" / "ladders" / "published.csv")
