@@ -28,6 +28,7 @@ tiny:
       architecture: {nlayers: 1, embsize: 16, nheads: 2, d_hid: 16}
       training: {max_tokens: 16, tokens_per_step: 512, learning_rate: 0.01}
       reading: {max_tokens: 64}
+    corpus-pca: {title: corpus PCA, model: corpus-pca}
   corpora: {tenth: 2, whole: 1}
   passes: 600
   genes: 900
@@ -42,14 +43,19 @@ tiny:
 
 @pytest.fixture
 def card(home) -> catalog.Ladder:
-    for name, text in {"studies": STUDIES, "corpora": CORPORA, "ladders": LADDERS}.items():
-        (home / "data" / f"{name}.yml").write_text(text)
+    for name, text in {"studies": STUDIES, "corpora": CORPORA}.items():
+        with (home / "data" / f"{name}.yml").open("a") as file:
+            file.write(text)
+    (home / "data" / "ladders.yml").write_text(LADDERS)
     return catalog.ladder("tiny")
 
 
 def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card, home, zeroshot):
     paths = [rung.path for rung in ladders.rungs(card)]
-    assert paths == ["baselines", "values/tenth/0", "values/whole/0", "values/tenth/1"]
+    assert paths == [
+        "baselines", "values/tenth/0", "corpus-pca/tenth/0", "values/whole/0", "corpus-pca/whole/0", "values/tenth/1",
+        "corpus-pca/tenth/1",
+    ]  # fmt: skip
     code, _, error = zeroshot("ladder", "tiny", "--keep")
     assert code != 0 and "run `zeroshot ladder tiny` first" in error
 
@@ -61,13 +67,13 @@ def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card,
     with pytest.raises(KeyboardInterrupt):
         ladders.climb(card, [first], progress=interrupt)
     assert not ladders.is_finished(card, first)
-    with FileLock(ladders.directory(card, ladders.rungs(card)[3]) / "lock"):  # another process is at it
+    with FileLock(ladders.directory(card, ladders.rungs(card)[5]) / "lock"):  # another process is at it
         code, out, error = zeroshot("ladder", "tiny")
     assert code == 0, error
-    assert "3 of 4 rungs are finished" in out
+    assert "6 of 7 rungs are finished" in out
     assert "not finished: values/tenth/1" in out
     assert zeroshot("ladder", "tiny", "--rung", "values/tenth/1")[0] == 0
-    assert "4 of 4" in zeroshot("ladder", "tiny", "--keep")[1]
+    assert "7 of 7" in zeroshot("ladder", "tiny", "--keep")[1]
 
     tables = tables_of.load("tiny")
     losses, scores = tables["losses"], tables["scores"]
@@ -79,13 +85,15 @@ def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card,
         assert loss.iloc[-1] < loss.iloc[0]
     # As many cells are read of a small corpus as of a large one.
     assert losses.groupby("corpus")["cells"].max().between(550, 650).all()
-    assert len(scores) == 2 + 3 * 2
+    assert len(scores) == 2 + 3 * 2 + 3
     untrained = scores[scores["step"].eq(0) & scores["seed"].eq(0) & scores["corpus"].ne("")]
     assert untrained["value"].between(0, 1).all()
     points = tables_of.by_corpus(card, scores, "knn_accuracy")
-    assert points.groupby("state")["n_seeds"].agg(list).to_dict() == {
-        "baseline": [1, 1], "trained": [2, 1], "untrained": [2, 1],
+    assert points.groupby(["state", "network"])["n_seeds"].agg(list).to_dict() == {
+        ("baseline", "PCA"): [1], ("baseline", "random"): [1], ("trained", "corpus PCA"): [2, 1],
+        ("trained", "masked values"): [2, 1], ("untrained", "masked values"): [2, 1],
     }  # fmt: skip
+    assert tables_of.count_finished(scores) == 6
     assert set(points["whole"].dropna()) == {"W"}
     assert not (ladders.directory(card, first) / "validations").exists()
 
@@ -124,6 +132,7 @@ def test_another_card_is_another_rung_and_new_words_are_not(card, home):
     [
         ("datasets: [pbmc68k-reduced]", "datasets: [simulated-atlas]", "its cells may be in the corpus"),
         ("tenth: 2", "tenths: 2", "no corpus is called 'tenths'"),
+        ("baselines: [pca", "baselines: [values", "a network has the name of a baseline"),
         ("model: scgpt-untrained", "model: pca", "name an untrained twin"),
         ("[0, 2]", "[0, 3]", "must rise from 0 or more to the last one, 2"),
     ],
@@ -139,6 +148,8 @@ def test_the_networks_of_the_registered_ladders_can_be_trained():
 
     for card in catalog.ladders().values():
         for network in card.networks.values():
+            if pretraining.fitted(network.model):
+                continue
             settings = pretraining.Training(**network.training, validations=card.validations)
             pretraining.untrained(network.model, settings, network.architecture)
         for name in card.datasets:

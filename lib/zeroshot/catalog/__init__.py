@@ -201,8 +201,9 @@ def ladders() -> dict[str, Ladder]:
     for card in cards.values():
         with _entry("ladders", card):
             for network in card.networks.values():
-                twin = find(known_models, network.model, "model")
-                if twin.architecture is None or twin.objective is None:
+                before = find(known_models, network.model, "model")
+                is_fitted = before.pretrained_on is not None and before.pretrained_on.corpus is not None
+                if not is_fitted and (before.architecture is None or before.objective is None):
                     raise CatalogError(f"{network.model} cannot be trained: name an untrained twin")
             for name in card.baselines:
                 find(known_models, name, "model")

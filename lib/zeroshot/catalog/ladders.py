@@ -13,10 +13,13 @@ class LadderNetwork(Record):
     """One network of a ladder: what it is before training, and how it is trained and read."""
 
     title: Line
-    model: str  # an untrained twin of data/models.yml
-    architecture: Parameters  # other values for fields of the twin's architecture
-    training: Parameters  # of zeroshot.pretraining.Training; epochs and seed are the ladder's
-    reading: Parameters  # put over the recipe of the trained model when target cells are embedded
+    model: str  # an untrained twin of data/models.yml, or a model that is fitted to a corpus in one go
+    # Other values for fields of the twin's architecture.
+    architecture: Parameters = Field(default_factory=dict)
+    # Of zeroshot.pretraining.Training; epochs and seed are the ladder's.
+    training: Parameters = Field(default_factory=dict)
+    # Put over the recipe of the trained model when target cells are embedded.
+    reading: Parameters = Field(default_factory=dict)
 
 
 class Ladder(Card):
@@ -36,12 +39,14 @@ class Ladder(Card):
     baselines: tuple[str, ...]  # models fitted on the same cells, and controls
 
     @model_validator(mode="after")
-    def _scored_validations_exist(self) -> "Ladder":
+    def _fits_together(self) -> "Ladder":
         numbers = self.scored_validations
         if list(numbers) != sorted(set(numbers)) or numbers[0] < 0 or numbers[-1] != self.validations:
             raise ValueError(
                 f"`scored_validations` must rise from 0 or more to the last one, {self.validations}"
             )
+        if both := sorted(set(self.networks) & set(self.baselines)):
+            raise ValueError(f"a network has the name of a baseline: {', '.join(both)}")
         if not self.networks or not self.corpora:
             raise ValueError("a ladder needs `networks` and `corpora`")
         return self

@@ -110,6 +110,11 @@ def by_corpus(card: catalog.Ladder, scores: pd.DataFrame, metric: str) -> pd.Dat
     return table.join(_corpora(card), on="corpus")
 
 
+def count_finished(scores: pd.DataFrame) -> int:
+    """How many trainings have scores."""
+    return len(scores.loc[scores["corpus"].ne(""), [*RUNG]].drop_duplicates())
+
+
 def titles(card: catalog.Ladder) -> dict[str, str]:
     """Titles of the networks and baselines of a ladder by their names."""
     of_networks = {name: network.title for name, network in card.networks.items()}

@@ -153,23 +153,44 @@ def _alone(folder: Path) -> Iterator[bool]:
 
 def _train_and_score(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | None) -> None:
     folder, network = directory(card, rung), card.networks[rung.network]
-    history = _train(card, rung, device, progress)
-    states = {number: folder / "validations" / str(number) for number in card.scored_validations}
-    trained = catalog.model(network.model).twin_of
+    if pretraining.fitted(network.model):
+        trained, states, history = network.model, {1: _fit(card, rung)}, pd.DataFrame()
+    else:
+        trained = catalog.model(network.model).twin_of
+        history = _train(card, rung, device, progress)
+        states = {
+            int(history["step"][number]): folder / "validations" / str(number)
+            for number in card.scored_validations
+        }
     parts = []
     for dataset in card.datasets:
         cells = _target(card, dataset)
-        for number, weights in states.items():
+        for step, weights in states.items():
             embedded = pipeline.embed(
                 cells, trained, parameters=network.reading, weights=weights, seed=rung.seed,
                 settings=embedding.Settings(device=device),
             )  # fmt: skip
-            parts.append(_scores(card, cells, embedded).assign(dataset=dataset, step=history["step"][number]))
+            parts.append(_scores(card, cells, embedded).assign(dataset=dataset, step=step))
     about = {"network": rung.network, "corpus": rung.corpus, "seed": rung.seed}
-    losses = history.melt(["step", "cells", "tokens"], var_name="decoder", value_name="loss")
-    tables = {"losses": losses, "scores": pd.concat(parts)}
-    ladders.write(folder, {name: table.assign(**about) for name, table in tables.items()})
-    shutil.rmtree(folder / "validations")  # the last one is `network`
+    tables = {"losses": _losses(history).assign(**about), "scores": pd.concat(parts).assign(**about)}
+    ladders.write(folder, tables)
+    shutil.rmtree(folder / "validations", ignore_errors=True)  # the last one is `network`
+
+
+def _losses(history: pd.DataFrame) -> pd.DataFrame:
+    """A row per validation and decoder; none of what was fitted in one go."""
+    if history.empty:
+        return pd.DataFrame(columns=ladders.TABLES["losses"].all_columns)
+    return history.melt(["step", "cells", "tokens"], var_name="decoder", value_name="loss")
+
+
+def _fit(card: catalog.Ladder, rung: Rung) -> Path:
+    """Fit what is fitted to a corpus in one go; return the folder of its weights."""
+    weights, model = directory(card, rung) / "network", card.networks[rung.network].model
+    if not weights.is_dir():
+        cells = Cells.of(_corpus(rung.corpus, card.genes), with_batches=False)
+        pretraining.fit(model, cells, weights, seed=rung.seed, facts={"names": [rung.corpus]})
+    return weights
 
 
 def _train(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | None) -> pd.DataFrame:
@@ -206,8 +227,8 @@ def _score_baselines(card: catalog.Ladder, rung: Rung) -> None:
         for name in card.baselines:
             scores = _scores(card, cells, pipeline.embed(cells, name))
             parts.append(scores.assign(network=name, corpus="", seed=0, step=0, dataset=dataset))
-    losses = pd.DataFrame(columns=ladders.TABLES["losses"].all_columns)
-    ladders.write(directory(card, rung), {"losses": losses, "scores": pd.concat(parts)})
+    tables = {"losses": _losses(pd.DataFrame()), "scores": pd.concat(parts)}
+    ladders.write(directory(card, rung), tables)
 
 
 def _scores(card: catalog.Ladder, cells: AnnData, embedded: store.Artifact) -> pd.DataFrame:
