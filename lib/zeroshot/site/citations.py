@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import reading_list
 from reading_list import Paper, export
 from zeroshot import catalog
-from zeroshot.catalog import CatalogError
+from zeroshot.catalog import CatalogError, DatasetCard, ModelCard
 from zeroshot.results import evidence, published
-from zeroshot.runtime import paths
+from zeroshot.runtime import escaping, paths
 
 # A role that is shown as code, with a mark before it, cites nothing.
 _ROLE = re.compile(r"(?<!`)\{cite(?::\w+)?\}`([^`]+)`")
@@ -33,6 +33,12 @@ def other_works() -> set[str]:
 def in_text(text: str) -> set[str]:
     """Keys that a page cites, for example ``{cite:p}`scgpt,geneformer```."""
     return {key.strip() for keys in _ROLE.findall(text) for key in keys.split(",")}
+
+
+def cited_title(card: DatasetCard | ModelCard) -> str:
+    """Title of a card and the role that cites its works, as Markdown; what is no key is left out."""
+    keys = [key for key in card.cited if re.fullmatch(r"[\w-]+", key)]
+    return escaping.verbatim(card.title) + (f" {{cite:p}}`{','.join(keys)}`" if keys else "")
 
 
 def in_registries() -> set[str]:

@@ -1,11 +1,9 @@
 """The page of corpora that networks are pretrained on, from their registries."""
 
-import re
-
 from zeroshot import catalog
 from zeroshot.catalog import Corpus, DatasetCard
 from zeroshot.runtime import escaping
-from zeroshot.site import markdown
+from zeroshot.site import citations, markdown
 
 
 def page() -> str:
@@ -49,9 +47,8 @@ def _corpus(card: Corpus, n_sources: int) -> dict[str, str]:
 
 
 def _source(card: DatasetCard) -> dict[str, str]:
-    keys = [key for key in card.cited if re.fullmatch(r"[\w-]+", key)]
     return {
-        "source": escaping.verbatim(card.title) + (f" {{cite:p}}`{','.join(keys)}`" if keys else ""),
+        "source": citations.cited_title(card),
         "cells": _number(card.cells),
         "genes": _number(card.genes),
         "counts": _number(card.counts_sum),

@@ -1,14 +1,13 @@
 """Pages of the book that are generated: glossary, models, status, benchmarks."""
 
 import json
-import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zeroshot import catalog, metrics, results, study
 from zeroshot.notebooks import stamp
 from zeroshot.runtime import escaping, paths
-from zeroshot.site import absent_pages, markdown, rendering, repository
+from zeroshot.site import absent_pages, citations, markdown, rendering, repository
 from zeroshot.site import cards as every_card
 
 
@@ -187,7 +186,7 @@ def models_page(pages: list[study.Page] = ()) -> str:
     pretrained = [card for card in cards if card.weights]
     shapes = [
         {
-            "model": f"{escaping.verbatim(card.title)} {_cite(card)}",
+            "model": citations.cited_title(card),
             "layers": f"{card.layers or '–'}",
             "width": f"{card.dim}",
             "parameters": f"{card.parameter_count:,}" if card.parameter_count else "–",
@@ -283,11 +282,6 @@ def benchmarks_page() -> str:
 def measurements() -> list[Path]:
     """Files of the measurements that were kept."""
     return sorted((paths.home() / "benchmarks" / "measured").glob("*.json"))
-
-
-def _cite(card: catalog.ModelCard) -> str:
-    keys = [key for key in card.cited if re.fullmatch(r"[\w-]+", key)]
-    return f"{{cite:p}}`{','.join(keys)}`" if keys else ""
 
 
 def _texts(row: dict[str, str]) -> dict[str, str]:
