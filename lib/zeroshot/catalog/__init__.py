@@ -92,8 +92,6 @@ def models() -> dict[str, ModelCard]:
         with _entry("models", card):
             if card.twin_of:
                 find(cards, card.twin_of, "model")
-            if card.pretrained_on and card.pretrained_on.corpus:
-                find(read("corpora", Corpus), card.pretrained_on.corpus, "corpus")
             for dataset_name in card.pretrained_on.datasets if card.pretrained_on else ():
                 find(registered, dataset_name, "data set")
     return cards
