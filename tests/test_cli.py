@@ -27,6 +27,7 @@ COMMANDS = [
     "studies",
     "weights",
     "embed",
+    "annotate",
     "evaluate",
     "run",
     "keep",

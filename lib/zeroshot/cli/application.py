@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from zeroshot import catalog
 from zeroshot.cli import progress, registries
+from zeroshot.cli.annotation import annotate
 from zeroshot.cli.gene_vectors import genes
 from zeroshot.cli.options import (
     AsJson,
@@ -147,7 +148,8 @@ def embed(
 ) -> None:
     """Embed cells: writes a copy of INPUT with obsm["X_<model>"] and its provenance in uns to OUTPUT."""
     from zeroshot import data, embedding, models, pipeline
-    from zeroshot.data.embedded import require_place, require_same_cells, write_embedding
+    from zeroshot.data.copies import require_same_cells
+    from zeroshot.data.embedded import require_place, write_embedding
     from zeroshot.embedding import integrity
 
     card = catalog.model(model)
@@ -352,6 +354,7 @@ def notebook(
     print(output)
 
 
+app.command()(annotate)
 app.command()(evidence)
 app.command()(genes)
 app.command()(corpora)

@@ -1,25 +1,19 @@
 """Embeddings inside .h5ad files: written beside what a file holds, read back for scoring."""
 
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from zeroshot.data.columns import MissingLabels, alike_note, categories, drop_note
+from zeroshot.data.copies import Place, require_free, write_copy
 from zeroshot.data.error import DataError
-from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs, require_self_contained
-from zeroshot.runtime import outputs
+from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs
 
-if TYPE_CHECKING:
-    import h5py
-
-# What a group of HDF5 with a provenance takes beside the embedding, generously.
-SPACE_FOR_PROVENANCE = 2**18
 LONGEST_KEY = 200  # HDF5 takes more, people and file names do not
 
 
@@ -43,31 +37,7 @@ def require_place(source: str | Path, key: str, *, overwrite: bool = False) -> N
     """
     if not key.isprintable() or "/" in key or key.strip() in ("", ".", "..") or len(key) > LONGEST_KEY:
         raise DataError(f"{key!r} cannot be a key of obsm: use a name without slashes, for example X_pca")
-    path = _own_file(source)
-    if path is None:
-        return
-    with open_h5ad(path) as file:
-        require_self_contained(file, path)
-        taken = [f"{place}[{name!r}]" for place, name in _places(key) if name in _names(file, place, path)]
-    if taken and not overwrite:
-        raise DataError(
-            f"{path} holds {' and '.join(taken)} already: choose another name with --key, or replace it with "
-            "--overwrite"
-        )
-
-
-def require_same_cells(source: str | Path, cells: AnnData) -> None:
-    """Refuse cells that are not those of the file, in its order.
-
-    Raises
-    ------
-    DataError
-        If number or names differ, for instance because the file was written again meanwhile.
-    """
-    path = _own_file(source)
-    if path is not None:
-        with open_h5ad(path) as file:
-            _require_cells(file, cells, path)
+    require_free(source, _places(key), overwrite=overwrite)
 
 
 def write_embedding(
@@ -80,9 +50,6 @@ def write_embedding(
 ) -> None:
     """Write all that the source holds, with the embedding added, to a new .h5ad file.
 
-    Of a user's file the bytes are copied and two elements are added: nothing else of it is read, so that
-    whatever it holds stays as it is, compression included.
-
     Parameters
     ----------
     source
@@ -94,97 +61,22 @@ def write_embedding(
     embedding
         (cells, dim) float32.
     provenance
-        Numbers, strings, lists of strings, and dicts of them.
+        As :func:`zeroshot.data.copies.write_copy` takes it for ``uns``.
     output
         Appears only when it is complete.
 
     Raises
     ------
-    DataError
-        If the source no longer holds these cells.
-    zeroshot.runtime.outputs.OutputError
-        If the disk is full.
+    DataError, zeroshot.runtime.outputs.OutputError
+        As :func:`zeroshot.data.copies.write_copy` does.
     """
-    import h5py
-    from anndata.io import write_elem
-
-    path = _own_file(source)
-    values = {"obsm": embedding, "uns": _storable(provenance)}
-    if path is None:
-        written = cells.copy()
-        for place, name in _places(key):
-            getattr(written, place)[name] = values[place]
-        with outputs.replacing(output) as temporary:
-            written.write_h5ad(temporary)
-        return
-    with outputs.replacing(output) as temporary:
-        shutil.copyfile(path, temporary)
-        outputs.reserve(temporary, temporary.stat().st_size + embedding.nbytes + SPACE_FOR_PROVENANCE)
-        # No lock: nobody else knows the file, and some shared disks have none.
-        with h5py.File(temporary, "r+", locking=False) as file:
-            _require_cells(file, cells, path)
-            for place, name in _places(key):
-                if name in _names(file, place, path):
-                    del file[place][name]
-                if place not in file:
-                    write_elem(file, place, {})
-                write_elem(file[place], name, values[place])
+    obsm, uns = _places(key)
+    write_copy(source, cells, {obsm: embedding, uns: provenance}, output)
 
 
-def _own_file(source: str | Path) -> Path | None:
-    """The user's file that a source is; None for the name of a data set, by the rule of `load`."""
-    path = Path(source).expanduser()
-    return path if path.suffix == ".h5ad" else None
-
-
-def _places(key: str) -> list[tuple[str, str]]:
+def _places(key: str) -> list[Place]:
     """Groups and names under which an embedding and its provenance are written."""
     return [("obsm", key), ("uns", f"{key}_provenance")]
-
-
-def _names(file: "h5py.File", place: str, path: Path) -> list[str]:
-    """Names in a group, links that lead nowhere included; none if there is no such group."""
-    import h5py
-
-    try:
-        if place not in file:
-            return []
-        group = file[place]
-        names = list(group) if isinstance(group, h5py.Group) else None
-    except Exception as error:  # whatever h5py trips over in a broken file
-        raise DataError(f"{path}: {place} cannot be read ({error}). Download or write it again.") from error
-    if names is None:
-        raise DataError(
-            f"{path}: {place} is not a group, so nothing can be added to it; the file may be of an anndata "
-            "older than 0.7. Rewrite it once with anndata.read_h5ad(path).write_h5ad(new_path)."
-        )
-    return names
-
-
-def _require_cells(file: "h5py.File", cells: AnnData, path: Path) -> None:
-    from anndata.io import read_elem
-
-    try:
-        obs = file["obs"]
-        names = pd.Index(read_elem(obs[obs.attrs["_index"]])).astype(str)
-    except Exception as error:  # as above
-        raise DataError(f"{path}: the names of the cells cannot be read ({error}).") from error
-    if not names.equals(pd.Index(cells.obs_names)):
-        raise DataError(
-            f"{path} holds {len(names):,} cells, but not the {cells.n_obs:,} that were read: it was "
-            "written again meanwhile. Repeat the command, and leave the file as it is until it has ended."
-        )
-
-
-def _storable(value: Any) -> Any:
-    """A provenance as .h5ad files can hold it: no None, and no text that is not Unicode."""
-    if isinstance(value, Mapping):
-        return {_storable(str(name)).replace("/", "|"): _storable(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return np.array([_storable(item) for item in value], dtype=None if value else str)
-    if isinstance(value, str):  # the path of a file may hold bytes that are no text
-        return value.encode(errors="backslashreplace").decode()
-    return "none" if value is None else value
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One run, step by step: embed, check, score, project, each computed once and kept in the store."""
 
+from .annotations import NOVEL, Annotation, annotate
 from .embeddings import embed, reconstruct
 from .keys import COMPUTED_BY, modules_of_model
 from .own_embeddings import doubts_of_file, evaluation_record, evaluation_table
@@ -9,8 +10,11 @@ from .umaps import ON_UMAP, project, score_umap
 
 __all__ = [
     "COMPUTED_BY",
+    "NOVEL",
     "ON_UMAP",
+    "Annotation",
     "Run",
+    "annotate",
     "doubts_of_file",
     "embed",
     "evaluation_record",

@@ -1,0 +1,225 @@
+"""Labels of a query's cells from a reference with labels, by an embedding of both."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from zeroshot import catalog, data, embedding, store
+from zeroshot.data.fingerprints import MIN_DETECTED_GENES, identical_cells
+from zeroshot.data.symbols import approved_symbols
+from zeroshot.embedding import integrity
+from zeroshot.metrics.label_transfer import N_NEIGHBORS, transfer_labels
+from zeroshot.tokens import genes as gene_names
+
+from .embeddings import embed
+
+# Above this novelty are 5 % of cells that are like the reference.
+NOVEL = 0.95
+# Of the query's cells: if more are novel, it lies apart as a whole.
+_APART = 0.5
+
+
+class AnnotationError(ValueError):
+    """Cells that cannot be annotated with this reference or this model; says what to do."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The cells of a query with labels of a reference.
+
+    Attributes
+    ----------
+    table
+        Row per cell of the query, by its name, in their order: ``label``, ``confidence`` and ``novelty`` as
+        in :class:`zeroshot.metrics.label_transfer.Transfer`.
+    embedded
+        Stored embedding of the reference's cells, followed by those of the query.
+    genes
+        ``shared`` by query and reference, ``reference`` and ``query``: how many each has.
+    notes
+        What is to know of it.
+    """
+
+    table: pd.DataFrame
+    embedded: store.Artifact
+    genes: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def annotate(
+    query: AnnData,
+    reference: AnnData,
+    model: str,
+    recipe: str | None = None,
+    *,
+    n_neighbors: int = N_NEIGHBORS,
+    seed: int = 0,
+    precision: embedding.Precision = "float32",
+    weights: Path | None = None,
+    settings: embedding.Settings | None = None,
+    policy: store.Policy = "reuse",
+) -> Annotation:
+    """Label each cell of a query by its nearest cells of a reference.
+
+    Both are embedded together, over the genes that both have. So models that choose genes choose the same
+    for both, and a model that is fitted to the cells it embeds (its card says ``trained_on_target``) is
+    fitted to query and reference together, without the labels; one that uses batches keeps those of the two
+    apart.
+
+    Parameters
+    ----------
+    query, reference
+        As :func:`zeroshot.data.load` returns them; the reference with ``cell_type``.
+    model, recipe, seed, precision, weights, settings, policy
+        As for :func:`zeroshot.pipeline.embed`.
+    n_neighbors
+        Nearest reference cells that vote.
+
+    Raises
+    ------
+    AnnotationError
+        If the model is made from labels, or the reference has no more cells than ``n_neighbors``.
+    zeroshot.tokens.genes.GeneOverlapError
+        If fewer than half of the genes of the smaller data set are in the other.
+    zeroshot.embedding.integrity.IntegrityError
+        If the embedding is broken.
+    """
+    card = catalog.model(model)
+    if "label" in card.uses:
+        raise AnnotationError(f"{model} is made from the labels that are to be found: choose another model")
+    if not 1 <= n_neighbors < reference.n_obs:
+        raise AnnotationError(
+            f"the reference has {reference.n_obs:,} cells with a label, which do not fit {n_neighbors} "
+            f"neighbours: give --neighbors 1 to {reference.n_obs - 1:,}, or a larger reference"
+        )
+    cells = join(reference, query)
+    options = {"seed": seed, "precision": precision, "weights": weights, "settings": settings}
+    embedded = embed(cells, model, recipe, **options, policy=policy)
+    matrix = embedded.load("embedding")
+    integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))
+    of_reference, of_query = np.split(matrix, [reference.n_obs])
+    transfer = transfer_labels(
+        of_reference, reference.obs["cell_type"].astype(str).to_numpy(), of_query, n_neighbors
+    )
+    table = pd.DataFrame(
+        {
+            "label": pd.Categorical(transfer.labels, list(reference.obs["cell_type"].cat.categories)),
+            "confidence": transfer.confidence,
+            "novelty": transfer.novelty,
+        },
+        index=query.obs_names,
+    )
+    notes = [*_notes(card, cells, query, reference, table), *embedded.load("notes")["notes"]]
+    shared = {"shared": cells.n_vars, "reference": reference.n_vars, "query": query.n_vars}
+    return Annotation(table, embedded, shared, tuple(notes))
+
+
+def join(reference: AnnData, query: AnnData) -> AnnData:
+    """The cells of a reference, followed by those of a query, over the genes that both have.
+
+    A gene of the query is the one of the reference with the same name, else with the same Ensembl id, else
+    with the same approved symbol. Counts of several genes of the query that are one of the reference's are
+    added up. Library sizes stay those over all genes of each; batches of the two are kept apart.
+
+    Returns
+    -------
+    AnnData
+        Names and ids of genes are those of the reference. ``obs`` has ``batch`` and ``library_size``.
+
+    Raises
+    ------
+    zeroshot.tokens.genes.GeneOverlapError
+        If fewer than half of the genes of the smaller data set are in the other.
+    """
+    targets = _targets(reference, query)
+    shared = np.unique(targets[targets >= 0])
+    fewest = min(reference.n_vars, query.n_vars)
+    if len(shared) < gene_names.LEAST_OVERLAP * fewest:
+        raise gene_names.GeneOverlapError(
+            f"query and reference have {len(shared):,} genes in common, of {query.n_vars:,} and "
+            f"{reference.n_vars:,}; at least {gene_names.LEAST_OVERLAP:.0%} of the smaller number are "
+            f"needed. The query names them like {', '.join(query.var_names[:3])}, the reference like "
+            f"{', '.join(reference.var_names[:3])}. Name the genes of both by symbol or Ensembl id, of the "
+            "same species, and keep all genes, not only variable ones"
+        )
+    counts = sparse.vstack(
+        [reference.X, gene_names.over_vocabulary(query.X, targets, reference.n_vars)], format="csr"
+    )[:, shared].astype(np.float32)
+    counts.sort_indices()
+    parts = {"reference": reference, "query": query}
+    obs = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "batch": [f"{name}: {batch}" for batch in part.obs["batch"]],
+                    "library_size": part.obs["library_size"].to_numpy(np.float64),
+                },
+                index=[f"{name}: {cell}" for cell in part.obs_names],
+            )
+            for name, part in parts.items()
+        ]
+    )
+    obs["batch"] = obs["batch"].astype("category")
+    cells = AnnData(counts, obs, reference.var.iloc[shared].copy())
+    titles = [part.uns["dataset"]["title"] for part in (query, reference)]
+    about = {"name": " with ".join(titles), "title": " with ".join(titles), "source": "joined", "notes": []}
+    cells.uns["dataset"] = about | {"content_hash": data.content_hash(cells)}
+    return cells
+
+
+def _targets(reference: AnnData, query: AnnData) -> np.ndarray:
+    """(genes of the query,) number of the gene in the reference, -1 where it has none."""
+    targets = gene_names.align_symbols(query.var_names, _numbers(reference.var_names)).targets
+    for names_of in (_ids, _symbols):
+        numbers = _numbers(names_of(reference))
+        by_name = gene_names.align_symbols(names_of(query), numbers).targets
+        targets = np.where(targets >= 0, targets, by_name)
+    return targets
+
+
+def _numbers(names: np.ndarray) -> dict[str, int]:
+    """Number of each name that there is; the first of equal ones."""
+    return {name: number for number, name in reversed(list(enumerate(names))) if name}
+
+
+def _ids(cells: AnnData) -> np.ndarray:
+    ids = cells.var["ensembl_id"] if "ensembl_id" in cells.var else [""] * cells.n_vars
+    return np.array(
+        [
+            gene_names.ensembl_id(own) or gene_names.ensembl_id(name)
+            for own, name in zip(ids, cells.var_names, strict=True)
+        ],
+        dtype=object,
+    )
+
+
+def _symbols(cells: AnnData) -> np.ndarray:
+    return approved_symbols(cells.var_names)
+
+
+def _notes(
+    card: catalog.ModelCard, cells: AnnData, query: AnnData, reference: AnnData, table: pd.DataFrame
+) -> list[str]:
+    notes = []
+    if card.trained_on_target:
+        notes.append(f"{card.title} was fitted to the {cells.n_obs:,} cells of query and reference together")
+    # Over the shared genes, so that other genes of one of the two do not hide a copy.
+    if cells.n_vars >= MIN_DETECTED_GENES:
+        halves = cells[reference.n_obs :], cells[: reference.n_obs]
+        if copies := int(identical_cells(*halves).sum()):
+            notes.append(
+                f"{copies:,} of {query.n_obs:,} cells of the query have the counts of a cell of the "
+                "reference: their labels are copied, not predicted"
+            )
+    novel = (table["novelty"] > NOVEL).mean()
+    if novel > _APART:
+        notes.append(
+            f"{novel:.0%} of the query has a novelty above {NOVEL}: it lies apart from the reference as a "
+            "whole, as after another technology or from another tissue. Compare cells of the query with one "
+            "another, and do not read each as a type that the reference lacks"
+        )
+    return notes
