@@ -53,8 +53,8 @@ def card(home) -> catalog.Ladder:
 def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card, home, zeroshot):
     paths = [rung.path for rung in ladders.rungs(card)]
     assert paths == [
-        "baselines", "values/tenth/0", "corpus-pca/tenth/0", "values/whole/0", "corpus-pca/whole/0", "values/tenth/1",
-        "corpus-pca/tenth/1",
+        "baselines", "values/tenth/0", "corpus-pca/tenth/0", "values/whole/0", "corpus-pca/whole/0",
+        "values/tenth/1", "corpus-pca/tenth/1",
     ]  # fmt: skip
     code, _, error = zeroshot("ladder", "tiny", "--keep")
     assert code != 0 and "run `zeroshot ladder tiny` first" in error
