@@ -106,8 +106,11 @@ def test_what_is_damaged_or_does_not_belong_together_is_refused(folder, tmp_path
         pretraining.fit("corpus-pca", target, folder)
     with pytest.raises(TrainingError, match="scgpt-untrained is not fitted to a corpus"):
         pretraining.fit("scgpt-untrained", target, tmp_path / "x")
+    few = replace(target, genes=pd.Index([*GENES[:30], *map(str, range(60))]))
     with pytest.raises(GeneOverlapError, match="Corpus PCA knows 30 of 90 genes"):
-        project(replace(target, genes=pd.Index([*GENES[:30], *map(str, range(60))])), folder)
+        project(few, folder)
+    weights = np.where(np.arange(90) < 30, 100, 1)  # most counts are of known genes: enough for a sum
+    assert project(few.with_counts(few.counts.multiply(weights).tocsr()), folder).shape == (10, 50)
     damaged = tmp_path / "damaged"
     shutil.copytree(folder, damaged)
     (damaged / "gene_list.txt").write_text("\n".join(reversed(GENES)) + "\n")
@@ -150,7 +153,9 @@ def test_weights_of_the_repository_are_those_of_their_card_and_corpus(card):
         path = checkpoint.files[role]
         assert (path.stat().st_size, checkpoint.hashes[role]) == (file.size, file.sha256), path
         assert file.size < 6 * 2**20
-    fitted_to = json.loads(checkpoint.files["config"].read_text())["corpus"]
+    config = checkpoint.files["config"]
+    training = config.with_name("training.json")  # of what is trained in steps
+    fitted_to = json.loads((training if training.exists() else config).read_text())["corpus"]
     corpus = catalog.corpus(card.pretrained_on.corpus)
     assert fitted_to["names"] == [corpus.name] and fitted_to["cells"] == corpus.cells
     assert set(fitted_to["sources"]) == set(catalog.sources_of(corpus))

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
 import torch
+from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells
@@ -25,7 +27,13 @@ from zeroshot.models.scimilarity import expressed_genes
 from zeroshot.models.untrained import gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state, write_genes, write_state
 from zeroshot.models.weights.files import REMEDY, read_json, sha256, write_json
-from zeroshot.tokens.genes import note_silent_cells, over_symbols
+from zeroshot.tokens.genes import (
+    LEAST_OVERLAP,
+    align_symbols,
+    note_silent_cells,
+    over_vocabulary,
+    require_overlap,
+)
 from zeroshot.tokens.sequences import Tokenizer
 
 _GENES = "gene_list_sha256"
@@ -58,6 +66,7 @@ class CorpusPca:
     the corpus, so that it moves no cell.
     """
 
+    reads: ClassVar[tuple[str, ...]] = ()
     checkpoint: Checkpoint | None = None
     architecture: Mapping[str, Any] | None = None
     vocabulary: Literal["released", "data-set"] = "released"
@@ -72,7 +81,7 @@ class CorpusPca:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            As :func:`counts_over_genes`.
         """
         genes = genes_of(cells, self.checkpoint, self.vocabulary)
         return tokenizer_of_values(cells, genes, "Corpus PCA", has_vocabulary=self.vocabulary == "released")
@@ -192,9 +201,9 @@ def tokenizer_of_values(cells: Cells, genes: Sequence[str], title: str, *, has_v
     Raises
     ------
     zeroshot.tokens.genes.GeneOverlapError
-        If the list has fewer than half of the genes of the cells.
+        As :func:`counts_over_genes`.
     """
-    counts, overlap = over_symbols(cells.counts, cells.genes, genes, title)
+    counts, overlap = counts_over_genes(cells, genes, title)
     values = cells.with_counts(counts).log_normalized()
     return Tokenizer(
         lambda rows: expressed_genes(values[rows]),
@@ -202,6 +211,26 @@ def tokenizer_of_values(cells: Cells, genes: Sequence[str], title: str, *, has_v
         overlap=overlap if has_vocabulary else None,
         notes=note_silent_cells(counts),
     )
+
+
+def counts_over_genes(
+    cells: Cells, genes: Sequence[str], title: str
+) -> tuple[sparse.csr_matrix, pd.DataFrame]:
+    """Counts over a list of symbols, and how the genes of the data set were found in it.
+
+    As :func:`zeroshot.tokens.genes.over_symbols`, which asks for half of the genes: a sum over genes can
+    spare many that have few counts, so that half of the counts will do.
+
+    Raises
+    ------
+    zeroshot.tokens.genes.GeneOverlapError
+        If the list has fewer than half of the genes and of the counts of the cells.
+    """
+    alignment = align_symbols(cells.genes, {gene: number for number, gene in enumerate(genes)})
+    report = alignment.report(cells.counts)
+    if report.loc[report["rule"] == "symbol", "counts"].sum() < LEAST_OVERLAP:
+        require_overlap(alignment, title)
+    return over_vocabulary(cells.counts, alignment.targets, len(genes)), report
 
 
 def sum_over_genes(
