@@ -20,6 +20,7 @@ from released import (
     write_scgpt,
     write_uce,
 )
+from released_values import write_celllm, write_scimilarity, write_scmulan, write_scprint
 from typer.testing import CliRunner
 
 from zeroshot import catalog, cli, data, models
@@ -60,6 +61,8 @@ def from_folder(monkeypatch, model, folder):
         ("scfoundation", write_scfoundation, "model.pos_emb.weight", 0),
         ("nicheformer", write_nicheformer, "embeddings.weight", 30),
         ("cellplm", write_cellplm, "embedder.feat_enc.emb", 0),
+        ("celllm", write_celllm, "pos_emb.emb.weight", 0),
+        ("scprint-medium", write_scprint, "gene_encoder.embeddings.weight", 0),
     ],
 )
 def test_rows_of_released_tensors_have_the_names_of_their_genes(
@@ -101,6 +104,21 @@ def test_uce_has_the_proteins_of_its_species(monkeypatch, tmp_path):
     assert set(found.names) == set(GENES)
     rows = [torch.nonzero((table == torch.from_numpy(v)).all(dim=1))[0, 0].item() for v in found.vectors]
     assert len(set(rows)) == 5
+
+
+def test_scmulan_has_its_genes_in_the_order_of_their_list(monkeypatch, tmp_path):
+    vectors, checkpoint = from_folder(monkeypatch, "scmulan", write_scmulan(tmp_path / "released", GENES))
+    table = read_content(checkpoint.files["weights"])["model"]["transformer.wte.weight"]
+    assert list(vectors.names) == GENES  # the tokens are in another order, the first is an end
+    assert vectors.vectors.tobytes() == table[1 : len(GENES) + 1].flip(0).numpy().tobytes()
+
+
+def test_scimilarity_has_a_column_of_its_first_layer_for_each_gene(monkeypatch, tmp_path):
+    folder = write_scimilarity(tmp_path / "released", GENES)
+    vectors, checkpoint = from_folder(monkeypatch, "scimilarity", folder)
+    table = read_content(checkpoint.files["weights"])["state_dict"]["network.0.1.weight"]
+    assert list(vectors.names) == GENES and vectors.vectors.shape == tuple(table.T.shape)
+    assert (vectors.vectors == table.T.numpy()).all() and "first layer" in vectors.origin
 
 
 def test_vectors_of_a_data_set(cells):

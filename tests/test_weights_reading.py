@@ -2,6 +2,7 @@
 
 import copyreg
 import hashlib
+import importlib
 import os
 import pickle
 import struct
@@ -15,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from released import cells_of, write_nicheformer
+from released_values import write_scmulan, write_scprint
 
-from zeroshot import catalog
+from zeroshot import catalog, models
 from zeroshot.models import weights
 from zeroshot.models.weights import WeightsError, read_dictionary, read_state
 
@@ -658,3 +661,22 @@ def test_the_order_of_genes_is_read_from_each_kind_of_file(tmp_path):
         (tmp_path / name).write_text(content)
         with pytest.raises(WeightsError, match=problem):
             weights.read_genes(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("model", "write"),
+    [
+        ("nicheformer", write_nicheformer),
+        ("scmulan", write_scmulan),
+        ("scprint-medium", write_scprint),
+    ],
+)
+def test_a_checkpoint_that_holds_genes_and_tensors_is_read_once(monkeypatch, tmp_path, model, write):
+    embedder = models.load(model, weights=write(tmp_path / "released", ["A", "B", "C"]))
+    module = importlib.import_module(type(embedder).__module__)
+    paths, read = [], module.read_content
+    monkeypatch.setattr(module, "read_content", lambda path: paths.append(path) or read(path))
+    cells = cells_of([[1, 2, 0], [0, 3, 1]], ["A", "B", "C"])
+    embedder.tokenizer(cells, 0).tokenize(np.arange(2))
+    assert embedder.network(cells, 0) is not embedder.network(cells, 0)
+    assert paths.count(embedder.checkpoint.files["weights"]) == 1

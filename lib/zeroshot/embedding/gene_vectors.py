@@ -2,7 +2,7 @@
 
 A family that makes vectors of its own has a method ``gene_vectors``
 (:class:`zeroshot.models.gene_vectors.HasGeneVectors`). Of networks the rows of a released tensor are read,
-without building the network.
+without building the network: it is named here, beside the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from zeroshot import catalog, models
-from zeroshot.models import Cells
+from zeroshot.models import Cells, scmulan, scprint
 from zeroshot.models.gene_vectors import GeneVectors, HasGeneVectors
 from zeroshot.models.nicheformer import FIRST_GENE
 from zeroshot.models.uce import read_genome
@@ -256,6 +256,31 @@ def _of_uce(checkpoint: Checkpoint) -> _Rows:
     return list(rows.index), tensor[rows.to_numpy()], "protein embeddings (ESM-2)"
 
 
+def _of_scprint(checkpoint: Checkpoint) -> _Rows:
+    genes = scprint.read_release(checkpoint.files["weights"])[0]["genes"]
+    tensor = _tensor(checkpoint.files["weights"], "gene_encoder.embeddings.weight")
+    return genes, tensor, "gene embeddings, made of proteins"
+
+
+def _of_scmulan(checkpoint: Checkpoint) -> _Rows:
+    genes, tokens = scmulan.read_words(checkpoint.files["vocabulary"])
+    numbers = {token: number for number, token in enumerate(tokens)}
+    tensor = _tensor(checkpoint.files["weights"], "transformer.wte.weight")
+    _, rows = _by_number({gene: numbers[gene] for gene in genes}, tensor, checkpoint)
+    return genes, rows, "token embeddings"
+
+
+def _of_celllm(checkpoint: Checkpoint) -> _Rows:
+    tensor = _tensor(checkpoint.files["weights"], "pos_emb.emb.weight")  # after the genes: cls and padding
+    return read_genes(checkpoint.files["vocabulary"]), tensor[:-2], "gene2vec, as positions"
+
+
+def _of_scimilarity(checkpoint: Checkpoint) -> _Rows:
+    tensor = _tensor(checkpoint.files["weights"], "network.0.1.weight")
+    genes = read_genes(checkpoint.files["vocabulary"], heading=False)
+    return genes, tensor.T, "weights of the first layer"
+
+
 _OF_NETWORKS: Mapping[str, Callable[[Checkpoint], _Rows]] = MappingProxyType(
     {
         "geneformer:Geneformer": _of_geneformer,
@@ -268,6 +293,10 @@ _OF_NETWORKS: Mapping[str, Callable[[Checkpoint], _Rows]] = MappingProxyType(
         "nicheformer:Nicheformer": _of_nicheformer,
         "cellplm:CellPlm": _of_cellplm,
         "uce:Uce": _of_uce,
+        "scprint:Scprint": _of_scprint,
+        "scmulan:ScMulan": _of_scmulan,
+        "celllm:CellLm": _of_celllm,
+        "scimilarity:Scimilarity": _of_scimilarity,
     }
 )
 

@@ -5,7 +5,7 @@ The released checkpoint is read as it is; the network is native.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -181,12 +181,15 @@ class Nicheformer:
             return untrained_network(build, partial(_draw, names=names, seed=seed))
         path = self.checkpoint.files["weights"]
         require_genes(len(read_genes(self.checkpoint.files["vocabulary"])), n_genes, self.checkpoint)
-        return trained_network(build, _read_model(path)[1], rename, _IGNORED, path)
+        return trained_network(build, self._release[1], rename, _IGNORED, path)
+
+    @cached_property
+    def _release(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What the checkpoint holds: the network takes its tensors, so that they are in memory once."""
+        return _read_model(self.checkpoint.files["weights"])
 
     def _hyperparameters(self) -> Mapping[str, Any]:
-        if self.architecture is not None:
-            return self.architecture
-        return _read_model(self.checkpoint.files["weights"])[0]
+        return self._release[0] if self.architecture is None else self.architecture
 
     def _means(self, n_genes: int) -> np.ndarray:
         """(genes,) what expression is divided by."""

@@ -5,7 +5,7 @@ The released checkpoint is read as it is; the network is native.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,15 +118,17 @@ class ScMulan:
         if self.architecture is not None:
             draw = partial(_draw, tokens=tokens, seed=seed)
             return untrained_network(partial(build, self.architecture), draw)
-        path = self.checkpoint.files["weights"]
-        config, state = read_release(path)
+        path, (config, state) = self.checkpoint.files["weights"], self._release
         require_genes(len(tokens), config["vocab_size"], self.checkpoint, "tokens")
         return trained_network(partial(build, config), state, rename, (), path)
 
+    @cached_property
+    def _release(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What the checkpoint holds: the network takes its tensors, so that they are in memory once."""
+        return read_release(self.checkpoint.files["weights"])
+
     def _config(self) -> Mapping[str, Any]:
-        if self.architecture is not None:
-            return self.architecture
-        return read_release(self.checkpoint.files["weights"])[0]
+        return self._release[0] if self.architecture is None else self.architecture
 
     def _words(self, cells: Cells) -> tuple[list[str], list[str]]:
         """Genes in the order of the model's list, and all tokens by number."""

@@ -5,7 +5,7 @@ The released checkpoint is read as it is; the network is native.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,13 +134,17 @@ class Scprint:
             config = self._config(cells)
             build = partial(ScprintNetwork, config, self.classes)
             return untrained_network(build, partial(_draw, genes=config["genes"], seed=seed))
-        path = self.checkpoint.files["weights"]
-        config, state = read_release(path, self.classes)
+        path, (config, state) = self.checkpoint.files["weights"], self._release
         return trained_network(partial(ScprintNetwork, config, self.classes), state, rename, _IGNORED, path)
+
+    @cached_property
+    def _release(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What the checkpoint holds: the network takes its tensors, so that they are in memory once."""
+        return read_release(self.checkpoint.files["weights"], self.classes)
 
     def _config(self, cells: Cells) -> Mapping[str, Any]:
         if self.architecture is None:
-            return read_release(self.checkpoint.files["weights"], self.classes)[0]
+            return self._release[0]
         genes = [str(name) for name in cells.genes]
         facts = {"genes": genes, "classes": list(CLASSES), "normalization": "sum", "depth_atinput": True}
         return facts | self.architecture
