@@ -276,8 +276,7 @@ def test_reversals_between_preprint_and_publication_are_marked(verdicts):
 
 
 def test_scores_of_a_study_decide_with_the_intervals_of_differences(home):
-    names = list(results.TABLES)
-    for name in names:
+    for name in [name for name, table in results.TABLES.items() if not table.may_be_absent]:
         folder = home / "data" / "scores" / "real"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.csv").write_bytes((CHECKOUT / "data/scores/real" / f"{name}.csv").read_bytes())

@@ -2,6 +2,7 @@
 
 from .annotations import NOVEL, Annotation, annotate
 from .embeddings import embed, reconstruct
+from .few_labels import score_few_labels
 from .keys import COMPUTED_BY, modules_of_model
 from .own_embeddings import doubts_of_file, evaluation_record, evaluation_table
 from .runs import Run, run
@@ -25,6 +26,7 @@ __all__ = [
     "reconstruct",
     "run",
     "score",
+    "score_few_labels",
     "score_matrix",
     "score_other_seeds",
     "score_umap",

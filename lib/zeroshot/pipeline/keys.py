@@ -15,6 +15,7 @@ COMPUTED_BY = {
     "embedding": {"zeroshot.embedding.embed"},
     "reconstruction": {"zeroshot.embedding.masked_prediction"},
     "scores": {"zeroshot.metrics", "zeroshot.embedding.integrity"},  # under other seeds too
+    "few-labels": {"zeroshot.metrics.label_transfer.few_labels"},
     "umap": {"zeroshot.embedding.umap"},
     "umap-scores": {"zeroshot.metrics"},
 }

@@ -8,6 +8,7 @@ from anndata import AnnData
 from zeroshot import embedding, store
 
 from .embeddings import embed, reconstruct
+from .few_labels import score_few_labels
 from .scores import score, score_other_seeds
 
 
@@ -25,12 +26,15 @@ class Run:
         As :func:`score_other_seeds` returns it.
     reconstruction
         As :func:`reconstruct` returns it.
+    few_labels
+        As :func:`score_few_labels` returns it.
     """
 
     embedded: store.Artifact
     scored: store.Artifact
     reseeded: store.Artifact | None
     reconstruction: store.Artifact | None
+    few_labels: store.Artifact | None
 
     @property
     def final_scores(self) -> pd.DataFrame:
@@ -40,7 +44,7 @@ class Run:
     @property
     def artifacts(self) -> list[store.Artifact]:
         """Stored results that a page of the run shows."""
-        artifacts = (self.embedded, self.scored, self.reseeded, self.reconstruction)
+        artifacts = (self.embedded, self.scored, self.reseeded, self.reconstruction, self.few_labels)
         return [artifact for artifact in artifacts if artifact is not None]
 
 
@@ -80,4 +84,5 @@ def run(
         scored,
         score_other_seeds(adata, scored, model, recipe, seeds=seeds, **settings),
         reconstruct(adata, model, recipe, n_cells=reconstruction_cells, **settings),
+        score_few_labels(adata, embedded, scored, seed=seed, policy=policy),
     )

@@ -35,6 +35,13 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         "subsamples": Table("scores on subsamples", (*RUN, "metric", "cells"), across="subsample"),
         # Of the pretraining objective, where a model has one.
         "reconstruction": Table("reconstruction", (*RUN, "metric", "statistic"), ("value",)),
+        # Of labels predicted from few; not of studies whose scores were committed before.
+        "labels": Table(
+            "accuracy with few labels",
+            (*RUN, "split", "classifier", "per_type", "statistic"),
+            across="draw",
+            may_be_absent=True,
+        ),
         # What belongs to a run and not to one score. `key` names the stored scores.
         "runs": Table(
             "runs",
@@ -51,6 +58,8 @@ _ROUNDING = 1.5e-6
 
 def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
     """A table as it was written, with every digit and every text, in the order of the registries.
+
+    One that may be absent and is has no rows.
 
     Parameters
     ----------
@@ -74,6 +83,8 @@ def read_csv(name: str, file: Path, remedy: str) -> pd.DataFrame:
         model, data set or metric that does not exist, a score out of its range or interval.
     """
     layout = TABLES[name]
+    if layout.may_be_absent and not file.is_file():
+        return layout.empty().assign(**{table_files.LINE: pd.Series(dtype=int)})
     try:
         table = table_files.read(file, layout, remedy)
         for check in (_check_names, _check_complete, _check_ranges):
@@ -151,12 +162,19 @@ def _check_ranges(file: Path, table: pd.DataFrame) -> None:
                 raise _ImpossibleError(
                     f"{place} holds the {name} {value:g}: it lies between {lowest:g} and {highest:g}"
                 )
+    for column in columns if "split" in table else ():  # shares of cells
+        strange = table[column].lt(-_ROUNDING) | table[column].gt(1 + _ROUNDING)
+        if strange.any():
+            place = table_files.where(file, table, strange)
+            raise _ImpossibleError(
+                f"{place} holds the value {table.loc[strange, column].iloc[0]:g}: it lies between 0 and 1"
+            )
     if {"low", "high"} <= set(table):
         strange = table["value"].lt(table["low"] - _ROUNDING) | table["value"].gt(table["high"] + _ROUNDING)
         if strange.any():
             place = table_files.where(file, table, strange)
             raise _ImpossibleError(f"{place} holds a value outside of its interval, low to high")
-    positive = {"n_cells", "cells", "seeds"}
+    positive = {"n_cells", "cells", "seeds", "per_type"}
     for column in (positive | {"seconds", "peak_memory_mb", "seed_sd", "cluster_sd"}) & set(table):
         strange = table[column] < (1 if column in positive else 0)
         if strange.any():

@@ -55,10 +55,13 @@ _KINDS = {
         ("dataset", "model", "recipe", "method", "ablation", "metric", "group", "statistic", "subset", "note",
          "seen_in_pretraining", "key", "device", "same_as", "first", "second", "convention", "also",
          "changes", "source", "embedding", "scores", "error", "ladder", "variant", "network", "corpus",
-         "decoder"),
+         "decoder", "split", "classifier"),
         text,
     ),
-    **dict.fromkeys(("n_cells", "seed", "seeds", "cells", "subsample", "rung", "step", "tokens"), whole),
+    **dict.fromkeys(
+        ("n_cells", "seed", "seeds", "cells", "subsample", "rung", "step", "tokens", "per_type", "draw"),
+        whole,
+    ),
 }  # fmt: skip
 
 
@@ -84,6 +87,8 @@ class Table:
         After the point, so that differences in rounding between machines stay below them; None for all.
     is_sorted
         Whether rows are sorted by the key; if not, their order says something and stays.
+    may_be_absent
+        Whether a study whose scores were committed before the table was added lacks the file: no rows then.
     """
 
     title: str
@@ -93,11 +98,17 @@ class Table:
     across: str | None = None
     digits: int | None = 6
     is_sorted: bool = True
+    may_be_absent: bool = False
 
     @property
     def all_columns(self) -> list[str]:
         """Key and other columns, as they stand in a file."""
         return [*self.key, *self.columns]
+
+    def empty(self) -> pd.DataFrame:
+        """The table without rows, as it is in memory."""
+        names = [*self.all_columns, *([self.across, "value"] if self.across else [])]
+        return pd.DataFrame({name: pd.Series(dtype=_DTYPES[_KINDS.get(name, number)]) for name in names})
 
     def to_csv(self, table: pd.DataFrame) -> str:
         """Rows as they are written."""

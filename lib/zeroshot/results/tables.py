@@ -93,6 +93,23 @@ def load_reconstruction(study: str) -> pd.DataFrame:
     return _read(study, "reconstruction")
 
 
+def load_labels(study: str) -> pd.DataFrame:
+    """How well labels are predicted from few; see :mod:`zeroshot.metrics.label_transfer`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, model, recipe, split, classifier, per_type, statistic, draw, value and method; a draw
+        is of the same cells for every method. No rows for scores that were committed before.
+
+    Raises
+    ------
+    FileNotFoundError, TableError
+        As :func:`load` does.
+    """
+    return _read(study, "labels")
+
+
 def write(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write every table of a run or a study into a directory."""
     table_files.write(directory, TABLES, tables)
@@ -159,7 +176,8 @@ def copy_committed(study: str) -> None:
     """
     require_committed(study)
     for name in TABLES:
-        text = (paths.scores() / study / f"{name}.csv").read_text()
+        file = paths.scores() / study / f"{name}.csv"
+        text = file.read_text() if file.is_file() else TABLES[name].to_csv(TABLES[name].empty())
         store.write_text(paths.study(study) / f"{name}.csv", text)
 
 
@@ -174,7 +192,7 @@ def require_committed(study: str) -> pd.DataFrame:
     card, tables = catalog.study(study), {}
     for name in TABLES:
         file = paths.scores() / study / f"{name}.csv"
-        if not file.is_file():
+        if not file.is_file() and not TABLES[name].may_be_absent:
             raise TableError(
                 f"{file} does not exist: no {TABLES[name].title} of the study {study} are committed. Where "
                 f"the study has been run (`zeroshot run {study}`), `zeroshot keep {study}` writes the file."

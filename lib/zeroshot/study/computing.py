@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import catalog, data, pipeline, results, store
+from zeroshot.metrics import label_transfer
 from zeroshot.results import published
 
 
@@ -69,10 +70,14 @@ def tables_of_run(
     # An embedding that failed the integrity gate has none.
     nothing = pd.DataFrame(columns=["metric", "cells", "subsample", "value"])
     subsamples = run.scored.load("subsamples") if "subsamples" in run.scored else nothing
+    few_labels = pd.DataFrame(columns=label_transfer.COLUMNS)  # as before
+    if run.few_labels is not None:
+        few_labels = run.few_labels.load("labels")
     return {
         "scores": scores.assign(**about),
         "subsamples": subsamples.assign(**about),
         "reconstruction": published.summarise(model, run.reconstruction).assign(**about),
+        "labels": few_labels.assign(**about),
         "runs": pd.DataFrame([row | about]),
     }
 

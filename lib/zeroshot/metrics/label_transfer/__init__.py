@@ -4,6 +4,7 @@ These functions are not registered as metrics of an embedding: a query has no la
 of few labels are curves over their number.
 """
 
+from .few_labels import COLUMNS, DRAWS, PER_TYPE, few_label_scores
 from .votes import N_NEIGHBORS, Transfer, transfer_labels
 
-__all__ = ["N_NEIGHBORS", "Transfer", "transfer_labels"]
+__all__ = ["COLUMNS", "DRAWS", "N_NEIGHBORS", "PER_TYPE", "Transfer", "few_label_scores", "transfer_labels"]
