@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from zeroshot import models
+from zeroshot import catalog, models
 from zeroshot.metrics.reconstruction.expression import (
     decode_readings,
     expression_recovery,
@@ -13,6 +13,7 @@ from zeroshot.metrics.reconstruction.expression import (
 )
 from zeroshot.models import Cells
 from zeroshot.results import tokenisations
+from zeroshot.tokens.genes import GeneOverlapError
 
 # Eight cells of six genes: the first four are repeated.
 COUNTS = np.array([[4, 0, 1, 2, 0, 8], [1, 2, 4, 0, 0, 8], [0, 1, 2, 8, 4, 0], [16, 8, 0, 4, 2, 1]] * 2)
@@ -30,7 +31,7 @@ def cells():
 def of_models(cells, monkeypatch):
     """Families that need no file."""
     monkeypatch.setattr(models, "unavailable", lambda card, recipe: "no file")
-    return tokenisations.tokenise(cells, np.arange(len(COUNTS)))
+    return tokenisations.tokenize(cells, np.arange(len(COUNTS)))
 
 
 def named(values):
@@ -141,8 +142,22 @@ def test_values_beat_ranks_and_names_alone(cells, of_models):
         tokenisations.compare(cells, of_models, rows[:3])
 
 
+def test_a_family_that_cannot_read_the_names_of_genes_is_left_out(cells, monkeypatch):
+    def unreadable(*_):
+        raise GeneOverlapError("identifiers")
+
+    monkeypatch.setattr(tokenisations, "FAMILIES", {"a": unreadable, "b": lambda *_: "tokens"})
+    assert tokenisations.tokenize(cells, np.arange(2)) == {"b": "tokens"}
+
+
+def test_a_cell_without_counts_is_written_too(cells):
+    silent = cells.with_counts(sparse.csr_matrix(COUNTS * (np.arange(8) > 0)[:, None], dtype=np.float32))
+    one = tokenisations.FAMILIES["UCE"](silent, np.arange(2), 0)
+    assert np.isnan(one.readings[0]).all() and one.lengths.tolist() == [3, 1024 + 3]
+
+
 def test_a_sentence_names_its_first_genes_until_it_is_cut(cells):
-    if tokenisations.absent_families():
+    if models.unavailable(catalog.model("cellama"), None):
         pytest.skip("the sentence encoder is not on this machine")
     one = tokenisations.FAMILIES["CELLama"](cells, np.array([3, 0]), 0)
     order = [[GENES[place] for place in np.argsort(row)[: np.sum(~np.isnan(row))]] for row in one.readings]

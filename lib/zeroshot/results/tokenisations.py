@@ -3,6 +3,7 @@
 The tokenisers are those of the models. Genes of the data set are the vocabulary, as in untrained twins.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from zeroshot.metrics.reconstruction.expression import (
 )
 from zeroshot.models import Cells, cellama, geneformer, geneformer_files, nicheformer, scgpt, uce
 from zeroshot.models.untrained import gene_rows
+from zeroshot.tokens.genes import GeneOverlapError
 from zeroshot.tokens.sentences import top_genes
 from zeroshot.tokens.sequences import Tokens
 from zeroshot.tokens.tokenizers import cell_keys, uniform
@@ -61,7 +63,7 @@ class Tokenisation:
     scales: np.ndarray | None = None
 
 
-def tokenise(cells: Cells, rows: np.ndarray, seed: int = 0) -> dict[str, Tokenisation]:
+def tokenize(cells: Cells, rows: np.ndarray, seed: int = 0) -> dict[str, Tokenisation]:
     """Cells of a data set in the tokens of every family, by its name.
 
     Parameters
@@ -76,16 +78,15 @@ def tokenise(cells: Cells, rows: np.ndarray, seed: int = 0) -> dict[str, Tokenis
     Returns
     -------
     dict
-        Of families that read texts only where the files of their encoder are on this machine.
+        Without families that read texts where the files of their encoder are not on this machine, or genes
+        have no names that can be read.
     """
-    return {
-        family: write(cells, rows, seed) for family, write in FAMILIES.items() if not _unavailable(family)
-    }
-
-
-def absent_families() -> list[str]:
-    """Families that read texts and whose encoder is not on this machine."""
-    return [family for family in FAMILIES if _unavailable(family)]
+    written = {}
+    for family, write in FAMILIES.items():
+        if not _unavailable(family):
+            with contextlib.suppress(GeneOverlapError):
+                written[family] = write(cells, rows, seed)
+    return written
 
 
 def compare(cells: Cells, tokenisations: Mapping[str, Tokenisation], rows: np.ndarray) -> pd.DataFrame:
@@ -96,7 +97,7 @@ def compare(cells: Cells, tokenisations: Mapping[str, Tokenisation], rows: np.nd
     cells
         Of the whole data set.
     tokenisations
-        As :func:`tokenise` returns them.
+        As :func:`tokenize` returns them.
     rows
         The cells that were tokenised, at least four. What the readings of each half of them stand for is
         learnt from the other half, and two references are added: log-normalised values without any loss, and
@@ -205,7 +206,7 @@ def _of_nicheformer(cells: Cells, rows: np.ndarray, seed: int) -> Tokenisation:
 
 def _of_scfoundation(cells: Cells, rows: np.ndarray, seed: int) -> Tokenisation:
     tokens = models.load("scfoundation-untrained").tokenizer(cells, seed).tokenize(rows)
-    # The two tokens of depth come last: they are shown first, or no reader would see them.
+    # The tokens of depth come last: they are shown behind the first genes.
     words = [*cells.genes, "<target depth>", "<depth>"]
     last = _words(tokens.select(np.array([0])), words)[-2:]
     return Tokenisation(
@@ -238,7 +239,8 @@ def _of_uce(cells: Cells, rows: np.ndarray, seed: int) -> Tokenisation:
     sentences = []
     for counts, key in zip(cells.counts[rows].toarray(), cell_keys(cells.ids[rows]), strict=True):
         weights = uce.draw_weights(counts)
-        chosen = uce.choose(weights, uniform(seed, key, np.arange(n_draws)))
+        draws = uniform(seed, key, np.arange(n_draws))
+        chosen = np.empty(0, np.int64) if weights is None else uce.choose(weights, draws)
         sentences.append(uce.sentence(genes, chosen, np.array([0]), first + n_genes))
     offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in sentences])])
     tokens = Tokens(np.concatenate(sentences), None, offsets, np.zeros(len(rows), np.int64))
@@ -295,7 +297,7 @@ def _of_genept(cells: Cells, rows: np.ndarray, seed: int) -> Tokenisation:
     vectors, _ = model.vectors_of(cells, "GenePT")
     values = cells.log_normalized()[rows]
     mean = values @ vectors
-    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     return Tokenisation(
         "a cell: the mean of texts about its genes by log values",
         np.ones(len(rows), np.int64),
