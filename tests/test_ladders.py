@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from zeroshot import catalog, data
+from zeroshot import catalog, data, pretraining
 from zeroshot.catalog import CatalogError
 from zeroshot.results import ladders as tables_of
 from zeroshot.study import ladders
@@ -95,7 +95,6 @@ def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card,
     }  # fmt: skip
     assert tables_of.count_finished(scores) == 6
     assert set(points["whole"].dropna()) == {"W"}
-    assert not (ladders.directory(card, first) / "validations").exists()
 
 
 def test_an_interrupted_rung_ends_with_the_same_tables(card):
@@ -106,7 +105,8 @@ def test_an_interrupted_rung_ends_with_the_same_tables(card):
             raise KeyboardInterrupt
 
     def tables() -> list[bytes]:
-        return [(ladders.directory(card, rung) / f"{name}.csv").read_bytes() for name in tables_of.TABLES]
+        folder = ladders.tables_directory(card, rung)
+        return [(folder / f"{name}.csv").read_bytes() for name in tables_of.TABLES]
 
     ladders.climb(card, [rung])
     undisturbed = tables()
@@ -127,6 +127,17 @@ def test_another_card_is_another_rung_and_new_words_are_not(card, home):
     assert ladders.directory(catalog.ladder("tiny"), rung) != before
 
 
+def test_what_is_read_otherwise_is_scored_again_and_not_trained_again(card, home, monkeypatch):
+    rung = ladders.rungs(card)[1]
+    ladders.climb(card, [rung])
+    (home / "data" / "ladders.yml").write_text(LADDERS.replace("max_tokens: 64", "max_tokens: 32"))
+    other = catalog.ladder("tiny")
+    assert ladders.is_finished(card, rung) and not ladders.is_finished(other, rung)
+    monkeypatch.delattr(pretraining, "train")
+    ladders.climb(other, [rung])
+    assert ladders.is_finished(card, rung) and ladders.is_finished(other, rung)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -144,8 +155,6 @@ def test_a_ladder_that_cannot_be_climbed_is_refused(card, home, old, new, messag
 
 
 def test_the_networks_of_the_registered_ladders_can_be_trained():
-    from zeroshot import pretraining
-
     for card in catalog.ladders().values():
         for network in card.networks.values():
             if pretraining.fitted(network.model):

@@ -53,27 +53,32 @@ def rungs(card: catalog.Ladder) -> list[Rung]:
 
 
 def directory(card: catalog.Ladder, rung: Rung) -> Path:
-    """Where a rung is computed: of what the registries say of it, so that a changed card begins a new one."""
-    inputs: dict[str, Any] = card.model_dump(
-        mode="json", include={"datasets", "cells", "metrics", "scored_validations"}
-    )
+    """Where a rung is trained: of what the registries say of its training, a directory for each."""
+    inputs: dict[str, Any] = {"baselines": list(card.baselines)}
     if rung.network:
         network = card.networks[rung.network]
-        inputs |= card.model_dump(mode="json", include={"passes", "genes", "validations"})
-        inputs |= {
-            "network": network.model_dump(mode="json", exclude={"title"}),
+        inputs = card.model_dump(
+            mode="json", include={"passes", "genes", "validations", "scored_validations"}
+        ) | {
+            "network": network.model_dump(mode="json", exclude={"title", "reading"}),
             "model": catalog.model(network.model).version,
             "corpus": catalog.corpus(rung.corpus).model_dump(mode="json", exclude={"title", "description"}),
             "seed": rung.seed,
         }
-    else:
-        inputs["baselines"] = list(card.baselines)
     return paths.build() / "ladders" / card.name / rung.path.replace("/", "--") / store.key_of(inputs)
+
+
+def tables_directory(card: catalog.Ladder, rung: Rung) -> Path:
+    """Where the tables of a rung are, in its directory: scored otherwise, they are others."""
+    inputs: dict[str, Any] = card.model_dump(mode="json", include={"datasets", "cells", "metrics"})
+    if rung.network:
+        inputs |= card.networks[rung.network].model_dump(mode="json", include={"reading"})
+    return directory(card, rung) / "tables" / store.key_of(inputs)
 
 
 def is_finished(card: catalog.Ladder, rung: Rung) -> bool:
     """Whether a rung has its tables."""
-    return all((directory(card, rung) / f"{name}.csv").is_file() for name in ladders.TABLES)
+    return all((tables_directory(card, rung) / f"{name}.csv").is_file() for name in ladders.TABLES)
 
 
 def climb(
@@ -136,7 +141,7 @@ def join(card: catalog.Ladder, *, keep: bool = False) -> list[Rung]:
             f"no rung of the ladder {card.name} is finished: run `zeroshot ladder {card.name}` first"
         )
     output = ladders.committed(card.name) if keep else paths.build() / "ladders" / card.name
-    ladders.concatenate(output, [directory(card, rung) for rung in finished])
+    ladders.concatenate(output, [tables_directory(card, rung) for rung in finished])
     return [rung for rung in rungs(card) if rung not in finished]
 
 
@@ -173,8 +178,7 @@ def _train_and_score(card: catalog.Ladder, rung: Rung, device: str, progress: Pr
             parts.append(_scores(card, cells, embedded).assign(dataset=dataset, step=step))
     about = {"network": rung.network, "corpus": rung.corpus, "seed": rung.seed}
     tables = {"losses": _losses(history).assign(**about), "scores": pd.concat(parts).assign(**about)}
-    ladders.write(folder, tables)
-    shutil.rmtree(folder / "validations", ignore_errors=True)  # the last one is `network`
+    ladders.write(tables_directory(card, rung), tables)
 
 
 def _losses(history: pd.DataFrame) -> pd.DataFrame:
@@ -228,7 +232,7 @@ def _score_baselines(card: catalog.Ladder, rung: Rung) -> None:
             scores = _scores(card, cells, pipeline.embed(cells, name))
             parts.append(scores.assign(network=name, corpus="", seed=0, step=0, dataset=dataset))
     tables = {"losses": _losses(pd.DataFrame()), "scores": pd.concat(parts)}
-    ladders.write(directory(card, rung), tables)
+    ladders.write(tables_directory(card, rung), tables)
 
 
 def _scores(card: catalog.Ladder, cells: AnnData, embedded: store.Artifact) -> pd.DataFrame:
