@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 from zeroshot import results, study
@@ -19,7 +20,7 @@ from zeroshot.study import ablations
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Chapters that read scores and, of a study without models for them, no cells.
 CHAPTERS = ("02_cell_types", "03_batches", "04_pretraining", "05_reconstruction", "07_summary", "conventions",
-            "published", "claims")  # fmt: skip
+            "published", "claims", "labels")  # fmt: skip
 SEVERAL_BATCHES, ONE_BATCH, NO_SCORES = "pbmc-3k-4k", "pbmc-sorted", "kang-deepmaps"
 STUDIES = {
     "usual": (["hvg", "pca", "random", "label-oracle"], [SEVERAL_BATCHES, ONE_BATCH]),
@@ -27,6 +28,23 @@ STUDIES = {
     "controls": (["random", "depth-only"], [SEVERAL_BATCHES]),
     "grown": (["hvg", "pca", "random", "label-oracle"], [SEVERAL_BATCHES, ONE_BATCH, NO_SCORES]),
 }
+
+
+def labels_of(scores):
+    """Made-up scores of few labels for the runs of a study: its committed ones may lack them."""
+    runs = scores[["dataset", "model", "recipe"]].drop_duplicates()
+    parts = [
+        ("random", "knn", 3, "accuracy"), ("random", "knn", 10, "accuracy"),
+        ("batch-out", "knn", 3, "accuracy"), ("type-out", "distance", 100, "novelty_auroc"),
+    ]  # fmt: skip
+    rows = [
+        (*run, *part, draw, round(0.3 + 0.02 * part[2] ** 0.5 + 0.01 * len(run[1]) + 0.01 * draw, 6))
+        for run in runs.itertuples(index=False)
+        for part in parts
+        if part[0] != "batch-out" or run[0] == SEVERAL_BATCHES
+        for draw in range(2)
+    ]
+    return pd.DataFrame(rows, columns=[*results.TABLES["labels"].key, "draw", "value"])
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +68,7 @@ def project(tmp_path_factory):
                 name: table[table["model"].isin(models) & table["dataset"].isin({*datasets} - {NO_SCORES})]
                 for name, table in tables.items()
             }
-            results.write(paths.study(study), rows)
+            results.write(paths.study(study), rows | {"labels": labels_of(rows["scores"])})
             ablations.write(ablations.Tables.of(), ablations.folder(study))
         yield root
 
@@ -103,6 +121,8 @@ def test_chapters_name_what_a_study_lacks(execute, study):
     assert pages["07_summary"][1]["n_most_often_ilisi"] == 0
     assert "No model of this study predicts ranks" in pages["05_reconstruction"][0]
     assert "nothing to compare" in " ".join(pages["conventions"][0].split())
+    assert "there is no second method to compare with" in " ".join(pages["labels"][0].split())
+    assert pages["labels"][1]["best_with_few"] == {"one": "PCA", "controls": "–"}[study]
     assert "this study 0 and 0" in pages["claims"][0] and pages["claims"][1]["n_tested"] > 15
 
 

@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from zeroshot import data, pipeline, results
 from zeroshot.metrics.label_transfer import PER_TYPE, few_label_scores, few_labels
 from zeroshot.pipeline import COMPUTED_BY
+from zeroshot.results import few_labels as summaries
 from zeroshot.runtime import paths
 from zeroshot.store import dependencies
 
@@ -161,3 +163,59 @@ def test_committed_scores_may_lack_the_table(home):
     again = results.read_csv("labels", home / "labels.csv", "").drop(columns="line")
     assert again.empty and set(again) == set(empty)
     assert pd.concat([empty, again]).empty
+
+
+# -- what a study says of it -----------------------------------------------------------------------
+
+
+def tidy(values, **about):
+    """Rows of a study by method, data set and number of labelled cells; two draws 0.02 apart."""
+    rows = [
+        {"method": method, "model": model, "dataset": dataset, "per_type": n, "draw": draw, "value": v + d}
+        for (method, model, dataset), curve in values.items()
+        for n, v in curve.items()
+        for draw, d in enumerate((-0.01, 0.01))
+    ]
+    defaults = {"split": "random", "classifier": "knn", "statistic": "accuracy", "recipe": "standard"}
+    return pd.DataFrame(rows).assign(**defaults | about)
+
+
+def test_curves_are_means_over_data_sets_with_intervals_over_draws():
+    labels = tidy({("PCA", "pca", "a"): {1: 0.4, 3: 0.6}, ("PCA", "pca", "b"): {1: 0.6}})
+    table = summaries.curves(labels).set_index("per_type")
+    assert table.loc[1, "value"] == pytest.approx(0.5) and table.loc[1, "n_datasets"] == 2
+    assert table.loc[3, "value"] == pytest.approx(0.6) and table.loc[3, "n_datasets"] == 1
+    half = stats.t.ppf(0.975, 1) * 0.01  # the standard error of two draws
+    assert table.loc[1, "high"] - table.loc[1, "value"] == pytest.approx(half)
+    assert summaries.curves(labels, "macro_f1").empty
+    with pytest.raises(ValueError, match="statistic"):
+        summaries.curves(labels, "f1")
+
+
+def test_labels_saved_are_read_from_the_curve_of_the_reference():
+    curve = {1: 0.2, 3: 0.4, 10: 0.6, 30: 0.6}
+    labels = tidy(
+        {
+            ("PCA", "pca", "a"): curve,
+            ("HVG", "hvg", "a"): {3: 0.5},
+            ("Harmony", "harmony", "a"): {3: 0.9},
+            ("random", "random", "a"): {3: 0.1},
+        }
+    )
+    needed = summaries.labels_needed(labels, "PCA", 3).set_index("method")
+    assert needed.loc["HVG", "needed"] == pytest.approx(np.sqrt(30))
+    assert list(needed.loc[["HVG", "Harmony", "random"], "text"]) == [
+        "about 5", "more than were tried", "1 or fewer",
+    ]  # fmt: skip
+    assert summaries.best(summaries.part(summaries.curves(labels), "random", "knn", 3))[0] == "Harmony"
+    assert summaries.best(summaries.curves(labels.query("model == 'random'"))) == (None, None)
+    other = tidy({("PCA", "pca", "a"): {3: 0.1}, ("PCA", "pca", "c"): {3: 0.9}}, split="batch-out")
+    losses = summaries.batch_losses(pd.concat([labels, other]), "knn", 3)
+    assert losses["difference"].tolist() == pytest.approx([-0.3]) and losses["n_datasets"].tolist() == [1]
+
+
+def test_tumours_are_the_numbers_of_the_source():
+    table = summaries.tumours().set_index(["split", "budget", "method"])["value"]
+    assert table["within a data set", "5", "PCA"] == pytest.approx(0.651, abs=5e-4)
+    assert table["data set left out", "all", "scGPT"] == pytest.approx(0.619, abs=5e-4)
+    assert list(table.index.unique("budget")) == ["5", "10", "25", "50", "100", "all"]

@@ -333,6 +333,21 @@ def ladder_states() -> pd.DataFrame:
 
 
 AXES = {"clustering": "clustering", "batch_mixing": "batch mixing"}
+
+
+def of_labels():
+    methods = {"PCA": "pca", "$CELLama_": "cellama", "random": "random", "label oracle": "label-oracle"}
+    return pd.DataFrame(
+        [
+            (method, model, split, "knn", per_type, value, value - 0.05, value + 0.05, 2)
+            for method, model in methods.items()
+            for split in ("random", "batch-out")
+            for per_type, value in ((1, 0.4), (10, 0.6 + len(method) / 50))
+        ],
+        columns=["method", "model", "split", "classifier", "per_type", "value", "low", "high", "n_datasets"],
+    )
+
+
 DRAWN = {
     "draw_forest": lambda: figures.draw_forest(forest()),
     "draw_outcomes": lambda: figures.draw_outcomes(outcomes()),
@@ -376,6 +391,9 @@ DRAWN = {
     "draw_gene_sets": lambda: figures.draw_gene_sets(of_gene_sets(), {"pairs": "pairs"}),
     "draw_tokenisations": lambda: figures.draw_tokenisations(
         of_tokenisations(), {"tokens": "tokens", "r2": "R²"}, "tokens"
+    ),
+    "draw_label_curves": lambda: figures.draw_label_curves(
+        of_labels(), {"random": "any batch", "batch-out": "other batches"}, {"knn": "votes"}, "accuracy"
     ),
     "draw_verdicts": lambda: figures.draw_verdicts(verdicts()),
     "draw_scores_on_umap": lambda: figures.draw_scores_on_umap(on_umap(), METRICS),

@@ -16,6 +16,7 @@ from .explore import UmapExplorer, explore_umaps
 from .files import show_with_files, to_csv, to_svg
 from .flows import FlowExplorer, explore_flows, lay_out_flows
 from .gene_sets import draw_gene_sets
+from .label_curves import draw_label_curves
 from .ladders import draw_ladder, draw_losses_and_scores
 from .literature import (
     draw_editions,
@@ -55,6 +56,7 @@ __all__ = [
     "draw_forest",
     "draw_gene_sets",
     "draw_joint",
+    "draw_label_curves",
     "draw_ladder",
     "draw_lineage",
     "draw_losses_and_scores",
