@@ -468,6 +468,7 @@ SMALL_ARCHITECTURES = {
     "scMulan": {"n_layer": 2, "n_head": 2, "n_embd": 16, "expression_level": 10},
     "scPRINT": {"nlayers": 2, "nhead": 2, "d_model": 16},
     "SCimilarity": {"depth": 2, "hidden": 12, "dim": 8}, "Corpus PCA": {"dim": 8},
+    "Corpus scVI": {"depth": 2, "hidden": 12, "dim": 8}, "Corpus autoencoder": {"hidden": 12, "dim": 8},
 }  # fmt: skip
 
 

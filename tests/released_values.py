@@ -117,3 +117,23 @@ def write_corpus_pca(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> 
     state = random_state({"components": (len(symbols), 8), "means": (len(symbols),)}, seed)
     write_fit(folder, {name: values.numpy() for name, values in state.items()}, symbols, {"dim": 8})
     return folder
+
+
+def write_corpus_scvi(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """A random encoder of these genes, as a fit to a corpus writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = {"genes": (len(symbols), 12), "bias": (12,), **linear("linears.0", 12, 12)}
+    state = random_state(shapes | linear("linears.1", 8, 12), seed)
+    write_fit(folder, {name: values.numpy() for name, values in state.items()}, symbols, {})
+    return folder
+
+
+def write_corpus_autoencoder(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """A random autoencoder of these genes, as a training writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = (len(symbols), 12)
+    shapes = {"genes": sizes, "outputs": sizes, "output_bias": sizes[:1], **norm("norm", 12)}
+    state = random_state(shapes | linear("down", 8, 12) | linear("up", 12, 8), seed)
+    arrays = {name: values.numpy() for name, values in state.items()}
+    write_fit(folder, arrays, symbols, {"hidden": 12, "dim": 8})
+    return folder

@@ -24,7 +24,15 @@ from released import (
     write_uce,
 )
 from released_language import write_causal_model, write_t5
-from released_values import write_celllm, write_corpus_pca, write_scimilarity, write_scmulan, write_scprint
+from released_values import (
+    write_celllm,
+    write_corpus_autoencoder,
+    write_corpus_pca,
+    write_corpus_scvi,
+    write_scimilarity,
+    write_scmulan,
+    write_scprint,
+)
 from scipy import sparse
 
 from zeroshot import catalog, embedding, metrics, models
@@ -86,6 +94,8 @@ def released_folders(tmp_path_factory):
         ("scPRINT", False): write_scprint(where / "scprint", genes),
         ("SCimilarity", False): write_scimilarity(where / "scimilarity", genes),
         ("Corpus PCA", False): write_corpus_pca(where / "corpus-pca", genes),
+        ("Corpus autoencoder", False): write_corpus_autoencoder(where / "corpus-autoencoder", genes),
+        ("Corpus scVI", False): write_corpus_scvi(where / "corpus-scvi", genes),
     }
 
 

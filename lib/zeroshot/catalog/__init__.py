@@ -200,8 +200,8 @@ def ladders() -> dict[str, Ladder]:
         with _entry("ladders", card):
             for network in card.networks.values():
                 before = find(known_models, network.model, "model")
-                is_fitted = before.pretrained_on is not None and before.pretrained_on.corpus is not None
-                if not is_fitted and (before.architecture is None or before.objective is None):
+                is_fitted = before.kind == "baseline" and before.weights is not None
+                if before.architecture is None and not is_fitted:
                     raise CatalogError(f"{network.model} cannot be trained: name an untrained twin")
             for name in card.baselines:
                 find(known_models, name, "model")

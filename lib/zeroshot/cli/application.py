@@ -22,6 +22,7 @@ from zeroshot import catalog
 from zeroshot.cli import progress, registries
 from zeroshot.cli.annotation import annotate
 from zeroshot.cli.gene_vectors import genes
+from zeroshot.cli.ladders import ladder
 from zeroshot.cli.options import (
     AsJson,
     BatchKey,
@@ -33,7 +34,7 @@ from zeroshot.cli.options import (
     Profile,
     Seed,
 )
-from zeroshot.cli.pretraining import corpora, ladder, pretrain
+from zeroshot.cli.pretraining import corpora, pretrain
 from zeroshot.cli.published_scores import evidence
 from zeroshot.cli.released_weights import weights
 from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible

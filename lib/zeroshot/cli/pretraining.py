@@ -26,7 +26,8 @@ _OF_TRAINING = (
 def pretrain(
     context: typer.Context,
     model: Annotated[
-        str, typer.Option(help="An untrained twin, e.g. scgpt-untrained: the architecture; or corpus-pca.")
+        str,
+        typer.Option(help="An untrained twin, e.g. scgpt-untrained; or corpus-pca, corpus-scvi, …."),
     ],
     corpus: Annotated[list[str], typer.Option(help="A named corpus; or data set or .h5ad file, repeated.")],
     output: Annotated[Path, typer.Option(help="Folder to write, in the layout of a released model.")],
@@ -51,13 +52,24 @@ def pretrain(
     """Train a network on cells; an interrupted training continues with the same command.
 
     The folder is read by `zeroshot embed --model TWIN --weights FOLDER`, where TWIN is the trained model of
-    the untrained one. corpus-pca is fitted in one go, without the options of a training.
+    the untrained one. corpus-pca and corpus-scvi are fitted in one go, the latter with --epochs (absent: as
+    many as scvi-tools chooses).
     """
     from zeroshot import pretraining
     from zeroshot.models import Cells
 
-    if pretraining.fitted(model):
-        _fit(context, model, corpus, output, test_set or (), genes, seed)
+    if fitted := pretraining.fitted(model):
+        given = _given(context)
+        useless = [given[name] for name in given if name in _OF_TRAINING and name not in fitted.reads]
+        if useless:
+            raise pretraining.TrainingError(
+                f"{model} is fitted in one go and has no {', '.join(useless)}: leave it out, or train a "
+                "network"
+            )
+        if not epochs.is_integer() or epochs < 1:
+            raise pretraining.TrainingError(f"epochs is {epochs}: {model} takes whole passes, at least 1")
+        settings = {"epochs": int(epochs)} if "epochs" in given else {}
+        _fit(model, corpus, output, test_set or (), genes, seed, settings)
         return
     settings = pretraining.Training(
         epochs=epochs, max_tokens=max_tokens, tokens_per_step=tokens_per_step, learning_rate=learning_rate,
@@ -69,52 +81,50 @@ def pretrain(
     pretraining.untrained(model, settings, architecture)
     pretraining.require_new(output)
     cells = _cells(corpus, genes, test_set or ())
+    facts = pretraining.facts_of(cells, corpus)
     print(f"training {model} on {cells.n_obs:,} cells and {cells.n_vars:,} genes", file=sys.stderr)
-    with _steps() as show:
+    with steps_bar() as show:
         pretraining.train(
             model,
             Cells.of(cells, with_batches=False),
             output,
             settings,
             architecture=architecture,
+            facts=facts,
             progress=show,
         )
-    print(f"{output}: read it with --model {catalog.model(model).twin_of} --weights {output}")
+    print(f"{output}: read it with --model {catalog.model(model).twin_of or model} --weights {output}")
+
+
+def _given(context: typer.Context) -> dict[str, str]:
+    """Options of this call that were not left to their defaults: by their parameter, as they are written."""
+    return {
+        option.name: option.opts[0]
+        for option in context.command.params
+        if context.get_parameter_source(option.name).name == "COMMANDLINE"
+    }
 
 
 def _fit(
-    context: typer.Context, model: str, corpus: list[str], output: Path, test_sets: Sequence[str],
-    n_genes: int, seed: int,
+    model: str, corpus: list[str], output: Path, test_sets: Sequence[str], n_genes: int, seed: int,
+    settings: dict[str, int],
 ) -> None:  # fmt: skip
-    """Fit a baseline to a corpus, and write it.
-
-    Raises
-    ------
-    zeroshot.pretraining.TrainingError
-        If an option is given that it does not read.
-    """
+    """Fit a baseline to a corpus, and write it."""
     from zeroshot import pretraining
     from zeroshot.models import Cells
 
-    useless = [
-        option.opts[0]
-        for option in context.command.params
-        if option.name in _OF_TRAINING and context.get_parameter_source(option.name).name == "COMMANDLINE"
-    ]
-    if useless:
-        raise pretraining.TrainingError(
-            f"{model} is fitted in one go and has no {', '.join(useless)}: leave it out, or train a network"
-        )
     pretraining.require_new(output)
-    cells = _cells(corpus, n_genes, test_sets)
-    print(f"fitting {model} to {cells.n_obs:,} cells and {cells.n_vars:,} genes", file=sys.stderr)
-    facts = {"names": corpus, "sources": {name: part["cells"] for name, part in cells.uns["corpus"].items()}}
-    pretraining.fit(model, Cells.of(cells, with_batches=False), output, seed=seed, facts=facts)
+    adata = _cells(corpus, n_genes, test_sets)
+    print(f"fitting {model} to {adata.n_obs:,} cells and {adata.n_vars:,} genes", file=sys.stderr)
+    facts = pretraining.facts_of(adata, corpus)
+    adata.obs["batch"] = adata.obs["source"]
+    cells = Cells.of(adata, with_batches=True)
+    pretraining.fit(model, cells, output, seed=seed, facts=facts, **settings)
     print(f"{output}: read it with --model {catalog.model(model).twin_of or model} --weights {output}")
 
 
 @contextlib.contextmanager
-def _steps() -> Iterator[Callable[[dict[str, float]], None]]:
+def steps_bar() -> Iterator[Callable[[dict[str, float]], None]]:
     """A bar over the steps of one training after another; what it yields takes the report of a step."""
     from tqdm import tqdm
 
@@ -129,50 +139,6 @@ def _steps() -> Iterator[Callable[[dict[str, float]], None]]:
             bar.update(report["step"] - bar.n)
 
         yield show
-
-
-def ladder(
-    name: Name = None,
-    rung: Annotated[
-        list[str] | None, typer.Option(help="Only this rung, e.g. values/blood-1-percent/0; repeat it.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Compute nothing: copy the finished tables to data/ladders.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train the networks of a ladder and score their embeddings; without a name, list the ladders.
-
-    An interrupted training continues with the same command. Several processes may run it at the same time:
-    each takes the next training that no other one works on.
-    """
-    if name is None:
-        rows = [
-            {"name": card.name, "trainings": len(card.networks) * sum(card.corpora.values()),
-             "cells": f"{card.passes:,} each", "title": card.title}
-            for card in catalog.ladders().values()
-        ]  # fmt: skip
-        registries.show(rows, ["name", "trainings", "cells", "title"], None, as_json)
-        return
-    from zeroshot.study import ladders
-
-    card = catalog.ladder(name)
-    by_path = {one.path: one for one in ladders.rungs(card)}
-    selected = [catalog.find(by_path, path, f"rung of {name}") for path in rung or by_path]
-    if not keep:
-        with _steps() as show:
-            ladders.climb(
-                card,
-                selected,
-                device=device,
-                begin=lambda one: print(f"{name}: {one.path}", file=sys.stderr),
-                progress=show,
-            )
-    open_rungs = ladders.join(card, keep=keep)
-    print(f"{name}: {len(by_path) - len(open_rungs)} of {len(by_path)} rungs are finished")
-    for one in open_rungs:
-        print(f"  not finished: {one.path}")
 
 
 def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnData":

@@ -4,7 +4,7 @@
 folder of the released layout, which ``--weights`` reads. ``fit`` does so with what is fitted in one go.
 """
 
-from zeroshot.pretraining.corpora import CorpusError, combine, load_corpus, require_apart
+from zeroshot.pretraining.corpora import CorpusError, combine, facts_of, load_corpus, require_apart
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.fitting import fit, fitted
 from zeroshot.pretraining.objectives import MASKING, Masking
@@ -18,6 +18,7 @@ __all__ = [
     "Training",
     "TrainingError",
     "combine",
+    "facts_of",
     "fit",
     "fitted",
     "load_corpus",

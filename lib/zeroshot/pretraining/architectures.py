@@ -20,12 +20,27 @@ LIMITS = {
     **dict.fromkeys(SIZES["heads"], (1, 2**10)),
     **dict.fromkeys(SIZES["feed-forward width"], (1, 2**17)),
     "n_bins": (3, 2**15), "pad_value": (-1_000_000, 1_000_000), "mask_value": (-1_000_000, 1_000_000),
+    "hidden": (1, 2**15), "dim": (1, 2**15),
     "max_position_embeddings": (3, 2**17), "layer_norm_eps": (1e-20, 0.1), "initializer_range": (1e-6, 1.0),
 }  # fmt: skip
 CHOICES = {"hidden_act": ("relu", "gelu"), "special_tokens": (False, True)}
 # Of the released config, written as the card has them: these networks are trained without dropout and with
 # the one name of padding, and length and layers of a classifier are none of theirs.
 FIXED = ("dropout", "max_seq_len", "n_layers_cls", "pad_token")
+
+
+def card_of(name: str) -> catalog.ModelCard:
+    """The card whose architecture is trained or fitted: that of a model, else of its untrained twin.
+
+    Raises
+    ------
+    zeroshot.catalog.CatalogError
+        If there is no such model.
+    """
+    card = catalog.model(name)
+    twins = [other for other in catalog.models().values() if other.twin_of == name]
+    return card if card.architecture or not twins else twins[0]
+
 
 _BYTES = 16  # of a parameter in training: the weight, its gradient and two moments, float32
 
@@ -64,6 +79,8 @@ def with_changes(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens
                 f"--architecture {field}={str(default).lower()}"
             )
     architecture = {**card.architecture, **changes}
+    if not set(SIZES["heads"]) & set(architecture):
+        return architecture  # of no transformer
     sizes = {size: next(architecture[name] for name in names if name in architecture)
              for size, names in SIZES.items()}  # fmt: skip
     width, heads, hidden = sizes["width"], sizes["heads"], sizes["feed-forward width"]

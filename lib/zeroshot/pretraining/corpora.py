@@ -166,6 +166,12 @@ def load_corpus(card: Corpus, *, n_genes: int | None = None, test_sets: Sequence
     return corpus
 
 
+def facts_of(corpus: AnnData, names: Sequence[str]) -> dict[str, object]:
+    """What the files of a model say of its corpus: its names, and the cells of each source."""
+    sources = {name: part["cells"] for name, part in corpus.uns["corpus"].items()}
+    return {"names": list(names), "sources": sources}
+
+
 def _draw(names: pd.Index, source: str, share: float) -> np.ndarray:
     """(n_cells,) True for a share of the cells of a source, at least one; a larger share holds a smaller.
 

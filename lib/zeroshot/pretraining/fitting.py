@@ -3,19 +3,29 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
-from zeroshot import catalog, models
+from zeroshot import models
 from zeroshot.models import Cells
+from zeroshot.pretraining.architectures import card_of
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.training import hash_of, require_new
 
 
-@runtime_checkable
 class Fitted(Protocol):
-    """A family whose weights come of a fit that nothing needs to continue."""
+    """A family whose weights come of a fit that is not continued after an interruption.
 
-    def fit(self, cells: Cells, folder: Path, seed: int, facts: Mapping[str, Any]) -> None:
+    Attributes
+    ----------
+    reads
+        Settings that the fit takes by name, beside the seed: "epochs".
+    """
+
+    reads: ClassVar[tuple[str, ...]]
+
+    def fit(
+        self, cells: Cells, folder: Path, seed: int, facts: Mapping[str, Any], **settings: object
+    ) -> None:
         """Write what was fitted to these cells, with facts of the corpus in the config, into a folder."""
         ...
 
@@ -28,16 +38,20 @@ def fitted(name: str) -> Fitted | None:
     zeroshot.catalog.CatalogError
         If there is no such model.
     """
-    card = catalog.model(name)
-    twins = [other for other in catalog.models().values() if other.twin_of == name]
-    card = card if card.architecture or not twins else twins[0]
-    if card.architecture is None or not issubclass(models.implementation(card), Fitted):
+    card = card_of(name)
+    if card.architecture is None or not hasattr(models.implementation(card), "fit"):
         return None
     return models.implementation(card)(architecture=card.architecture, vocabulary="data-set")
 
 
 def fit(
-    name: str, cells: Cells, output: Path, *, seed: int = 0, facts: Mapping[str, Any] | None = None
+    name: str,
+    cells: Cells,
+    output: Path,
+    *,
+    seed: int = 0,
+    facts: Mapping[str, Any] | None = None,
+    **settings: object,
 ) -> None:
     """Fit a model to the cells of a corpus, and write it as a folder that ``--weights`` reads.
 
@@ -46,13 +60,15 @@ def fit(
     name
         A model of ``data/models.yml`` that is fitted: :func:`fitted`.
     cells
-        The corpus.
+        The corpus; its batches are the sources.
     output
         Folder to write. It appears when it is complete.
     seed
         Same cells and seed give the same bytes.
     facts
         What else the config shall say of the corpus, for example its name.
+    settings
+        Those that the model ``reads``.
 
     Raises
     ------
@@ -61,7 +77,9 @@ def fit(
     """
     embedder = fitted(name)
     if embedder is None:
-        raise TrainingError(f"{name} is not fitted to a corpus in one go: train it, or choose corpus-pca")
+        raise TrainingError(
+            f"{name} is not fitted to a corpus in one go: train it, or choose corpus-pca or corpus-scvi"
+        )
     require_new(output)
     partial = output.with_name(f"{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -71,5 +89,5 @@ def fit(
         raise TrainingError(f"{partial} cannot be made: {error.strerror}. Name another --output.") from error
     n_cells, n_genes = cells.counts.shape
     corpus = {"cells": n_cells, "genes": n_genes, "sha256": hash_of(cells), **(facts or {})}
-    embedder.fit(cells, partial, seed, {"model": name, "seed": seed, "corpus": corpus})
+    embedder.fit(cells, partial, seed, {"model": name, "seed": seed, "corpus": corpus}, **settings)
     partial.rename(output)

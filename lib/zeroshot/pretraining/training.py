@@ -18,9 +18,10 @@ import pandas as pd
 import torch
 
 from zeroshot import catalog, models
+from zeroshot.catalog.records import Objective
 from zeroshot.embedding.engine import Precision, require_device
 from zeroshot.models import Cells, Trainable, TrainableNetwork
-from zeroshot.pretraining.architectures import with_changes
+from zeroshot.pretraining.architectures import card_of, with_changes
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
@@ -131,6 +132,7 @@ def train(
     training: Training,
     *,
     architecture: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
     at_validation: Callable[["Run"], None] | None = None,
 ) -> pd.DataFrame:
@@ -147,6 +149,8 @@ def train(
         call continues; ``output`` appears when it is complete.
     training
         Settings.
+    facts
+        What ``training.json`` shall say of the corpus beside its size, for example its name.
     progress
         Called after each step with step, steps, cells, cells_per_second and loss.
     at_validation
@@ -179,7 +183,8 @@ def train(
     run.release(release)
     history = pd.DataFrame(run.history)
     history.to_csv(release / "history.csv", index=False)
-    (release / "training.json").write_text(json.dumps(run.identity, indent=1, sort_keys=True) + "\n")
+    identity = run.identity | {"corpus": {**run.identity["corpus"], **(facts or {})}}
+    (release / "training.json").write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
     release.rename(output)
     shutil.rmtree(partial)
     return history
@@ -209,7 +214,7 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
     Parameters
     ----------
     name
-        Model of ``data/models.yml`` with an ``architecture``, that is an untrained twin.
+        Model of ``data/models.yml`` with an ``architecture`` (an untrained twin), or its trained model.
     training
         Says how many tokens of a cell are read.
     changes
@@ -223,17 +228,22 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
     zeroshot.catalog.CatalogError
         If the name or a field is unknown.
     """
-    card = catalog.model(name)
-    if card.architecture is None or card.objective is None:
-        able = [key for key, other in catalog.models().items() if other.architecture and other.objective]
+    card = card_of(name)
+    if card.architecture is None or objective_of(card) is None:
+        able = [key for key, other in catalog.models().items() if other.architecture and objective_of(other)]
         raise TrainingError(
             f"{name} has no architecture to train from the beginning: choose one of {', '.join(able)}"
         )
     architecture = with_changes(card, changes or {}, training.max_tokens)
     # Values: all genes of a cell are binned, and what is read of them is drawn anew in each epoch.
-    most = training.max_tokens if card.objective == "ranks" else 2**31
+    most = training.max_tokens if objective_of(card) == "ranks" else 2**31
     family = models.implementation(card)
     return family(architecture=architecture, vocabulary="data-set", max_tokens=most)
+
+
+def objective_of(card: catalog.ModelCard) -> Objective | None:
+    """What a model is trained to predict: stated on its card, or by a family that is only trained here."""
+    return card.objective or getattr(models.implementation(card), "objective", None)
 
 
 class Run:
@@ -250,7 +260,7 @@ class Run:
         self.training, self.corpus, self.at_validation = training, cells, at_validation
         self.device = torch.device(training.device)
         self.embedder = untrained(model, training, architecture)
-        self.objective = catalog.model(model).objective
+        self.objective = objective_of(card_of(model))
         self.masking = training.masking or MASKING[self.objective]
         self.tokenizer: Tokenizer = self.embedder.tokenizer(cells, training.seed)
         n_cells = cells.counts.shape[0]

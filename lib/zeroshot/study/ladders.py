@@ -192,8 +192,12 @@ def _fit(card: catalog.Ladder, rung: Rung) -> Path:
     """Fit what is fitted to a corpus in one go; return the folder of its weights."""
     weights, model = directory(card, rung) / "network", card.networks[rung.network].model
     if not weights.is_dir():
-        cells = Cells.of(_corpus(rung.corpus, card.genes), with_batches=False)
-        pretraining.fit(model, cells, weights, seed=rung.seed, facts={"names": [rung.corpus]})
+        corpus = _corpus(rung.corpus, card.genes)
+        corpus.obs["batch"] = corpus.obs["source"]
+        pretraining.fit(
+            model, Cells.of(corpus, with_batches=True), weights, seed=rung.seed,
+            facts=pretraining.facts_of(corpus, [rung.corpus]), **card.networks[rung.network].training,
+        )  # fmt: skip
     return weights
 
 
@@ -220,7 +224,8 @@ def _train(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | N
     settings = dataclasses.replace(settings, epochs=card.passes / n_trained)
     return pretraining.train(
         network.model, Cells.of(corpus, with_batches=False), folder / "network", settings,
-        architecture=network.architecture, progress=progress, at_validation=copy,
+        architecture=network.architecture, facts=pretraining.facts_of(corpus, [rung.corpus]),
+        progress=progress, at_validation=copy,
     )  # fmt: skip
 
 

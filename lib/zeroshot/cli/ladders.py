@@ -1,0 +1,55 @@
+"""``zeroshot ladder``: the same networks trained on corpora of different size, and scored."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from zeroshot import catalog
+from zeroshot.cli import registries
+from zeroshot.cli.options import AsJson, Name
+from zeroshot.cli.pretraining import steps_bar
+
+
+def ladder(
+    name: Name = None,
+    rung: Annotated[
+        list[str] | None, typer.Option(help="Only this rung, e.g. values/blood-1-percent/0; repeat it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Compute nothing: copy the finished tables to data/ladders.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the networks of a ladder and score their embeddings; without a name, list the ladders.
+
+    An interrupted training continues with the same command. Several processes may run it at the same time:
+    each takes the next training that no other one works on.
+    """
+    if name is None:
+        rows = [
+            {"name": card.name, "trainings": len(card.networks) * sum(card.corpora.values()),
+             "cells": f"{card.passes:,} each", "title": card.title}
+            for card in catalog.ladders().values()
+        ]  # fmt: skip
+        registries.show(rows, ["name", "trainings", "cells", "title"], None, as_json)
+        return
+    from zeroshot.study import ladders
+
+    card = catalog.ladder(name)
+    by_path = {one.path: one for one in ladders.rungs(card)}
+    selected = [catalog.find(by_path, path, f"rung of {name}") for path in rung or by_path]
+    if not keep:
+        with steps_bar() as show:
+            ladders.climb(
+                card,
+                selected,
+                device=device,
+                begin=lambda one: print(f"{name}: {one.path}", file=sys.stderr),
+                progress=show,
+            )
+    open_rungs = ladders.join(card, keep=keep)
+    print(f"{name}: {len(by_path) - len(open_rungs)} of {len(by_path)} rungs are finished")
+    for one in open_rungs:
+        print(f"  not finished: {one.path}")
