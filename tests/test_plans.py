@@ -241,7 +241,7 @@ def test_chapters_from_committed_scores_need_no_cells() -> None:
 
 # Calls that read a table, and modules whose functions read cells or stored arrays.
 LOADERS = {"load": "scores", "load_subsamples": "subsamples", "load_runs": "runs",
-           "load_reconstruction": "reconstruction"}  # fmt: skip
+           "load_reconstruction": "reconstruction", "load_labels": "labels"}  # fmt: skip
 
 
 def test_notebooks_declare_what_they_read() -> None:
