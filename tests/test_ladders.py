@@ -183,6 +183,8 @@ def test_effects_are_differences_on_the_same_data_set():
     assert (findings["gain"], findings["gain_least"]) == pytest.approx((0.35, 0.3))
     assert findings["size"] == pytest.approx(0.1)
     assert (findings["n_effects"], findings["n_over_pca"], findings["n_falling"]) == (2, 0, None)
+    fitted = tables_of.effects(points[points["state"] != "untrained"])
+    assert fitted["gain"].isna().all() and fitted["over PCA"].tolist() == pytest.approx([-0.2, -0.1])
     nothing = points[points["state"] == "baseline"]
     assert tables_of.summary(nothing, correlations)["n_effects"] == 0
     assert len(tables_of.effects(nothing)) == len(tables_of.size_effects(nothing)) == 0

@@ -137,10 +137,12 @@ def effects(points: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["network", "corpus", "dataset"]
     of_state = {state: part.set_index(keys) for state, part in points.groupby("state")}
-    if not {"trained", "untrained"} <= of_state.keys():
+    if "trained" not in of_state:
         return pd.DataFrame(columns=[*keys, "whole", "n_cells", "gain"])
     trained = of_state["trained"]
-    table = trained[["whole", "n_cells"]].assign(gain=trained["value"] - of_state["untrained"]["value"])
+    # What is fitted in one go has no untrained state.
+    before = of_state.get("untrained", trained[[]].assign(value=np.nan))["value"].reindex(trained.index)
+    table = trained[["whole", "n_cells"]].assign(gain=trained["value"] - before)
     baselines = points[points["state"] == "baseline"].pivot(
         index="dataset", columns="network", values="value"
     )
