@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from zeroshot import catalog, cli, data, embedding, models, pretraining
 from zeroshot.embedding import Runner, Settings
-from zeroshot.models import Cells, baselines
+from zeroshot.models import Cells, baselines, corpus_pca
 from zeroshot.models.weights import WeightsError
 from zeroshot.pretraining import TrainingError
 from zeroshot.store import hashing
@@ -93,6 +93,12 @@ def test_a_cell_is_projected_by_itself_and_an_absent_gene_moves_none(folder):
     unknown = replace(target, genes=pd.Index([*GENES[:-1], "unknown"]))
     runner = Runner(models.load("corpus-pca", weights=folder), unknown, 0, CPU)
     assert runner.tokenizer.overlap.set_index("rule")["genes"].to_dict() == {"symbol": 89, "unmatched": 1}
+
+
+def test_genes_are_found_under_the_names_of_another_day():
+    alignment = corpus_pca.align(["ENSG00000156738", "CD3D", "nothing", "MIR3648"], ["CD3D", "MS4A1", "G"])
+    assert alignment.targets.tolist() == [1, 0, -1, -1]
+    assert alignment.rules.tolist() == ["alias", "symbol", "unmatched", "unmatched"]
 
 
 def test_few_cells_give_fewer_components(tmp_path):

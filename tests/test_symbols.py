@@ -4,13 +4,14 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from zeroshot import catalog
 from zeroshot.catalog import read_gene_table
 from zeroshot.data import symbols
 
 
 def test_previous_symbols_and_aliases_become_approved_ones_and_others_stay():
     names = ["CD74", "SEPT7", "FAM46A", "ENSG00000019582", "RP11-34P13.7", "hla-a", ""]
-    assert symbols.approved_symbols(names).tolist() == [
+    assert catalog.approved_symbols(names).tolist() == [
         "CD74", "SEPTIN7", "TENT5A", "CD74", "RP11-34P13.7", "hla-a", "",
     ]  # fmt: skip
 
@@ -24,7 +25,7 @@ def test_a_name_means_one_gene_and_an_approved_symbol_itself():
 
 def test_repeats_of_a_name_mean_its_gene():
     names = ["MALAT1", "MALAT1--1", "PRSS30P", "PRSS30P-1", "NKX2-1", "NKX2", "AC01.1", "X.2"]
-    assert symbols.approved_symbols(names)[[1, 3, 4, 6, 7]].tolist() == [
+    assert catalog.approved_symbols(names)[[1, 3, 4, 6, 7]].tolist() == [
         "MALAT1", "PRSS30P", "NKX2-1", "AC01.1", "X.2",
     ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from zeroshot.catalog import citations
 from zeroshot.catalog.corpora import Corpus
 from zeroshot.catalog.evidence import EvidenceSource
 from zeroshot.catalog.fields import Parameters, address_problem
+from zeroshot.catalog.gene_symbols import SYMBOLS, approved_symbols
 from zeroshot.catalog.gene_tables import GeneTable, gene_tables, read_gene_table
 from zeroshot.catalog.ladders import Ladder, LadderNetwork
 from zeroshot.catalog.names import CatalogError, did_you_mean, find
@@ -40,13 +41,13 @@ RUN_PAGE = "run"
 CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, PublishedNumber, EvidenceSource)
 
 __all__ = [
-    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "Card", "CatalogError", "CitedCard", "Corpus", "CorpusSource",
-    "DatasetCard", "GeneTable", "Ladder", "LadderNetwork", "ModelCard", "OtherModel", "Parameters",
-    "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard", "WeightsFile",
-    "WeightsSource", "address_problem", "corpora", "corpus", "corpus_sources", "dataset", "datasets",
-    "did_you_mean", "family_anchor", "find", "gene_tables", "ladder", "ladders", "loadable", "model",
-    "models", "other_models", "read", "read_gene_table", "seen_in_pretraining", "sources_of",
-    "split_reference", "studies", "study", "with_known_citations",
+    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "SYMBOLS", "Card", "CatalogError", "CitedCard", "Corpus",
+    "CorpusSource", "DatasetCard", "GeneTable", "Ladder", "LadderNetwork", "ModelCard", "OtherModel",
+    "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
+    "WeightsFile", "WeightsSource", "address_problem", "approved_symbols", "corpora", "corpus",
+    "corpus_sources", "dataset", "datasets", "did_you_mean", "family_anchor", "find", "gene_tables",
+    "ladder", "ladders", "loadable", "model", "models", "other_models", "read", "read_gene_table",
+    "seen_in_pretraining", "sources_of", "split_reference", "studies", "study", "with_known_citations",
 ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class CorpusAutoencoder:
     Attributes
     ----------
     checkpoint
-        Roles "weights", "vocabulary" (one symbol a line) and "config" (its sizes, and its corpus).
+        Roles "weights", "vocabulary" (one symbol a line) and "config" (its sizes).
     architecture
         ``hidden`` and ``dim``, the widths: makes the model an untrained one, its weights drawn by the seed.
     vocabulary

@@ -15,6 +15,7 @@ import torch
 from scipy import sparse
 from torch import nn
 
+from zeroshot.catalog import approved_symbols
 from zeroshot.models import Cells
 from zeroshot.models.networks import (
     genes_of,
@@ -29,6 +30,7 @@ from zeroshot.models.weights import Checkpoint, WeightsError, read_state, write_
 from zeroshot.models.weights.files import REMEDY, read_json, sha256, write_json
 from zeroshot.tokens.genes import (
     LEAST_OVERLAP,
+    Alignment,
     align_symbols,
     note_silent_cells,
     over_vocabulary,
@@ -107,7 +109,8 @@ class CorpusPca:
         require_genes(len(genes), len(components), self.checkpoint)
         network = trained_network(partial(Projection, *components.shape), state, None, (), path)
         with torch.no_grad():
-            network.means[torch.from_numpy(~np.isin(genes, cells.genes))] = 0
+            absent = ~np.isin(np.arange(len(genes)), align(cells.genes, genes).targets)
+            network.means[torch.from_numpy(absent)] = 0
         return network
 
     def fit(self, cells: Cells, folder: Path, seed: int, facts: Mapping[str, Any]) -> None:
@@ -226,11 +229,29 @@ def counts_over_genes(
     zeroshot.tokens.genes.GeneOverlapError
         If the list has fewer than half of the genes and of the counts of the cells.
     """
-    alignment = align_symbols(cells.genes, {gene: number for number, gene in enumerate(genes)})
+    alignment = align(cells.genes, genes)
     report = alignment.report(cells.counts)
-    if report.loc[report["rule"] == "symbol", "counts"].sum() < LEAST_OVERLAP:
+    if report.loc[report["rule"] != "unmatched", "counts"].sum() < LEAST_OVERLAP:
         require_overlap(alignment, title)
     return over_vocabulary(cells.counts, alignment.targets, len(genes)), report
+
+
+def align(names: Sequence[str], genes: Sequence[str]) -> Alignment:
+    """Which gene of a list each name is: the same one, else the symbol that HGNC approves for it.
+
+    A corpus has approved symbols, a data set those of its day, or Ensembl ids.
+    """
+    numbers = {gene: number for number, gene in enumerate(genes)}
+    alignment = align_symbols(names, numbers)
+    if (alignment.targets >= 0).all():
+        return alignment
+    approved = align_symbols(approved_symbols(names), numbers)
+    renamed = (alignment.targets < 0) & (approved.targets >= 0)
+    return Alignment(
+        np.where(renamed, approved.targets, alignment.targets),
+        np.where(renamed, "alias", alignment.rules),
+        alignment.names,
+    )
 
 
 def sum_over_genes(
