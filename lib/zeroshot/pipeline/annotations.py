@@ -10,7 +10,6 @@ from scipy import sparse
 
 from zeroshot import catalog, data, embedding, store
 from zeroshot.data.fingerprints import MIN_DETECTED_GENES, identical_cells
-from zeroshot.data.symbols import approved_symbols
 from zeroshot.embedding import integrity
 from zeroshot.metrics.label_transfer import N_NEIGHBORS, transfer_labels
 from zeroshot.tokens import genes as gene_names
@@ -198,7 +197,7 @@ def _ids(cells: AnnData) -> np.ndarray:
 
 
 def _symbols(cells: AnnData) -> np.ndarray:
-    return approved_symbols(cells.var_names)
+    return catalog.approved_symbols(cells.var_names)
 
 
 def _notes(
