@@ -571,7 +571,7 @@ def test_registry_of_pretrained_models():
     cards = catalog.models()
     trained = [card for card in cards.values() if card.weights]
     baselines = [card for card in trained if card.kind == "baseline"]
-    assert len(trained) - len(baselines) == 41
+    assert len(trained) - len(baselines) == 40
     assert all(card.weights.in_repository and card.pretrained_on.corpus for card in baselines)
     for card in trained:
         assert set(card.weights.files) <= set(ROLES) and not card.trained_on_target
