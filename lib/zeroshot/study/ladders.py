@@ -149,11 +149,16 @@ def join(card: catalog.Ladder, *, keep: bool = False) -> list[Rung]:
 def _alone(folder: Path) -> Iterator[bool]:
     """Hold the lock of a rung; gives whether this process got it."""
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
     try:
-        with FileLock(folder / "lock", timeout=0):
-            yield True
+        lock.acquire()
     except Timeout:
         yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _train_and_score(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | None) -> None:
