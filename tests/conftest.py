@@ -55,7 +55,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "data").mkdir(parents=True)
     for registry in (CHECKOUT / "data").glob("*.yml"):
         shutil.copy(registry, root / "data")
-    for folder in ("references", "literature", "evidence", "genes"):
+    for folder in ("references", "literature", "evidence", "genes", "ladders"):
         shutil.copytree(CHECKOUT / "data" / folder, root / "data" / folder)
     (root / "data" / "weights").symlink_to(CHECKOUT / "data" / "weights")  # read only, and large
     for name in COPIED:

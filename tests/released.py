@@ -459,7 +459,8 @@ def write_genecompass(folder: Path, symbols: Sequence[str], *, seed: int = 0) ->
 
 # What makes an untrained twin small, by family, and what a small checkpoint needs besides its recipe.
 SMALL_ARCHITECTURES = {
-    "Geneformer": GENEFORMER_CONFIG, "scGPT": SCGPT_ARGS, "scFoundation": SCFOUNDATION_CONFIG,
+    "Geneformer": GENEFORMER_CONFIG, "scGPT": SCGPT_ARGS,
+    "Small Geneformer": GENEFORMER_CONFIG, "Small scGPT": SCGPT_ARGS, "scFoundation": SCFOUNDATION_CONFIG,
     "Nicheformer": NICHEFORMER_CONFIG, 
     "scBERT": {"depth": 2, "dim": 12, "heads": 2, "head_dim": 8, "num_tokens": 7},
     "CellPLM": CELLPLM_CONFIG, "tGPT": TGPT_CONFIG, "LangCell": LANGCELL_CONFIG, "scCello": SCCELLO_CONFIG,

@@ -607,8 +607,6 @@ def test_parameters_of_geneformer_are_counted():
             continue
         d, f = twin.architecture["hidden_size"], twin.architecture["intermediate_size"]
         vocabulary = 20_275 if twin.architecture["special_tokens"] else 25_426
-        if cards[twin.twin_of].pretrained_on.corpus:
-            vocabulary = 18_000 + 2  # <pad> and <mask>
         embeddings = (vocabulary + twin.max_tokens + 2 + 2) * d
         layer = 4 * (d * d + d) + (d * f + f) + (f * d + d) + 4 * d
         head = d * d + d + 2 * d + vocabulary

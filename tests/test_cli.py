@@ -37,6 +37,7 @@ COMMANDS = [
     "genes",
     "corpora",
     "pretrain",
+    "ladder",
 ]
 
 

@@ -93,6 +93,10 @@ def released_folders(tmp_path_factory):
         ("scMulan", False): write_scmulan(where / "scmulan", genes),
         ("scPRINT", False): write_scprint(where / "scprint", genes),
         ("SCimilarity", False): write_scimilarity(where / "scimilarity", genes),
+        ("Small scGPT", False): write_scgpt(where / "small-scgpt", genes),
+        ("Small Geneformer", False): write_geneformer(
+            where / "small-geneformer", genes, special=False, max_tokens=128
+        ),
         ("Corpus PCA", False): write_corpus_pca(where / "corpus-pca", genes),
         ("Corpus autoencoder", False): write_corpus_autoencoder(where / "corpus-autoencoder", genes),
         ("Corpus scVI", False): write_corpus_scvi(where / "corpus-scvi", genes),
