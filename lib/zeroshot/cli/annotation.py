@@ -137,8 +137,8 @@ def annotate(
     by_label = table.groupby("label", observed=True)
     summary = by_label[["confidence", "novelty"]].median().assign(cells=by_label.size()).reset_index()
     summary = summary.sort_values("cells", ascending=False)
-    shown = {"confidence": "median confidence", "novelty": "median novelty"}
-    printing.show(summary.rename(columns=shown).to_dict("records"), ["label", "cells", *shown.values()])
+    titles = {"confidence": "median confidence", "novelty": "median novelty"}
+    printing.show(summary.rename(columns=titles).to_dict("records"), ["label", "cells", *titles.values()])
     n_novel = int((table["novelty"] > pipeline.NOVEL).sum())
     print(
         f"novelty above {pipeline.NOVEL}: {n_novel:,} of {len(table):,} cells (of cells that are like the "

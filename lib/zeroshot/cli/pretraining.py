@@ -59,8 +59,8 @@ def pretrain(
     from zeroshot.models import Cells
 
     if fitted := pretraining.fitted(model):
-        given = _given(context)
-        useless = [given[name] for name in given if name in _OF_TRAINING and name not in fitted.reads]
+        options = _given(context)
+        useless = [options[name] for name in options if name in _OF_TRAINING and name not in fitted.reads]
         if useless:
             raise pretraining.TrainingError(
                 f"{model} is fitted in one go and has no {', '.join(useless)}: leave it out, or train a "
@@ -68,7 +68,7 @@ def pretrain(
             )
         if not epochs.is_integer() or epochs < 1:
             raise pretraining.TrainingError(f"epochs is {epochs}: {model} takes whole passes, at least 1")
-        settings = {"epochs": int(epochs)} if "epochs" in given else {}
+        settings = {"epochs": int(epochs)} if "epochs" in options else {}
         _fit(model, corpus, output, test_set or (), genes, seed, settings)
         return
     settings = pretraining.Training(

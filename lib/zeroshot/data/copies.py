@@ -44,11 +44,11 @@ def require_free(source: str | Path, places: Iterable[Place], *, overwrite: bool
         return
     with open_h5ad(path) as file:
         require_self_contained(file, path)
-        taken = [f"{place}[{name!r}]" for place, name in places if name in _names(file, place, path)]
-    if taken and not overwrite:
+        occupied = [f"{place}[{name!r}]" for place, name in places if name in _names(file, place, path)]
+    if occupied and not overwrite:
         raise DataError(
-            f"{path} holds {' and '.join(taken)} already: choose another name with --key, or replace it with "
-            "--overwrite"
+            f"{path} holds {' and '.join(occupied)} already: choose another name with --key, or replace "
+            "it with --overwrite"
         )
 
 

@@ -44,7 +44,7 @@ def draw_label_curves(
     models = dict(zip(table["method"], table["model"], strict=True))
     controls = [name for name, model in models.items() if catalog.model(model).kind == "control"]
     others = [name for name in models if name not in controls]
-    shown = [*others, *controls][:_MOST_LINES]
+    drawn_methods = [*others, *controls][:_MOST_LINES]
     colours = dict(zip(others, group_colours(len(others)), strict=True))
     ticks = sorted(table["per_type"].unique())
     figure, axes = subplots(
@@ -54,7 +54,7 @@ def draw_label_curves(
     for axis_row, classifier in zip(axes, rows, strict=True):
         for axis, split in zip(axis_row, columns, strict=True):
             panel = table[table["classifier"].eq(classifier) & table["split"].eq(split)]
-            for number, method in enumerate(shown):
+            for number, method in enumerate(drawn_methods):
                 line = panel[panel["method"].eq(method)].sort_values("per_type")
                 is_control = method in controls
                 style = CONTROL_LINES.get(models[method], "-.") if is_control else "-"
@@ -75,7 +75,7 @@ def draw_label_curves(
         axis.set(xlabel="labelled cells per type")
     for axis in axes[:, 0]:
         axis.set(ylabel=short_text(statistic))
-    left_out = len(models) - len(shown)
+    left_out = len(models) - len(drawn_methods)
     notes = [f"{left_out} more methods are not shown"] if left_out else []
     lines = [(drawing, method) for method, drawing in entries.items()]
     legend = add_legend(figure, lines, not_shown=notes, loc="outside lower center", ncols=3, fontsize=9)

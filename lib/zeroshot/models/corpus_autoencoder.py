@@ -188,8 +188,8 @@ def _with_zeros(values: sparse.csr_matrix, names: np.ndarray, seed: int) -> spar
         data.append(np.concatenate([values.data[place], np.zeros(n_zeros, np.float32)])[order])
         lengths.append(len(genes))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    stored = (np.concatenate(data), np.concatenate(indices), offsets)
-    return sparse.csr_matrix(stored, shape=values.shape)
+    parts = (np.concatenate(data), np.concatenate(indices), offsets)
+    return sparse.csr_matrix(parts, shape=values.shape)
 
 
 def _draw(network: Autoencoder, genes: list[str], seed: int) -> None:

@@ -142,13 +142,13 @@ def labels_needed(
     keys = ["dataset", "split", "classifier"]
     means = rows.groupby([*keys, "method", "model", "per_type"], sort=False)["value"].mean().reset_index()
     of_reference = dict(iter(means[means["method"].eq(reference)].groupby(keys, sort=False)))
-    found = []
+    comparisons = []
     for row in means[means["per_type"].eq(per_type) & means["method"].ne(reference)].to_dict("records"):
         curve = of_reference.get(tuple(row[key] for key in keys))
         if curve is not None:
-            found.append(row | {"needed": _first_number(curve, row["value"])})
+            comparisons.append(row | {"needed": _first_number(curve, row["value"])})
     columns = ["method", "model", "split", "classifier"]
-    table = pd.DataFrame(found, columns=[*columns, "needed"])
+    table = pd.DataFrame(comparisons, columns=[*columns, "needed"])
     by_method = table.groupby(columns, sort=False)["needed"]
     numbers = by_method.agg(needed="median", n_datasets="size").reset_index()
     return numbers.assign(text=numbers["needed"].map(_number_text))

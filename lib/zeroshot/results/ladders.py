@@ -238,13 +238,13 @@ def summary(points: pd.DataFrame, correlations: pd.DataFrame) -> dict[str, float
     numbers: dict[str, float | int | None] = {}
     for name, values in {"gain": changes["gain"], "size": sizes}.items():
         numbers |= {name: values.mean(), f"{name}_least": values.min(), f"{name}_most": values.max()}
-    known = correlations.dropna(subset="rho")
+    complete = correlations.dropna(subset="rho")
     over_pca = changes.get("over PCA", pd.Series(dtype=float))
     return numbers | {
         "n_effects": len(changes),
         "n_over_pca": int((over_pca > 0).sum()),
-        "n_known": len(known),
-        "n_falling": int((known["high"] < 0).sum()) if len(known) else None,
+        "n_known": len(complete),
+        "n_falling": int((complete["high"] < 0).sum()) if len(complete) else None,
     }
 
 

@@ -240,8 +240,8 @@ def _of_uce(cells: Cells, rows: np.ndarray, seed: int) -> Tokenisation:
     for counts, key in zip(cells.counts[rows].toarray(), cell_keys(cells.ids[rows]), strict=True):
         weights = uce.draw_weights(counts)
         draws = uniform(seed, key, np.arange(n_draws))
-        chosen = np.empty(0, np.int64) if weights is None else uce.choose(weights, draws)
-        sentences.append(uce.sentence(genes, chosen, np.array([0]), first + n_genes))
+        drawn_genes = np.empty(0, np.int64) if weights is None else uce.choose(weights, draws)
+        sentences.append(uce.sentence(genes, drawn_genes, np.array([0]), first + n_genes))
     offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in sentences])])
     tokens = Tokens(np.concatenate(sentences), None, offsets, np.zeros(len(rows), np.int64))
     drawn = np.zeros((len(rows), n_genes))

@@ -133,8 +133,8 @@ def _split(codes: np.ndarray, pool: np.ndarray, test: np.ndarray) -> _Split:
     place, _ = _places(codes[pool])
     is_labelled = place < PER_TYPE[-1]
     of_test, _ = _places(codes[test])
-    chosen = np.argsort(of_test > 0, kind="stable")[:_MOST_TEST_CELLS]
-    return _Split(pool[is_labelled], place[is_labelled], test[chosen])
+    places = np.argsort(of_test > 0, kind="stable")[:_MOST_TEST_CELLS]
+    return _Split(pool[is_labelled], place[is_labelled], test[places])
 
 
 def _places(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,11 +165,11 @@ def _accuracies(
         if np.mean(available >= per_type) < 0.5:
             continue
         is_used = split.place < per_type
-        used = split.labelled[is_used]
+        rows = split.labelled[is_used]
         neighbors = _first(order, is_used, min(per_type, N_NEIGHBORS))
         predictions = {
             "knn": vote(of_labelled[neighbors], codes.max() + 1),
-            "logistic": _logistic(features[used], codes[used], features[split.test]),
+            "logistic": _logistic(features[rows], codes[rows], features[split.test]),
         }
         for classifier, predicted in predictions.items():
             values[classifier, per_type, "accuracy"] = float(np.mean(predicted == truth))
