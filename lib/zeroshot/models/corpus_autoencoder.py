@@ -12,8 +12,9 @@ from scipy import sparse
 from torch import nn
 
 from zeroshot.models import Cells
-from zeroshot.models.corpus_pca import counts_over_genes, require_one_fit, sum_over_genes, write_fit
+from zeroshot.models.corpus_pca import counts_over_genes, require_one_fit, write_fit
 from zeroshot.models.encoder import Linear
+from zeroshot.models.expressed_genes import expressed_genes, sum_over_genes
 from zeroshot.models.networks import (
     genes_of,
     require_genes,
@@ -80,8 +81,8 @@ class CorpusAutoencoder:
 
         def tokenize(rows: np.ndarray) -> Tokens:
             if self.max_tokens is None:
-                return _tokens(values[rows])
-            return _tokens(_with_zeros(values[rows], names[rows], seed))
+                return expressed_genes(values[rows])
+            return expressed_genes(_with_zeros(values[rows], names[rows], seed))
 
         return Tokenizer(
             tokenize,
@@ -164,12 +165,6 @@ class Autoencoder(nn.Module):
         states = nn.functional.gelu(self.up(self.forward(ids, values, lengths)))
         cells, genes = hidden.nonzero()[:, 0], ids[hidden]
         return {"value": (states[cells] * self.outputs[genes]).sum(dim=1) + self.output_bias[genes]}
-
-
-def _tokens(values: sparse.csr_matrix) -> Tokens:
-    """What each cell's matrix stores, zeros included, in the order of the vocabulary."""
-    offsets = values.indptr.astype(np.int64)
-    return Tokens(values.indices.astype(np.int64), values.data, offsets, np.zeros(values.shape[0], np.int64))
 
 
 def _with_zeros(values: sparse.csr_matrix, names: np.ndarray, seed: int) -> sparse.csr_matrix:

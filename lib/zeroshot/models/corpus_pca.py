@@ -17,6 +17,7 @@ from torch import nn
 
 from zeroshot.catalog import approved_symbols
 from zeroshot.models import Cells
+from zeroshot.models.expressed_genes import sum_over_genes, tokenizer_of_values
 from zeroshot.models.networks import (
     genes_of,
     require_genes,
@@ -24,7 +25,6 @@ from zeroshot.models.networks import (
     trained_network,
     untrained_network,
 )
-from zeroshot.models.scimilarity import expressed_genes
 from zeroshot.models.untrained import gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state, write_genes, write_state
 from zeroshot.models.weights.files import REMEDY, read_json, sha256, write_json
@@ -32,7 +32,6 @@ from zeroshot.tokens.genes import (
     LEAST_OVERLAP,
     Alignment,
     align_symbols,
-    note_silent_cells,
     over_vocabulary,
     require_overlap,
 )
@@ -86,7 +85,10 @@ class CorpusPca:
             As :func:`counts_over_genes`.
         """
         genes = genes_of(cells, self.checkpoint, self.vocabulary)
-        return tokenizer_of_values(cells, genes, "Corpus PCA", has_vocabulary=self.vocabulary == "released")
+        counts, overlap = counts_over_genes(cells, genes, "Corpus PCA")
+        # Library sizes are those over all genes, whether the vocabulary has them or not.
+        values = cells.with_counts(counts).log_normalized()
+        return tokenizer_of_values(values, counts, None if self.vocabulary == "data-set" else overlap)
 
     def network(self, cells: Cells, seed: int) -> "Projection":
         """Return the projection of the checkpoint, or one drawn by the seed.
@@ -187,35 +189,6 @@ def require_one_fit(checkpoint: Checkpoint) -> None:
         raise WeightsError(f"{genes} is not the list of genes that {config} was written with. {REMEDY}")
 
 
-def tokenizer_of_values(cells: Cells, genes: Sequence[str], title: str, *, has_vocabulary: bool) -> Tokenizer:
-    """What turns cells into their expressed genes of a list, with log-normalised values.
-
-    Parameters
-    ----------
-    cells
-        Their library sizes are those over all genes, whether the list has them or not.
-    genes
-        Symbols, in the order of the weights.
-    title
-        Of the model, for errors.
-    has_vocabulary
-        False where the list is the genes of the cells themselves: nothing is to be reported.
-
-    Raises
-    ------
-    zeroshot.tokens.genes.GeneOverlapError
-        As :func:`counts_over_genes`.
-    """
-    counts, overlap = counts_over_genes(cells, genes, title)
-    values = cells.with_counts(counts).log_normalized()
-    return Tokenizer(
-        lambda rows: expressed_genes(values[rows]),
-        pad_id=0,
-        overlap=overlap if has_vocabulary else None,
-        notes=note_silent_cells(counts),
-    )
-
-
 def counts_over_genes(
     cells: Cells, genes: Sequence[str], title: str
 ) -> tuple[sparse.csr_matrix, pd.DataFrame]:
@@ -252,24 +225,6 @@ def align(names: Sequence[str], genes: Sequence[str]) -> Alignment:
         np.where(renamed, "alias", alignment.rules),
         alignment.names,
     )
-
-
-def sum_over_genes(
-    ids: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor, rows: torch.Tensor
-) -> torch.Tensor:
-    """(cells, dim) sum of the rows of each cell's genes times their values: dense values @ rows.
-
-    Parameters
-    ----------
-    ids, values, lengths
-        As for :meth:`Projection.forward`.
-    rows
-        (genes, dim).
-    """
-    starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)[:-1]])
-    real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-    weights = values[real].to(rows.dtype)
-    return nn.functional.embedding_bag(ids[real], rows, starts, mode="sum", per_sample_weights=weights)
 
 
 def _draw(network: Projection, genes: list[str], seed: int) -> None:

@@ -19,8 +19,9 @@ from anndata import AnnData
 from torch import nn
 
 from zeroshot.models import Cells
-from zeroshot.models.corpus_pca import counts_over_genes, require_one_fit, sum_over_genes, write_fit
+from zeroshot.models.corpus_pca import counts_over_genes, require_one_fit, write_fit
 from zeroshot.models.encoder import Linear
+from zeroshot.models.expressed_genes import draw_first_layer, sum_over_genes, tokenizer_of_values
 from zeroshot.models.networks import (
     genes_of,
     require_genes,
@@ -28,11 +29,9 @@ from zeroshot.models.networks import (
     trained_network,
     untrained_network,
 )
-from zeroshot.models.scimilarity import expressed_genes
-from zeroshot.models.untrained import fill_uniform, gene_rows
+from zeroshot.models.untrained import fill_uniform
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import REMEDY
-from zeroshot.tokens.genes import note_silent_cells
 from zeroshot.tokens.sequences import Tokenizer
 
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "scvi-tools", "torch")
@@ -85,12 +84,7 @@ class CorpusScvi:
         genes = genes_of(cells, self.checkpoint, self.vocabulary)
         counts, overlap = counts_over_genes(cells, genes, "Corpus scVI")
         values = counts.astype(np.float32).log1p()
-        return Tokenizer(
-            lambda rows: expressed_genes(values[rows]),
-            pad_id=0,
-            overlap=None if self.vocabulary == "data-set" else overlap,
-            notes=note_silent_cells(counts),
-        )
+        return tokenizer_of_values(values, counts, None if self.vocabulary == "data-set" else overlap)
 
     def network(self, cells: Cells, seed: int) -> "Perceptron":
         """Return the encoder of the checkpoint, or one whose weights are drawn by the seed.
@@ -217,9 +211,4 @@ def encoder_state(encoder: nn.Module) -> dict[str, np.ndarray]:
 def _draw(network: Perceptron, genes: list[str], seed: int) -> None:
     """Linear layers as torch draws them, a gene's weights by its name."""
     fill_uniform(network, seed)
-    n_genes, width = network.genes.shape
-    uniform = torch.from_numpy(gene_rows([*genes, "bias"], width, seed, normal=False))
-    with torch.no_grad():
-        first = (2 * uniform - 1) * n_genes**-0.5
-        network.genes.copy_(first[:-1])
-        network.bias.copy_(first[-1])
+    draw_first_layer(network.genes, network.bias, genes, seed)

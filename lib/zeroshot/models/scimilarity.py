@@ -17,6 +17,7 @@ from torch import nn
 
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear
+from zeroshot.models.expressed_genes import draw_first_layer, sum_over_genes, tokenizer_of_values
 from zeroshot.models.networks import (
     genes_of,
     require_genes,
@@ -24,11 +25,11 @@ from zeroshot.models.networks import (
     trained_network,
     untrained_network,
 )
-from zeroshot.models.untrained import fill_uniform, gene_rows
+from zeroshot.models.untrained import fill_uniform
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import REMEDY
-from zeroshot.tokens.genes import note_silent_cells, over_symbols
-from zeroshot.tokens.sequences import Tokenizer, Tokens
+from zeroshot.tokens.genes import over_symbols
+from zeroshot.tokens.sequences import Tokenizer
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
@@ -81,12 +82,7 @@ class Scimilarity:
         genes = genes_of(cells, self.checkpoint, self.vocabulary, heading=False)
         counts, overlap = over_symbols(cells.counts, cells.genes, genes, "SCimilarity")
         values = log_normalized(counts)
-        return Tokenizer(
-            lambda rows: expressed_genes(values[rows]),
-            pad_id=0,
-            overlap=None if self.vocabulary == "data-set" else overlap,
-            notes=note_silent_cells(counts),
-        )
+        return tokenizer_of_values(values, counts, None if self.vocabulary == "data-set" else overlap)
 
     def network(self, cells: Cells, seed: int) -> "ScimilarityNetwork":
         """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
@@ -144,14 +140,7 @@ class ScimilarityNetwork(nn.Module):
         lengths
             (cells,) tokens that are no padding.
         """
-        # A linear layer over all genes, of which most are zero: the sum over those that are not.
-        starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)[:-1]])
-        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        weights = values[real].to(self.genes.dtype)
-        hidden = nn.functional.embedding_bag(
-            ids[real], self.genes, starts, mode="sum", per_sample_weights=weights
-        )
-        hidden = self._activate(hidden + self.bias, 0)
+        hidden = self._activate(sum_over_genes(ids, values, lengths, self.genes) + self.bias, 0)
         for place, linear in enumerate(self.linears, start=1):
             hidden = self._activate(linear(hidden), place)
         return nn.functional.normalize(self.last(hidden).float(), dim=1)
@@ -165,12 +154,6 @@ def log_normalized(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     totals = np.asarray(counts.sum(axis=1)).ravel()
     factors = np.divide(_TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
     return counts.multiply(factors[:, None]).tocsr().astype(np.float32).log1p()
-
-
-def expressed_genes(values: sparse.csr_matrix) -> Tokens:
-    """Genes of each cell that have a value, in the order of the vocabulary."""
-    offsets = values.indptr.astype(np.int64)
-    return Tokens(values.indices.astype(np.int64), values.data, offsets, np.zeros(values.shape[0], np.int64))
 
 
 _GENES = "network.0.1.weight"
@@ -209,12 +192,7 @@ def rename(key: str) -> str | None:
 def _draw(network: ScimilarityNetwork, genes: list[str], seed: int) -> None:
     """Linear layers as torch draws them, a gene's weights by its name; PReLU with a slope of a quarter."""
     fill_uniform(network, seed)
-    n_genes, width = network.genes.shape
-    with torch.no_grad():
-        uniform = torch.from_numpy(gene_rows([*genes, "bias"], width, seed, normal=False))
-        first = (2 * uniform - 1) * n_genes**-0.5
-        network.genes.copy_(first[:-1])
-        network.bias.copy_(first[-1])
+    draw_first_layer(network.genes, network.bias, genes, seed)
     for norm, activation in zip(network.norms, network.activations, strict=True):
         norm.reset_parameters()
         nn.init.constant_(activation.weight, 0.25)

@@ -29,6 +29,9 @@ CHOICES = {"hidden_act": ("relu", "gelu"), "special_tokens": (False, True)}
 FIXED = ("dropout", "max_seq_len", "n_layers_cls", "pad_token")
 
 
+_BYTES = 16  # of a parameter in training: the weight, its gradient and two moments, float32
+
+
 def card_of(name: str) -> catalog.ModelCard:
     """The card whose architecture is trained or fitted: that of a model, else of its untrained twin.
 
@@ -40,9 +43,6 @@ def card_of(name: str) -> catalog.ModelCard:
     card = catalog.model(name)
     twins = [other for other in catalog.models().values() if other.twin_of == name]
     return card if card.architecture or not twins else twins[0]
-
-
-_BYTES = 16  # of a parameter in training: the weight, its gradient and two moments, float32
 
 
 def with_changes(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:

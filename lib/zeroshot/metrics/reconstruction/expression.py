@@ -44,9 +44,9 @@ def decode_readings(
     named, other_named = ~np.isnan(readings), ~np.isnan(other_readings)
     decoded = np.zeros(readings.shape)
     if named.any() and other_named.any():
-        known, target = other_readings[other_named].astype(np.float64), divided[other_named]
-        rises = bool((known - known.mean()) @ (target - target.mean()) >= 0)
-        curve = IsotonicRegression(increasing=rises, out_of_bounds="clip").fit(known, target)
+        others, target = other_readings[other_named].astype(np.float64), divided[other_named]
+        rises = bool((others - others.mean()) @ (target - target.mean()) >= 0)
+        curve = IsotonicRegression(increasing=rises, out_of_bounds="clip").fit(others, target)
         decoded[named] = curve.predict(readings[named].astype(np.float64))
     return np.log1p(np.expm1(decoded) * factors)
 

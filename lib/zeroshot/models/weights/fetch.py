@@ -107,14 +107,14 @@ def _in_repository(card: ModelCard, roles: list[str]) -> tuple[Found, str]:
         If one is not there, or is not the one of the card.
     """
     folder = paths.weights_in_repository(card.name)
-    found = {role: folder / card.weights.files[role].path for role in roles}
-    wrong = [path for role, path in found.items() if not _is_right(path, card.weights.files[role])]
+    files_by_role = {role: folder / card.weights.files[role].path for role in roles}
+    wrong = [path for role, path in files_by_role.items() if not _is_right(path, card.weights.files[role])]
     if wrong:
         raise WeightsError(
             f"{', '.join(map(str, wrong))}: absent, or without the sha256 of {card.name}'s card. Restore the "
             f"files of this commit (git checkout -- {folder}), or {otherwise(card)}."
         )
-    return found, "this repository"
+    return files_by_role, "this repository"
 
 
 # -- an installed package ----------------------------------------------------------------------------
