@@ -67,11 +67,23 @@ def test_report_counts_each_rule():
     assert with_counts["counts"].to_dict() == {"Ensembl": 0.4, "version stripped": 0.2, "unmatched": 0.4}
 
 
-def test_half_of_the_genes_are_needed():
+def test_half_of_the_genes_or_of_the_counts_are_needed():
     known = {"A": 0, "B": 1}
-    require_overlap(align_symbols(["A", "B", "C", "D"], known), "toy")
-    with pytest.raises(GeneOverlapError, match=r"toy knows 2 of 5 genes \(40%\); .* C, D, E.*Ensembl id"):
-        require_overlap(align_symbols(["A", "B", "C", "D", "E"], known), "toy")
+    few_counts, many_counts = (sparse.csr_matrix([[a, 1, 1, 1, 1]]) for a in (1, 2))
+    require_overlap(align_symbols(["A", "B", "C", "D"], known), "toy", few_counts[:, :4])
+    require_overlap(align_symbols(["A", "B", "C", "D", "E"], known), "toy", many_counts)
+    refused = r"toy knows 2 of 5 genes \(40%\), which have 40% of the counts; .* C, D, E.*Ensembl id"
+    with pytest.raises(GeneOverlapError, match=refused):
+        require_overlap(align_symbols(["A", "B", "C", "D", "E"], known), "toy", few_counts)
+
+
+def test_genes_without_symbols_are_found_by_their_ids():
+    ids = ["ENSG00000019582", "ENSG00000087086.9", "ENSG00000999999"]
+    found = align_symbols(ids, {"CD74": 3, "FTL": 0})
+    assert found.targets.tolist() == [3, 0, -1]
+    assert found.rules.tolist() == ["Ensembl", "Ensembl", "unmatched"]
+    # Where most genes have a symbol, an id is that of a gene without one.
+    assert align_symbols(["FTL", "X", ids[0]], {"CD74": 3, "FTL": 0}).targets.tolist() == [0, -1, -1]
 
 
 def test_collapse_adds_up_what_is_the_same_gene():

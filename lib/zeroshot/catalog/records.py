@@ -310,6 +310,9 @@ class StudyCard(Card):
     seed: int = 0
     seeds: int = Field(default=3, ge=1)  # under how many a model is scored whose embedding depends on it
     twin_seeds: int | None = Field(default=None, ge=1)  # the same for untrained twins; None for as many
+    seeds_of: Annotated[Mapping[str, Annotated[int, Field(ge=1)]], read_only, as_dict] = Field(
+        default_factory=lambda: MappingProxyType({})  # the same for some of its models, by name
+    )
     subset: int | None = Field(default=None, gt=1)
     reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
     ablation_datasets: tuple[str, ...] | None = None  # some of its data sets; None for all
@@ -332,6 +335,13 @@ class StudyCard(Card):
         if repeated:
             raise ValueError(f"listed twice: {', '.join(repeated)}")
         return names
+
+    @model_validator(mode="after")
+    def _seeds_of_its_models(self) -> "StudyCard":
+        others = sorted(set(self.seeds_of) - {reference.split("@")[0] for reference in self.models})
+        if others:
+            raise ValueError(f"seeds_of names {', '.join(others)}, which the study does not have")
+        return self
 
     @model_validator(mode="after")
     def _ablations_of_its_datasets(self) -> "StudyCard":

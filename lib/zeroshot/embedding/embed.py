@@ -53,7 +53,7 @@ def embed(
     zeroshot.models.weights.WeightsError
         If the weights cannot be had, or are not those of the model.
     zeroshot.tokens.genes.GeneOverlapError
-        If the model knows fewer than half of the genes.
+        If the model knows fewer than half of the genes and of the counts.
     """
     return run(adata, model, recipe, seed=seed, weights=weights, settings=settings, probe=False).matrix
 

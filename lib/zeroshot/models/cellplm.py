@@ -91,13 +91,13 @@ class CellPlm:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the model knows fewer than half of the genes.
+            If the model knows fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If config and weights do not belong together.
         """
         genes = self._genes(cells)
         alignment = self._align(cells, genes)
-        require_overlap(alignment, "CellPLM")
+        require_overlap(alignment, "CellPLM", cells.counts)
         picked, targets = collapse(cells.counts, alignment.targets)
         logarithms = sparse.csr_matrix(picked, dtype=np.float32).log1p()
         network = self.network(cells, seed)

@@ -29,7 +29,6 @@ from zeroshot.models.untrained import gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state, write_genes, write_state
 from zeroshot.models.weights.files import REMEDY, read_json, sha256, write_json
 from zeroshot.tokens.genes import (
-    LEAST_OVERLAP,
     Alignment,
     align_symbols,
     over_vocabulary,
@@ -194,19 +193,16 @@ def counts_over_genes(
 ) -> tuple[sparse.csr_matrix, pd.DataFrame]:
     """Counts over a list of symbols, and how the genes of the data set were found in it.
 
-    As :func:`zeroshot.tokens.genes.over_symbols`, which asks for half of the genes: a sum over genes can
-    spare many that have few counts, so that half of the counts will do.
+    As :func:`zeroshot.tokens.genes.over_symbols`, which knows no other name of a gene than its symbol.
 
     Raises
     ------
     zeroshot.tokens.genes.GeneOverlapError
-        If the list has fewer than half of the genes and of the counts of the cells.
+        As :func:`zeroshot.tokens.genes.require_overlap`.
     """
     alignment = align(cells.genes, genes)
-    report = alignment.report(cells.counts)
-    if report.loc[report["rule"] != "unmatched", "counts"].sum() < LEAST_OVERLAP:
-        require_overlap(alignment, title)
-    return over_vocabulary(cells.counts, alignment.targets, len(genes)), report
+    require_overlap(alignment, title, cells.counts)
+    return over_vocabulary(cells.counts, alignment.targets, len(genes)), alignment.report(cells.counts)
 
 
 def align(names: Sequence[str], genes: Sequence[str]) -> Alignment:

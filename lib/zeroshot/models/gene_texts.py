@@ -150,10 +150,10 @@ class GeneTexts:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If fewer than half of the genes have a text.
+            If the genes with a text are fewer than half of the genes and of the counts.
         """
         alignment = self.align(cells)
-        require_overlap(alignment, title)
+        require_overlap(alignment, title, cells.counts)
         has_text = alignment.targets >= 0
         encoded = self.encode(alignment.targets[has_text])
         vectors = np.zeros((len(has_text), encoded.shape[1]), np.float32)

@@ -96,7 +96,7 @@ class GeneCompass:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If a dictionary is damaged, or the model has too few positions.
         """
@@ -119,7 +119,7 @@ class GeneCompass:
             genes = {name: number for name, number in tokens.items() if name not in SPECIAL}
             symbols = read_names(files["gene_names"]) if "gene_names" in files else None
             alignment = align_ensembl(cells.genes, cells.ensembl_ids, genes, ensembl_of_symbol=symbols)
-            require_overlap(alignment, "GeneCompass")
+            require_overlap(alignment, "GeneCompass", cells.counts)
             counts, columns = collapse(cells.counts, alignment.targets)
             overlap = alignment.report(cells.counts)
             name_of = {number: name for name, number in genes.items()}

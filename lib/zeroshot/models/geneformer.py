@@ -99,7 +99,7 @@ class Geneformer:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If dictionaries and model are not of the same release.
         """
@@ -395,7 +395,7 @@ def released_genes(
     Raises
     ------
     zeroshot.tokens.genes.GeneOverlapError
-        If fewer than half of the genes are known.
+        If fewer than half of the genes and of the counts are known.
     zeroshot.models.weights.WeightsError
         If a dictionary is damaged or of another release.
     """
@@ -410,7 +410,7 @@ def released_genes(
         ensembl_of_symbol=names,
         replaced_by={old: new for old, new in mapping.items() if new in known},
     )
-    require_overlap(alignment, title)
+    require_overlap(alignment, title, cells.counts)
     counts, columns = collapse(cells.counts, alignment.targets)
     name_of = {number: name for name, number in known.items()}
     medians = np.array([float(medians[name_of[number]]) for number in columns])

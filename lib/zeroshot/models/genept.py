@@ -48,7 +48,7 @@ class GenePtW(GeneTexts):
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If fewer than half of the genes have a text.
+            If the genes with a text are fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If the files of the encoder do not fit.
         """

@@ -51,7 +51,7 @@ class _RanksWithCls:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If a dictionary is damaged or of another release.
         """

@@ -124,7 +124,7 @@ class Nicheformer:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If genes, means and model do not belong together.
         """
@@ -141,7 +141,7 @@ class Nicheformer:
             names = self.checkpoint.files.get("gene_names")
             symbols = None if names is None else read_names(names)
             alignment = align_ensembl(cells.genes, cells.ensembl_ids, numbers, ensembl_of_symbol=symbols)
-            require_overlap(alignment, "Nicheformer")
+            require_overlap(alignment, "Nicheformer", cells.counts)
             counts = over_vocabulary(cells.counts, alignment.targets, len(genes))
             overlap = alignment.report(cells.counts)
             means = self._means(len(genes))

@@ -105,7 +105,7 @@ class ScFoundation:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If the list of genes is damaged.
         """

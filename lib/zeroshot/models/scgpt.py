@@ -115,7 +115,7 @@ class Scgpt:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If config or vocabulary are not those of an scGPT.
         ValueError
@@ -227,7 +227,7 @@ class Scgpt:
     def _choose(self, cells: Cells, tokens: Mapping[str, int]) -> tuple[np.ndarray, Alignment]:
         """Columns of the genes that are read, and the numbers of all genes in the vocabulary."""
         alignment = align_symbols(cells.genes, tokens)
-        require_overlap(alignment, "scGPT")
+        require_overlap(alignment, "scGPT", cells.counts)
         known = alignment.targets >= 0
         if self.min_counts:
             known &= np.asarray(cells.counts.sum(axis=0)).ravel() >= self.min_counts

@@ -77,7 +77,7 @@ class Scimilarity:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         """
         genes = genes_of(cells, self.checkpoint, self.vocabulary, heading=False)
         counts, overlap = over_symbols(cells.counts, cells.genes, genes, "SCimilarity")

@@ -100,12 +100,12 @@ class Scprint:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         """
         config = self._config(cells)
         n_known = len(config["genes"])
         alignment = self._align(cells, config["genes"])
-        require_overlap(alignment, "scPRINT")
+        require_overlap(alignment, "scPRINT", cells.counts)
         counts = over_vocabulary(cells.counts, alignment.targets, n_known)
 
         def tokenize(rows: np.ndarray) -> Tokens:

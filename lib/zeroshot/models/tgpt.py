@@ -90,7 +90,7 @@ class Tgpt:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If the vocabulary knows fewer than half of the genes.
+            If the vocabulary knows fewer than half of the genes and of the counts.
         zeroshot.models.weights.WeightsError
             If a file is damaged, or the model has too few positions.
         """
@@ -102,7 +102,7 @@ class Tgpt:
             )
         words = self._words(cells)
         alignment = align_words(cells.genes, words)
-        require_overlap(alignment, "tGPT")
+        require_overlap(alignment, "tGPT", cells.counts)
         ids = np.where(alignment.targets < 0, words[UNKNOWN], alignment.targets)
         ranked = np.arange(len(ids)) if self.unknown_genes == "token" else alignment.targets >= 0
         counts, ids = sparse.csr_matrix(cells.counts)[:, ranked], ids[ranked]

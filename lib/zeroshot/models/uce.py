@@ -98,13 +98,13 @@ class Uce:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If fewer than half of the genes have a protein embedding and a position.
+            If fewer than half of the genes and of the counts have a protein embedding and a position.
         zeroshot.models.weights.WeightsError
             If a file is damaged, or the species is in none of them.
         """
         genome = read_genome(self.checkpoint.files, self.species)
         alignment = self._align(cells, genome)
-        require_overlap(alignment, "UCE")
+        require_overlap(alignment, "UCE", cells.counts)
         usable = alignment.targets >= 0
         if self.min_cells:
             usable &= cells.detected(self.min_cells)

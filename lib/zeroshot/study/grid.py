@@ -264,7 +264,7 @@ def _parameters_of_run(study: catalog.StudyCard, dataset: str, reference: str) -
         "model": card.name,
         "recipe": recipe,
         "seed": study.seed,
-        "seeds": (card.twin_of and study.twin_seeds) or study.seeds,
+        "seeds": study.seeds_of.get(card.name) or (card.twin_of and study.twin_seeds) or study.seeds,
         "subset": study.subset,
         "precision": study.precision,
         "reconstruction_cells": study.reconstruction_cells,

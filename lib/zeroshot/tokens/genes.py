@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-LEAST_OVERLAP = 0.5  # below this share of known genes the paper's code refuses a data set
+from zeroshot.catalog import approved_symbols
+
+# Below this share of known genes the paper's code refuses a data set.
+LEAST_OVERLAP = 0.5
 
 RULES = ("symbol", "Ensembl", "version stripped", "alias", "unmatched")
 
@@ -59,6 +62,11 @@ class Alignment:
         """Share of the genes that are in the vocabulary."""
         return float((self.targets >= 0).mean()) if len(self.targets) else 0.0
 
+    def matched_counts(self, counts: sparse.csr_matrix) -> float:
+        """Share of the (cells, genes) counts that the genes in the vocabulary have."""
+        totals = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
+        return float(totals[self.targets >= 0].sum() / max(totals.sum(), 1))
+
     def report(self, counts: sparse.csr_matrix | None = None) -> pd.DataFrame:
         """One row per rule that occurred: ``rule``, ``genes``, ``share`` of the genes.
 
@@ -77,6 +85,9 @@ class Alignment:
 def align_symbols(symbols: Sequence[str], vocabulary: Mapping[str, int]) -> Alignment:
     """Match genes to a vocabulary of symbols, exactly and case-sensitively.
 
+    Where most genes are named by Ensembl ids, so that the data set has no symbols, those that HGNC approves
+    are looked up (rule "Ensembl").
+
     Parameters
     ----------
     symbols
@@ -86,7 +97,13 @@ def align_symbols(symbols: Sequence[str], vocabulary: Mapping[str, int]) -> Alig
     """
     names = np.asarray(symbols, dtype=object)
     targets = np.array([vocabulary.get(name, -1) for name in names], dtype=np.int64)
-    return Alignment(targets, np.where(targets >= 0, "symbol", "unmatched").astype(object), names)
+    rules = np.where(targets >= 0, "symbol", "unmatched").astype(object)
+    ids = [ensembl_id(name) for name in names] if (targets < 0).any() else []
+    if sum(map(bool, ids)) > len(names) / 2:
+        by_id = np.array([vocabulary.get(symbol, -1) for symbol in approved_symbols(ids)], dtype=np.int64)
+        found = (targets < 0) & (by_id >= 0)
+        targets, rules = np.where(found, by_id, targets), np.where(found, "Ensembl", rules)
+    return Alignment(targets, rules, names)
 
 
 def align_ensembl(
@@ -155,20 +172,26 @@ def _find_symbol(
     return target, "symbol" if rule == "Ensembl" else rule
 
 
-def require_overlap(alignment: Alignment, title: str, least: float = LEAST_OVERLAP) -> None:
+def require_overlap(alignment: Alignment, title: str, counts: sparse.csr_matrix) -> None:
     """Refuse a data set of which a model knows too few genes.
 
     Raises
     ------
     GeneOverlapError
-        If the share of matched genes is below ``least``.
+        If the model knows fewer than half of the genes, and they have fewer than half of the (cells, genes)
+        ``counts``.
+
+    Differs
+    -------
+    The reference asks for half of the genes, however many counts the others have.
     """
-    if alignment.matched_share >= least:
+    if alignment.matched_share >= LEAST_OVERLAP or alignment.matched_counts(counts) >= LEAST_OVERLAP:
         return
     unknown = [str(name) for name in alignment.names[alignment.targets < 0][:3]]
     raise GeneOverlapError(
         f"{title} knows {int((alignment.targets >= 0).sum()):,} of {len(alignment.targets):,} genes "
-        f"({alignment.matched_share:.0%}); at least {least:.0%} are needed. Unknown are for example "
+        f"({alignment.matched_share:.0%}), which have {alignment.matched_counts(counts):.0%} of the counts; "
+        f"at least {LEAST_OVERLAP:.0%} of either are needed. Unknown are for example "
         f"{', '.join(unknown)}. Name human genes by symbol (var_names) and, if possible, by Ensembl id "
         "in var['ensembl_id']."
     )
@@ -235,10 +258,10 @@ def over_symbols(
     Raises
     ------
     GeneOverlapError
-        If the model knows fewer than half of the genes.
+        As :func:`require_overlap`.
     """
     alignment = align_symbols(genes, {symbol: number for number, symbol in enumerate(symbols)})
-    require_overlap(alignment, title)
+    require_overlap(alignment, title, counts)
     return over_vocabulary(counts, alignment.targets, len(symbols)), alignment.report(counts)
 
 
