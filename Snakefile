@@ -22,6 +22,7 @@ JOB = f"exec {shlex.quote(sys.executable)} -m zeroshot.runtime.processes"
 PLAN = json.loads(Path(f"{BUILD}/plan.json").read_text())
 RUNS = list(PLAN["runs"])
 SLOW = {re.escape(run.split("/")[-1]) for run in RUNS if PLAN["runs"][run]["slow"]}
+QUICK = [run for run in RUNS if not PLAN["runs"][run]["slow"]]
 DATASETS_RUN = sorted({run.split("/")[1] for run in RUNS})
 UNITS = PLAN["ablations"]
 CHAPTERS = PLAN["chapters"]
@@ -31,7 +32,7 @@ UNIT_TABLES = [f"{BUILD}/ablations/{{unit}}/{table}.csv" for table in PLAN["abla
 ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in PLAN["ablation_tables"]]
 
 
-# Priorities, in the end the order: cells 4, slow runs and UMAPs 3, runs 2, ablations, trials and what waits for
+# Priorities, in the end the order: cells 4, slow runs and UMAPs 3, quick runs 2, ablations, trials and what waits for
 # no run 1, pages 0. So what many jobs wait for comes first, and long jobs are left for the other core meanwhile.
 wildcard_constraints:
     dataset="[^/]+",
@@ -79,37 +80,57 @@ rule cells:
     message:
         "cells of {wildcards.dataset}"
     shell:
-        JOB + f" zeroshot.study cells {{input:q}} {{output:q}} {POLICY} {{threads}}"
-
-
-rule run:
-    input:
-        f"{BUILD}/plans/runs/{{dataset}}/{{model}}.json",
-        f"{BUILD}/cells/{{dataset}}.json",
-    output:
-        expand(RUN_TABLES, run=f"runs/{{dataset}}/{{model}}", allow_missing=True),
-    params:
-        directory=lambda wildcards: f"{BUILD}/runs/{wildcards.dataset}/{wildcards.model}",
-    threads: 1
-    priority: 2
-    resources:
-        mem_mb=16000,
-        runtime=1440,
-    message:
-        "run {wildcards.model} on {wildcards.dataset}"
-    shell:
-        JOB + f" zeroshot.study run {{input[0]:q}} {{params.directory:q}} {POLICY} {{threads}}"
+        JOB + f" zeroshot.study cells {POLICY} {{threads}} {{input:q}} {{output:q}}"
 
 
 if SLOW:
 
-    # The same, started first: one that begins last would keep the other cores waiting.
-    use rule run as slow_run with:
+    # Started first: one that begins last would keep the other cores waiting.
+    rule slow_run:
+        input:
+            f"{BUILD}/plans/runs/{{dataset}}/{{model}}.json",
+            f"{BUILD}/cells/{{dataset}}.json",
+        output:
+            expand(RUN_TABLES, run=f"runs/{{dataset}}/{{model}}", allow_missing=True),
         wildcard_constraints:
             model="|".join(sorted(SLOW)),
+        params:
+            directory=lambda wildcards: f"{BUILD}/runs/{wildcards.dataset}/{wildcards.model}",
+        threads: 1
         priority: 3
+        resources:
+            mem_mb=16000,
+            runtime=1440,
+        message:
+            "run {wildcards.model} on {wildcards.dataset}"
+        shell:
+            JOB + f" zeroshot.study run {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
 
-    ruleorder: slow_run > run
+
+# The quick runs of a data set in one process, so that imports and compilation are paid for once. A rule for each
+# data set, since only a fixed list can be the output of one.
+for number, dataset in enumerate(DATASETS_RUN):
+    if quick := [run for run in QUICK if run.split("/")[1] == dataset]:
+
+        rule:
+            name:
+                f"quick_runs_{number}"
+            input:
+                expand(f"{BUILD}/plans/{{run}}.json", run=quick),
+                f"{BUILD}/cells/{dataset}.json",
+            output:
+                expand(RUN_TABLES, run=quick),
+            params:
+                jobs=[word for run in quick for word in (f"{BUILD}/plans/{run}.json", f"{BUILD}/{run}")],
+            threads: 1
+            priority: 2
+            resources:
+                mem_mb=16000,
+                runtime=1440,
+            message:
+                f"run {', '.join(run.split('/')[2] for run in quick)} on {dataset}"
+            shell:
+                JOB + f" zeroshot.study run {POLICY} {{threads}} {{params.jobs:q}}"
 
 
 # All ablations of a model on a data set in one process, so that imports are paid for once.
@@ -129,7 +150,7 @@ rule ablation:
     message:
         "ablations of {wildcards.model} on {wildcards.dataset}"
     shell:
-        JOB + f" zeroshot.study ablation {{input[0]:q}} {{params.directory:q}} {POLICY} {{threads}}"
+        JOB + f" zeroshot.study ablation {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
 
 
 rule ablations:
@@ -142,7 +163,7 @@ rule ablations:
     message:
         "tables of the ablations"
     shell:
-        JOB + f" zeroshot.study ablations {{input[0]:q}} {BUILD}/ablations {POLICY} {{threads}}"
+        JOB + f" zeroshot.study ablations {POLICY} {{threads}} {{input[0]:q}} {BUILD}/ablations"
 
 
 def cells_of_trial(wildcards):
@@ -164,7 +185,7 @@ rule trial:
     message:
         "trial of the metrics, {wildcards.table} {wildcards.part}"
     shell:
-        JOB + f" zeroshot.study trial {{input[0]:q}} {{output:q}} {POLICY} {{threads}}"
+        JOB + f" zeroshot.study trial {POLICY} {{threads}} {{input[0]:q}} {{output:q}}"
 
 
 rule umaps:
@@ -181,7 +202,7 @@ rule umaps:
     message:
         "UMAPs of {wildcards.dataset}"
     shell:
-        JOB + f" zeroshot.study umaps {{input[0]:q}} {{output:q}} {POLICY} {{threads}}"
+        JOB + f" zeroshot.study umaps {POLICY} {{threads}} {{input[0]:q}} {{output:q}}"
 
 
 rule tables:
@@ -194,7 +215,7 @@ rule tables:
     message:
         f"tables of the study, {PLAN['source']}"
     shell:
-        JOB + f" zeroshot.study tables {{input[0]:q}} {BUILD} {POLICY} {{threads}}"
+        JOB + f" zeroshot.study tables {POLICY} {{threads}} {{input[0]:q}} {BUILD}"
 
 
 rule page:

@@ -18,7 +18,9 @@ Job stats:
 job          count
 ---------  -------
 cells            1
-run              3
+quick_runs_0     1
+quick_runs_1     1
+slow_run         1
 page             3
 total            7
 
@@ -39,15 +41,16 @@ def test_each_finished_job_is_one_line_with_the_time_left(capsys):
             progress(line)
         return capsys.readouterr().err
 
-    assert feed(LOG) == "7 jobs. [ 0:00] cells 0/1, runs 0/3, pages 0/3, less than a minute left\n"
+    assert feed(LOG) == "7 jobs. [ 0:00] cells 0/1, runs 0/3, pages 0/3, about 1 min left\n"
     now = 10.0
     assert feed("[Sat Nov 28 20:54:03 2026]\nFinished jobid: 3 (Rule: cells)\n1 of 7 steps (14%) done\n") == (
-        "[ 0:10] cells 1/1, runs 0/3, pages 0/3, less than a minute left | cells of toy\n"
+        "[ 0:10] cells 1/1, runs 0/3, pages 0/3, about 1 min left | cells of toy\n"
     )
-    feed("Job 1: run pca on toy\n")
+    feed("Job 1: run hvg, pca on toy\n")
     now = 250.0
-    # 240 s a run, of which two are left, on two cores.
-    assert "runs 1/3, pages 0/3, about 4 min left | run pca on toy" in feed("Finished jobid: 1 (Rule: run)\n")
+    # 240 s for the quick runs of a data set, of which another waits, and 40 s for the slow one, on two cores.
+    shown = feed("Finished jobid: 1 (Rule: quick_runs_1)\n")
+    assert "runs 1/3, pages 0/3, about 2 min left | run hvg, pca on toy" in shown
 
 
 def test_messages_and_errors_are_shown_as_they_are(capsys):

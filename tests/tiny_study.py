@@ -104,8 +104,10 @@ def edit(path: Path, old: str, new: str) -> None:
 def would_do(root: Path) -> set[str]:
     """Jobs that the next run would do, from Snakemake's own plan: runs, and pages as "page of …"."""
     output = zeroshot(root, "run", "tiny", "--dry-run")
-    jobs = re.findall(r"^Job \d+: (run|page) (\S+) on (\S+)$", output, flags=re.MULTILINE)
+    jobs = re.findall(r"^Job \d+: (run|page) (.+) on (\S+)$", output, flags=re.MULTILINE)
     chapters = re.findall(r"^Job \d+: chapter (\S+)$", output, flags=re.MULTILINE)
     return {
-        f"{'page of ' if job == 'page' else ''}runs/{dataset}/{model}" for job, model, dataset in jobs
+        f"{'page of ' if job == 'page' else ''}runs/{dataset}/{model}"
+        for job, models, dataset in jobs
+        for model in models.split(", ")
     } | {f"notebooks/{name}" for name in chapters}

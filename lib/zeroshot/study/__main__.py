@@ -39,24 +39,31 @@ JOBS: dict[str, Callable[[dict[str, Any], Path, store.Policy], None]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Do one job as its plan file says.
+    """Do jobs of one kind as their plan files say; after one that fails, the others all the same.
 
-    ``python -m zeroshot.study JOB PLAN OUTPUT POLICY THREADS``, with a job of :data:`JOBS`.
+    ``python -m zeroshot.study JOB POLICY THREADS PLAN OUTPUT [PLAN OUTPUT ...]``, with a job of :data:`JOBS`.
     """
-    job, plan, output, policy, threads = arguments
+    job, policy, threads, *files = arguments
     notebooks.prepare_environment(int(threads))
-    parameters = json.loads(Path(plan).read_text())["parameters"]
+    with processes.stopped_by_signals():  # so that nothing unfinished stays in the store
+        pairs = zip(files[::2], files[1::2], strict=True)
+        done = [_do(job, policy, Path(plan), Path(output)) for plan, output in pairs]
+    return 0 if all(done) else 1
+
+
+def _do(job: str, policy: store.Policy, plan: Path, output: Path) -> bool:
+    """Whether the job could be done; if not, why is printed."""
+    parameters = json.loads(plan.read_text())["parameters"]
     try:
-        with processes.stopped_by_signals():  # so that nothing unfinished stays in the store
-            JOBS[job](parameters, Path(output), policy)
+        JOBS[job](parameters, output, policy)
     except Exception as error:
         text, code = failures.explain(error)
         if code == failures.UNEXPECTED:
             traceback.print_exc()
         what = [parameters[name] for name in ("model", "dataset") if name in parameters] or [job]
         print(f"{' on '.join(what)} failed: {text}", file=sys.stderr)
-        return 1
-    return 0
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -311,9 +311,9 @@ def _ablation(study: catalog.StudyCard, unit: ablations.Unit) -> Job:
 
 
 def _is_slow(run: Job) -> bool:
-    """Whether a run is likely to take longer than others of its data set, and is better started early."""
+    """Whether a run is likely to take far longer than its process needs to start."""
     card = catalog.model(run.parameters["model"])
-    return card.seeded or card.max_tokens is not None
+    return card.max_tokens is not None or (card.kind == "baseline" and card.trained_on_target and card.seeded)
 
 
 def _chapter(study: catalog.StudyCard, name: str, packages: dict[str, str]) -> Page:

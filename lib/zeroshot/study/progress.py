@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Callable
 
-# Rules of the Snakefile by the stage that a reader knows, in the order of the work.
+# Rules of the Snakefile by the stage that a reader knows, in the order of the work; `quick_runs` has a number
+# behind it for each data set.
 STAGES = {
     "cells": ("cells",),
-    "runs": ("slow_run", "run"),
+    "runs": ("slow_run", "quick_runs"),
     "ablations": ("ablation",),
     "trials": ("trial",),
     "UMAPs": ("umaps",),
@@ -16,8 +17,8 @@ STAGES = {
     "book": ("book",),
 }
 # Seconds that a job takes as long as none of its rule has ended: on small data, on one core.
-_EXPECTED = {"cells": 5, "slow_run": 40, "run": 10, "ablation": 30, "trial": 30, "umaps": 40, "page": 6,
-             "chapter": 9, "early_chapter": 20, "book": 60}  # fmt: skip
+_EXPECTED = {"cells": 5, "slow_run": 40, "quick_runs": 40, "ablation": 30, "trial": 30, "umaps": 40,
+             "page": 6, "chapter": 9, "early_chapter": 20, "book": 60}  # fmt: skip
 _NOISE = re.compile(
     r"$|Select jobs|Execute \d+ jobs|\[\w{3} \w{3} [ \d:]+\]$|\d+ of \d+ steps|Building DAG|Using shell"
     r"|Provided (cores|remote)|Rules claiming|Assuming unrestricted|-+ +-+$|job +count$"
@@ -48,14 +49,14 @@ class Progress:
     def __call__(self, line: str) -> None:
         """Take one line without its end."""
         if line == "Job stats:":
-            self._in_statistics = True
+            self._in_statistics, self._totals = True, {}
         elif self._in_statistics and (count := re.match(r"(\w+) +(\d+)$", line)):
-            self._count(count[1], int(count[2]))
+            self._count(_without_number(count[1]), int(count[2]))
         elif start := re.match(r"Job (\d+): (.*)$", line):
             self._running[start[1]] = (self._clock(), start[2])
         elif end := re.match(r"Finished jobid: (\d+) \(Rule: (\w+)\)$", line):
             begin, message = self._running.pop(end[1], (self._clock(), end[2]))
-            self._done.setdefault(end[2], []).append(self._clock() - begin)
+            self._done.setdefault(_without_number(end[2]), []).append(self._clock() - begin)
             self._tell(f"{self.state()} | {message}")
         elif not _NOISE.match(line):
             self._tell(line)
@@ -84,10 +85,14 @@ class Progress:
 
     def _count(self, rule: str, number: int) -> None:
         if rule != "total":
-            self._totals[rule] = number
+            self._totals[rule] = self._totals.get(rule, 0) + number
             return
         self._in_statistics = False
         self._tell(f"{number} jobs. {self.state()}")
 
     def _tell(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+
+def _without_number(rule: str) -> str:
+    return re.sub(r"_\d+$", "", rule)
