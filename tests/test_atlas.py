@@ -197,6 +197,8 @@ def test_a_table_that_is_damaged_is_refused_by_name(home):
         ("BSD-2-Clause, as the repository; none stated beside the file", "permitted"),
         ("the authors' own: non-commercial research only, not transferable", "not permitted"),
         ("CC BY-NC-ND 4.0", "not permitted"),
+        ("research use only, terms to be accepted", "not permitted"),
+        ("MIT (one page), Apache-2.0 (another); its code is GPL-3.0", "permitted"),
         ("none stated by the authors, though copies on the hub say MIT", "not stated"),
     ],
 )  # fmt: skip
@@ -212,8 +214,9 @@ def test_the_table_has_every_model_and_a_source_for_every_fact():
     assert linked == anchors and len(anchors) > 40
     row = PAGE.find(id="model-epiagent")
     assert len(row.select("sup")) == len(FACTS["epiagent"])
-    empty = PAGE.find(id="model-eva").find_all("td")[4:-1]
-    assert {cell.text for cell in empty} == {"–"}
+    cells = PAGE.find(id="model-alphacell").find_all("td")[1:]  # only what its title says is recorded
+    named = {name for name, cell in zip(model_table.COLUMNS, cells, strict=True) if cell.text != "–"}
+    assert named.intersection(facts.NAMES) == set(FACTS["alphacell"]) == {"tasks"}
     on_page = BeautifulSoup(cards.table(), "html.parser")
     for link in PAGE.select("#models a[href*='models.html#']"):
         assert on_page.find(id=link["href"].partition("#")[2]), link["href"]

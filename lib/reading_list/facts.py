@@ -106,7 +106,7 @@ def commercial_use(licence: str) -> Use:
     >>> commercial_use("Apache-2.0"), commercial_use("CC BY-NC-ND 4.0"), commercial_use("no licence file")
     ('permitted', 'not permitted', 'not stated')
     """
-    if re.search(r"\bNC\b|non-commercial", licence, re.IGNORECASE):
+    if re.search(r"\bNC\b|non-commercial|research use only", licence, re.IGNORECASE):
         return "not permitted"
     if re.match(r"(MIT|Apache-2\.0|BSD-[23]-Clause|GPL-3\.0|CC BY 4\.0)(\s*[(,]|$)", licence):
         return "permitted"
