@@ -91,8 +91,9 @@
     return form;
   }
 
-  // What a cell says, word by word; a missing value is no word.
-  const words = (cell) => (MISSING.test(text(cell)) ? [] : text(cell).split(/;\s+/));
+  // What a cell says, word by word; a missing value is one word, to choose by as well.
+  const NOTHING = "–";
+  const words = (cell) => (MISSING.test(text(cell)) ? [NOTHING] : text(cell).split(/;\s+/));
 
   // A select for each head that is marked, before the number of rows.
   function addFilters(table, form) {
@@ -104,7 +105,10 @@
       const counts = new Map();
       for (const word of all.flat()) counts.set(word, (counts.get(word) ?? 0) + 1);
       select.add(new Option("all", ""));
+      const nothing = counts.get(NOTHING) ?? 0;
+      counts.delete(NOTHING);
       for (const word of [...counts.keys()].sort(compare)) select.add(new Option(`${word} (${counts.get(word)})`, word));
+      if (nothing) select.add(new Option(`none recorded (${nothing})`, NOTHING));
       const label = document.createElement("label");
       const name = text(head);
       label.append(`${name[0].toUpperCase()}${name.slice(1)} `, select);

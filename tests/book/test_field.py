@@ -80,6 +80,10 @@ def test_the_tree_and_the_table_of_models_are_filtered(book, new_tab, viewport):
     form.get_by_label("Zero-shot").select_option("yes")
     assert 0 < rows.count() < len(expected)
     form.evaluate("form => { form.reset(); form.dispatchEvent(new Event('input')); }")
+    form.get_by_label("Numbers by others").select_option("–")
+    others = 3 + model_table.COLUMNS.index("numbers by others")
+    assert set(rows.locator(f"td:nth-child({others})").all_inner_texts()) == {"–"}
+    form.evaluate("form => { form.reset(); form.dispatchEvent(new Event('input')); }")
     page.locator("#models th button", has_text="parameters").click()
     column = 3 + model_table.COLUMNS.index("parameters")  # after model and date
     shown = page.locator(f"#models tbody td:nth-child({column}) [data-key]").all_inner_texts()
