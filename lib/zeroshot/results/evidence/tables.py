@@ -163,6 +163,7 @@ def _read(name: str, file: Path, _changed: tuple[int, ...]) -> pd.DataFrame:
             },
             keep_default_na=False,
             na_values={"value": [""], "n_cells": [""]},
+            float_precision="round_trip",  # the values of the file, not their neighbours in the last digit
         )
     except (ValueError, OSError, EOFError, zlib.error) as error:  # of gzip, UTF-8 and CSV
         raise EvidenceError(
