@@ -73,7 +73,11 @@ def test_ranks_by_hand():
 def test_stable_order_differs_from_numbas_in_ties_only(arrays):
     counts = cells_of(arrays["X_counts"], GENES).counts
     means = technology_means(arrays["mean_raw"], "rounded")
+    assert (means == np.where(arrays["mean_rounded"] == 0, 1, arrays["mean_rounded"])).all()
     stable, numba = (rank_genes(counts, means, 60, order=order) for order in ("stable", "numba"))
+    ids = numba.pad(0)[0]
+    assert (ids == arrays["tokens_rounded_first60"][:, : ids.shape[1]]).all()
+    assert not arrays["tokens_rounded_first60"][:, ids.shape[1] :].any()
     assert (stable.ids != numba.ids).any()
     scaled = (arrays["X_counts"] / means)[np.repeat(np.arange(8), stable.lengths)]
     of_token = (scaled[np.arange(len(tokens.ids)), tokens.ids - 30] for tokens in (stable, numba))

@@ -44,6 +44,11 @@ def test_hidden_states(reference):
         assert np.allclose(found, arrays[name], atol=2e-5), name
         if maximum == "cell":
             assert np.allclose(found.mean(axis=1), arrays["cell_emb_mean_all"], atol=2e-5)
+            # The head that predicts bins in pretraining: what is computed here is what it reads.
+            state = weights.read_state(REFERENCE / "panglao_pretrained.pth")
+            head = (state[f"to_out.{name}"].numpy() for name in ("weight", "bias"))
+            predicted = found @ next(head).T + next(head)
+            assert np.allclose(predicted, arrays["logits"], atol=2e-5)
     assert np.abs(arrays["encodings"] - arrays["encodings_batched"]).max() > 1e-3
 
 

@@ -73,6 +73,7 @@ def test_embeddings(reference, network):
     longest = int(arrays["seq_len"].max())
     ids = torch.from_numpy(arrays["sentences"])[:, :longest]
     lengths = torch.from_numpy(arrays["seq_len"])
+    assert ((np.arange(arrays["masks"].shape[1]) < arrays["seq_len"][:, None]) == arrays["masks"]).all()
     together = torch.full_like(lengths, longest)
     with torch.inference_mode():
         assert np.allclose(network(ids, None, together).numpy(), arrays["emb_one_batch"], atol=2e-5)
