@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_study import CHAPTERS, CHECKOUT, RUNS, TINY, TINY_ATLAS, edit
 
-from zeroshot import catalog, study
+from zeroshot import catalog, results, study
 from zeroshot.runtime import paths, processes
 
 # -- models with weights, and data sets they can read
@@ -239,9 +239,8 @@ def test_chapters_from_committed_scores_need_no_cells() -> None:
         assert glued <= built, f"{file.name} glues from {sorted(glued - built)}"
 
 
-# Calls that read a table, and modules whose functions read cells or stored arrays.
-LOADERS = {"load": "scores", "load_subsamples": "subsamples", "load_runs": "runs",
-           "load_reconstruction": "reconstruction", "load_labels": "labels"}  # fmt: skip
+# Calls that read a table.
+LOADERS = {"load" if name == "scores" else f"load_{name}": name for name in results.TABLES}
 
 
 def test_notebooks_declare_what_they_read() -> None:

@@ -24,6 +24,7 @@ class TableError(ValueError):
     """A table of a study is missing, damaged, or holds what the study does not name."""
 
 
+# Each is read by a function of its name in `tables.py`: `load` the scores, `load_subsamples` the subsamples.
 TABLES: Mapping[str, Table] = MappingProxyType(
     {
         "scores": Table(
