@@ -78,8 +78,8 @@ def test_failing_page_is_reported_and_others_are_kept(finished: Path) -> None:
 
 
 def test_slurm_profile_plans_the_same_jobs(finished: Path) -> None:
+    """The last of the file: it leaves a study without its chapters."""
     pytest.importorskip("snakemake_executor_plugin_slurm")
     shutil.rmtree(finished / "build" / "studies" / "tiny" / "executed" / "notebooks")
     output = zeroshot(finished, "run", "tiny", "--profile", "profiles/slurm", "--dry-run")
     assert re.search(r"^chapter\s+2$", output, flags=re.MULTILINE), output
-    run_tiny(finished)
