@@ -273,6 +273,16 @@ def test_ablations_are_planned_where_a_chapter_reads_them(home: Path) -> None:
     assert study.ablation_units(card.model_copy(update={"ablation_datasets": ()})) == []
 
 
+def test_ablations_of_some_models_are_planned_with_their_floor() -> None:
+    card = catalog.study("default")
+    assert {unit.model for unit in study.ablation_units(card)} == {*card.ablation_models, "random"}
+    omitted = study.ablations.omitted_models(card)
+    assert catalog.model("cellama").title in omitted and catalog.model("pca").title not in omitted
+    everything = card.model_copy(update={"ablation_models": None})
+    assert len(study.ablation_units(everything)) == len(study.ablation_units(card)) + len(omitted)
+    assert study.ablations.omitted_models(everything) == []
+
+
 def test_the_trial_is_planned_where_a_chapter_reads_it() -> None:
     card = catalog.study("smoke")
     jobs = {job.path: job for job in study.trials(card)}

@@ -316,7 +316,8 @@ class StudyCard(Card):
     subset: int | None = Field(default=None, gt=1)
     reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
     ablation_datasets: tuple[str, ...] | None = None  # some of its data sets; None for all
-    ablation_cells: int = Field(default=200, ge=20)  # of each of them, at most
+    ablation_models: tuple[str, ...] | None = None  # some of its models, by name; None for all
+    ablation_cells: int = Field(default=200, ge=20)  # of each of these data sets, at most
     ablation_tokens: int | None = Field(default=None, ge=16)  # most of a cell there; None for the model's own
     ablation_metrics: tuple[str, ...] = ("avg_bio",)  # of sensitivity; conventions are scored by all
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -344,12 +345,18 @@ class StudyCard(Card):
         return self
 
     @model_validator(mode="after")
-    def _ablations_of_its_datasets(self) -> "StudyCard":
+    def _ablations_of_its_grid(self) -> "StudyCard":
         others = sorted(set(self.ablation_datasets or ()) - set(self.datasets))
         if others:
             raise ValueError(
                 f"ablation_datasets names {', '.join(others)}, which the study does not have: "
                 f"choose among {', '.join(self.datasets)}"
+            )
+        names = dict.fromkeys(reference.split("@")[0] for reference in self.models)
+        if others := sorted(set(self.ablation_models or ()) - set(names)):
+            raise ValueError(
+                f"ablation_models names {', '.join(others)}, which the study does not have: "
+                f"choose among {', '.join(names)}"
             )
         return self
 

@@ -138,7 +138,12 @@ def ablation_units(card: catalog.StudyCard) -> list[ablations.Unit]:
     if not any(declaration(chapter).ablations for chapter in card.chapters):
         return []
     datasets = card.datasets if card.ablation_datasets is None else card.ablation_datasets
-    return ablations.study_units(pair for pair in available_pairs(card) if pair[0] in datasets)
+    named = card.ablation_models
+    return ablations.study_units(
+        (dataset, reference)
+        for dataset, reference in available_pairs(card)
+        if dataset in datasets and (named is None or reference.split("@")[0] in named)
+    )
 
 
 def trials(card: catalog.StudyCard) -> list[Job]:

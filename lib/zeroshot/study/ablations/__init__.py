@@ -20,7 +20,7 @@ from .effects import (
 from .parameters import effective, limit_tokens
 from .sensitivity import COUNTS_KEPT, FITTED, GENES_DROPPED, VARIABLE_GENES, readouts
 from .tables import TABLES, Tables, concatenate, folder, load, read, write
-from .units import FLOOR, Unit, compute, compute_unit, n_cells, study_units
+from .units import FLOOR, Unit, compute, compute_unit, n_cells, omitted_models, study_units
 
 __all__ = [
     "COUNTS_KEPT",
@@ -48,6 +48,7 @@ __all__ = [
     "limit_tokens",
     "load",
     "n_cells",
+    "omitted_models",
     "overlap_curves",
     "read",
     "readouts",

@@ -74,12 +74,24 @@ def study_units(pairs: Iterable[tuple[str, str]]) -> list[Unit]:
         card, recipe = catalog.split_reference(reference)
         runs.append((dataset, card.name, recipe))
     for dataset, model, recipe in sorted(runs):
-        if model in FITTED or catalog.model(model).max_tokens:
+        if _can_be_varied(catalog.model(model)):
             by_run.setdefault((dataset, model), Unit(dataset, model, recipe))
     if by_run:
         for dataset, _, _ in runs:
             by_run[dataset, FLOOR] = Unit(dataset, FLOOR, catalog.model(FLOOR).recipe)
     return [by_run[run] for run in sorted(by_run)]
+
+
+def omitted_models(study: catalog.StudyCard) -> list[str]:
+    """Titles of the models that have ablations, and that ``ablation_models`` of the study does not name."""
+    if study.ablation_models is None:
+        return []
+    cards = {card.name: card for card, _ in map(catalog.split_reference, study.models)}
+    return [
+        card.title
+        for name, card in cards.items()
+        if _can_be_varied(card) and name not in study.ablation_models
+    ]
 
 
 def n_cells(study: catalog.StudyCard) -> int:
@@ -140,6 +152,10 @@ def compute_unit(parameters: Mapping[str, Any], directory: Path, policy: store.P
     write(tables, directory)
     for failure in tables.failures.itertuples():
         print(f"{failure.ablation} of {failure.model} on {failure.dataset}: {failure.error}", file=sys.stderr)
+
+
+def _can_be_varied(card: catalog.ModelCard) -> bool:
+    return card.name in FITTED or bool(card.max_tokens)
 
 
 @dataclass(frozen=True)
