@@ -12,9 +12,9 @@ OF_DOCUTILS = ("aria-required-children", '<div role="list" class="citation-list"
 
 # The rules of colours look at all that lies behind each text and take four fifths of the time. The 4,000
 # texts of a page have some 80 looks: tag, classes, colours and type of an element and of all around it. One
-# text of each look is marked, and only these are asked about.
+# text of each look is marked, and only these are asked about; of a look that was fine on another page, none.
 MARK_LOOKS = """() => {
-  const looks = new Map(), seen = new Set();
+  const looks = new Map(), seen = new Map();
   const look = element => {
     if (element && !looks.has(element)) {
       const style = getComputedStyle(element);
@@ -29,10 +29,11 @@ MARK_LOOKS = """() => {
   for (const element of document.body.querySelectorAll('*')) {
     delete element.dataset.look;
     if (holdsText(element) && element.checkVisibility() && !seen.has(look(element))) {
-      seen.add(look(element));
-      element.dataset.look = 'new';
+      seen.set(look(element), seen.size);
+      element.dataset.look = seen.get(look(element));
     }
   }
+  return [...seen.keys()];
 }"""
 RULES_OF_COLOURS = ("color-contrast", "link-in-text-block")
 
@@ -47,23 +48,34 @@ def serious_but_for_colours(page) -> set[tuple[str, str]]:
     return serious(page, rules={rule: {"enabled": False} for rule in RULES_OF_COLOURS})
 
 
-def serious_of_colours(page) -> set[tuple[str, str]]:
+def serious_of_colours(page, checked: set[str]) -> set[tuple[str, str]]:
+    """The same of colours; looks without a violation are added to those that are checked no more."""
     # Colours on their way from one theme to the other are those of neither.
     page.evaluate("() => Promise.all(document.getAnimations().map((animation) => animation.finished))")
-    page.evaluate(MARK_LOOKS)
-    return serious(page, {"include": [["[data-look]"]]}, runOnly=list(RULES_OF_COLOURS))
+    looks = page.evaluate(MARK_LOOKS)
+    places = [[f'[data-look="{place}"]'] for place, look in enumerate(looks) if look not in checked]
+    violations = serious(page, {"include": places}, runOnly=list(RULES_OF_COLOURS)) if places else set()
+    if not violations:
+        checked.update(looks)
+    return violations
 
 
-def test_nothing_serious_stands_in_the_way(page_of_a_kind, book, open_tab):
+@pytest.fixture(scope="session")
+def checked() -> set[str]:
+    """Looks of texts that have had no violation, on any page and in any theme."""
+    return set()
+
+
+def test_nothing_serious_stands_in_the_way(page_of_a_kind, book, open_tab, checked):
     tab = open_tab(DESKTOP)
     tab.open(page_of_a_kind)
     assert serious_but_for_colours(tab.page) - {OF_DOCUTILS} == set()
     for scheme in ("light", "dark"):  # a theme changes colours, and nothing that another rule reads
         tab.set_scheme(scheme)
-        assert serious_of_colours(tab.page) == set(), scheme
+        assert serious_of_colours(tab.page, checked) == set(), scheme
 
 
-def test_the_check_can_fail(book, open_tab):
+def test_the_check_can_fail(book, open_tab, checked):
     """Also of the last row of a long table, if it alone is faint, and in one theme only."""
     tab = open_tab(DESKTOP)
     tab.open("book/reading_list.html")
@@ -73,8 +85,8 @@ def test_the_check_can_fail(book, open_tab):
     last.evaluate("cell => cell.innerHTML = '<span style=\"background: white; color: #bbb\">faint</span>'")
     for scheme in ("light", "dark"):
         tab.set_scheme(scheme)
-        assert [rule for rule, _ in serious_of_colours(tab.page)] == ["color-contrast"]
+        assert [rule for rule, _ in serious_of_colours(tab.page, checked)] == ["color-contrast"]
     last.locator("span").evaluate("span => span.style = 'color: #eee'")
-    assert serious_of_colours(tab.page) == set()
+    assert serious_of_colours(tab.page, checked) == set()
     tab.set_scheme("light")
-    assert [rule for rule, _ in serious_of_colours(tab.page)] == ["color-contrast"]
+    assert [rule for rule, _ in serious_of_colours(tab.page, checked)] == ["color-contrast"]
