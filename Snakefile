@@ -282,7 +282,8 @@ rule book:
     output:
         "build/html/index.html",
     localrule: True
+    threads: 8  # at most those that the run has: it is the last job
     message:
         "rendering the book"
     shell:
-        JOB + f" zeroshot.site {STUDY}"
+        JOB + f" zeroshot.site {STUDY} {{threads}}"

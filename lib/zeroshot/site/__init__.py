@@ -106,8 +106,15 @@ def stage(name: str) -> Path:
     return site
 
 
-def build(name: str) -> Path:
+def build(name: str, cores: int = 1) -> Path:
     """Render the book of a study; return its first page.
+
+    Parameters
+    ----------
+    name
+        Of the study.
+    cores
+        Processes that read and write pages.
 
     Raises
     ------
@@ -116,9 +123,10 @@ def build(name: str) -> Path:
     """
     site = stage(name)
     begin = time.perf_counter()
-    # The package has no __main__.
-    start = "from zeroshot.runtime import processes; processes.end_with_parent(); "
-    start += "from jupyter_book.cli.main import main; main()"
+    # The package has no __main__, and its command no option for Sphinx's number of processes.
+    start = "import functools; from zeroshot.runtime import processes; processes.end_with_parent(); "
+    start += "from jupyter_book import sphinx; from jupyter_book.cli.main import main; "
+    start += f"sphinx.build_sphinx = functools.partial(sphinx.build_sphinx, jobs={cores}); main()"
     command = [sys.executable, "-c", start, "build", "-W", "--keep-going", "--quiet", str(site)]
     process = subprocess.run(command, capture_output=True, text=True)
     rendered = site / "_build" / "html"

@@ -22,10 +22,14 @@ from zeroshot.runtime import escaping, paths
 
 _RUNS = "runs/"  # pages of runs are below it
 _BEFORE_THE_THEME, _AFTER_THE_THEME = 400, 600
+# Jupyter Book brings them. One numbers sections once all pages are read, and only where asked; the other
+# writes LaTeX. That they do not say so would be a warning, and all pages would be read by one process.
+_SAFE = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
+    app.connect("builder-inited", read_in_parallel)
     app.connect("builder-inited", edit_on_branch, priority=_AFTER_THE_THEME)
     app.connect("env-updated", leave_out_of_sidebar)
     app.connect("html-page-context", share_sidebar, priority=_BEFORE_THE_THEME)
@@ -35,6 +39,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", escape_titles_of_theme, priority=_AFTER_THE_THEME)
     app.connect("build-finished", escape_titles_of_search)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def read_in_parallel(app: Sphinx) -> None:
+    """Two extensions are as safe as the others for several processes."""
+    for name in _SAFE:
+        app.extensions[name].parallel_read_safe = True
 
 
 def edit_on_branch(app: Sphinx) -> None:
