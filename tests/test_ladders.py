@@ -83,6 +83,8 @@ def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card,
     total = losses.groupby(["corpus", "seed", "step"])["loss"].sum()
     for _, loss in total.groupby(level=[0, 1]):
         assert loss.iloc[-1] < loss.iloc[0]
+    simple = tables["baselines"].groupby(["corpus", "seed"])["predictor"].agg(list)
+    assert simple.to_dict() == {key: ["gene mean", "grand mean"] for key in total.index.droplevel("step")}
     # As many cells are read of a small corpus as of a large one.
     assert losses.groupby("corpus")["cells"].max().between(550, 650).all()
     assert len(scores) == 2 + 3 * 2 + 3

@@ -1,11 +1,13 @@
 """Networks trained on cells: what is hidden, what is learnt, and the same weights each time."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from anndata import AnnData
 from scipy import sparse
 from typer.testing import CliRunner
@@ -20,6 +22,7 @@ from zeroshot.pretraining import (
     Training,
     TrainingError,
     architectures,
+    baselines,
     objectives,
     steps,
 )
@@ -69,6 +72,39 @@ def test_hidden_ranks_get_the_mask_another_gene_or_stay():
     assert (chunk.ids.numpy()[~hidden] == np.arange(10_001)[~hidden[0]]).all()
 
 
+def hidden_chunk(ids, hidden, targets) -> objectives.MaskedChunk:
+    parts = (torch.tensor(ids), None, torch.full((len(ids),), len(ids[0])), torch.tensor(hidden, dtype=bool))
+    return objectives.MaskedChunk(*parts, torch.tensor(targets))
+
+
+def test_means_of_training_cells_predict_hidden_values_of_the_same_genes():
+    values = np.array([-2, 1, 5, -2, 3, 7], np.float32)  # <cls> in front of genes 1 and 2
+    tokens = Tokens(np.array([9, 1, 2, 9, 1, 2]), values, np.array([0, 3, 6]), np.zeros(2, int))
+    chunk = hidden_chunk([[9, 2, 1], [9, 3, 2]], [[0, 1, 0], [0, 1, 1]], [5.0, 4.0, 10.0])
+    losses = baselines.trivial_losses("values", tokens, [chunk], n_genes=4, special_ends=(1, 0))
+    # The mean of gene 2 is 6, that of all 4; gene 3 is in no training cell.
+    assert losses == {"gene mean": pytest.approx((1 + 0 + 16) / 3), "grand mean": pytest.approx(37 / 3)}
+
+
+def test_frequencies_of_genes_at_a_rank_predict_hidden_genes():
+    # Gene 1 is first and gene 2 second in all cells; the third place says nothing.
+    rng = np.random.default_rng(0)
+    cells = np.stack([np.full(400, 1), np.full(400, 2), rng.integers(3, 7, 400)], axis=1)
+    tokens = Tokens(cells.ravel(), None, 3 * np.arange(401), np.zeros(400, int))
+    first = hidden_chunk([[0, 2, 5]], [[1, 0, 0]], [1])
+    third = hidden_chunk([[1, 2, 0]], [[0, 0, 1]], [5])
+    of_first, of_third = (
+        baselines.trivial_losses("ranks", tokens, [chunk], n_genes=6) for chunk in (first, third)
+    )
+    assert of_first["gene frequency"] == pytest.approx(np.log(3), abs=0.01)
+    assert of_first["gene frequency at the rank"] < 0.1
+    assert of_third["gene frequency"] == pytest.approx(np.log(12), abs=0.2)
+    assert of_third["gene frequency at the rank"] == pytest.approx(np.log(4), abs=0.2)
+    both = baselines.trivial_losses("ranks", tokens, [first, third], n_genes=6)
+    for name, loss in both.items():
+        assert loss == pytest.approx((of_first[name] + of_third[name]) / 2)
+
+
 def test_a_crop_keeps_the_first_token_and_the_order():
     tokens = Tokens(np.arange(23), None, np.array([0, 3, 23]), np.array([0, 1]))
     cropped = steps.crop(tokens, 8, np.random.default_rng(0))
@@ -101,6 +137,13 @@ def test_training_lowers_the_loss_of_held_out_cells_and_its_folder_is_read_as_re
     assert (history[decoders].iloc[-1] < history[decoders].iloc[0]).all()
     assert history["step"].tolist()[0] == 0
     assert pd.read_csv(tmp_path / "trained" / "history.csv").shape == history.shape
+    stated = json.loads((tmp_path / "trained" / "training.json").read_text())["validation"]
+    assert stated["trained"] == pytest.approx(history[decoders].iloc[-1].to_dict(), abs=1e-6)
+    recomputed = pretraining.validate(tmp_path / "trained", cells)
+    assert recomputed["trained"] == pytest.approx(stated["trained"], rel=0.01)  # of weights in float16
+    assert {part: recomputed[part] for part in ("untrained", "baselines")} == {
+        part: stated[part] for part in ("untrained", "baselines")
+    }
 
     adata = data.load("pbmc68k-reduced", subset=50, seed=1)
     embedding = embed(adata, catalog.model(name).twin_of, weights=tmp_path / "trained")

@@ -9,6 +9,7 @@ from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.fitting import fit, fitted
 from zeroshot.pretraining.objectives import MASKING, Masking
 from zeroshot.pretraining.training import Run, Training, require_new, train, untrained
+from zeroshot.pretraining.validation import validate
 
 __all__ = [
     "MASKING",
@@ -26,4 +27,5 @@ __all__ = [
     "require_new",
     "train",
     "untrained",
+    "validate",
 ]

@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from zeroshot.catalog.records import Objective
 from zeroshot.embedding.engine import Precision, require_device
 from zeroshot.models import Cells, Trainable, TrainableNetwork
 from zeroshot.pretraining.architectures import card_of, with_changes
+from zeroshot.pretraining.baselines import trivial_losses
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
@@ -183,8 +184,9 @@ def train(
     run.release(release)
     history = pd.DataFrame(run.history)
     history.to_csv(release / "history.csv", index=False)
-    identity = run.identity | {"corpus": {**run.identity["corpus"], **(facts or {})}}
-    (release / "training.json").write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
+    corpus = {**run.identity["corpus"], **(facts or {})}
+    record = run.identity | {"corpus": corpus, "validation": run.validation()}
+    (release / "training.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     release.rename(output)
     shutil.rmtree(partial)
     return history
@@ -305,7 +307,7 @@ class Run:
     def resume(self, state: Path) -> None:
         """Continue from a state, if there is one."""
         if not state.exists():
-            self._validate()
+            self.validate()
             return
         saved = torch.load(state, map_location=self.device, weights_only=True)
         identity = json.loads(saved["identity"])
@@ -347,7 +349,7 @@ class Run:
         while self.step < self.plan.n_steps:
             loss = self.train_step()
             if self.step in validated:
-                self._validate()
+                self.validate()
             now = time.monotonic()
             if now - saved > 60 * self.training.minutes_per_checkpoint:
                 self.save(state)
@@ -386,17 +388,13 @@ class Run:
         self.n_tokens += int(chunk.lengths.sum())
         return value
 
-    def _validate(self) -> None:
-        """Add the loss on held-out cells, whose hidden genes are the same each time."""
+    def validate(self) -> None:
+        """Add the loss on held-out cells to the history."""
         sums: dict[str, float] = {}
         n_hidden = 0
-        generator = np.random.default_rng([self.training.seed, 3])
-        tokens = crop(self.held_out, self.training.max_tokens, generator)
-        by_length = np.argsort(tokens.lengths, kind="stable")
         self.network.eval()
         with torch.no_grad(), self._autocast():
-            for rows in chunks_in_order(tokens.lengths, by_length, self.training.tokens_per_step):
-                chunk = self._chunk(tokens.select(rows), generator)
+            for chunk in self._held_out_chunks():
                 for name, loss in losses(self.network, self.objective, chunk).items():
                     sums[name] = sums.get(name, 0.0) + float(loss) * len(chunk.targets)
                 n_hidden += len(chunk.targets)
@@ -405,6 +403,28 @@ class Run:
         self.history.append(row | {name: total / n_hidden for name, total in sums.items()})
         if self.at_validation is not None:
             self.at_validation(self)
+
+    def validation(self) -> dict[str, dict[str, float]]:
+        """Losses on held-out cells: "untrained" and "trained" by decoder, "baselines" by predictor."""
+        decoders = [name for name in self.history[0] if name not in ("step", "cells", "tokens")]
+        baselines = trivial_losses(
+            self.objective, self.tokens, self._held_out_chunks(),
+            n_genes=len(self.corpus.genes), special_ends=self.network.special_ends,
+        )  # fmt: skip
+        parts = {
+            "untrained": {name: self.history[0][name] for name in decoders},
+            "trained": {name: self.history[-1][name] for name in decoders},
+            "baselines": baselines,
+        }
+        return {part: {name: round(loss, 6) for name, loss in row.items()} for part, row in parts.items()}
+
+    def _held_out_chunks(self) -> Iterator[MaskedChunk]:
+        """Held-out cells, whose hidden genes are the same each time."""
+        generator = np.random.default_rng([self.training.seed, 3])
+        tokens = crop(self.held_out, self.training.max_tokens, generator)
+        by_length = np.argsort(tokens.lengths, kind="stable")
+        for rows in chunks_in_order(tokens.lengths, by_length, self.training.tokens_per_step):
+            yield self._chunk(tokens.select(rows), generator)
 
     def _chunk(self, tokens: Tokens, generator: np.random.Generator) -> MaskedChunk:
         return hide(

@@ -19,6 +19,9 @@ TABLES = MappingProxyType(
         "losses": Table(
             "losses on held-out cells of the corpus", (*RUNG, "step", "decoder"), ("cells", "tokens", "loss")
         ),
+        "baselines": Table(
+            "losses on the same cells of predictors without a network", (*RUNG, "predictor"), ("loss",)
+        ),
         # A baseline has its name for a network, no corpus, and step 0.
         "scores": Table(
             "scores of the embeddings", (*RUNG, "step", "dataset", "metric"), ("value", "low", "high")
@@ -39,8 +42,9 @@ def load(name: str) -> dict[str, pd.DataFrame]:
     -------
     dict
         "losses" with columns network, corpus, seed, step, decoder, cells and tokens (trained on so far) and
-        loss; "scores" with network, corpus, seed, step, dataset, metric, value, and the ends of its 95 %
-        interval over cells, low and high. Rows of what the ladder does not have any more are left out.
+        loss; "baselines" with network, corpus, seed, and the loss of each predictor that is no network;
+        "scores" with network, corpus, seed, step, dataset, metric, value, and the ends of its 95 % interval
+        over cells, low and high. Rows of what the ladder does not have any more are left out.
 
     Raises
     ------
@@ -69,8 +73,8 @@ def _belongs(rows: pd.DataFrame, card: catalog.Ladder) -> pd.Series:
 
 
 def write(directory: Path, tables: dict[str, pd.DataFrame]) -> None:
-    """Write the tables of a rung; a file appears whole or not at all."""
-    table_files.write(directory, TABLES, tables)
+    """Write some tables of a rung; a file appears whole or not at all."""
+    table_files.write(directory, {name: TABLES[name] for name in tables}, tables)
 
 
 def concatenate(output: Path, directories: Iterable[Path]) -> None:

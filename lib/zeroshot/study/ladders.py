@@ -6,8 +6,9 @@ locked by the one that works on it.
 
 import contextlib
 import dataclasses
+import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -163,33 +164,51 @@ def _alone(folder: Path) -> Iterator[bool]:
 
 def _train_and_score(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | None) -> None:
     folder, network = directory(card, rung), card.networks[rung.network]
+    history, baselines = pd.DataFrame(), {}
     if pretraining.fitted(network.model):
-        trained, states, history = network.model, {1: _fit(card, rung)}, pd.DataFrame()
+        trained, states = network.model, {1: _fit(card, rung)}
     else:
         trained = catalog.model(network.model).twin_of
         history = _train(card, rung, device, progress)
+        baselines = _validation(card, rung)["baselines"]
         states = {
             int(history["step"][number]): folder / "validations" / str(number)
             for number in card.scored_validations
         }
-    parts = []
-    for dataset in card.datasets:
-        cells = _target(card, dataset)
-        for step, weights in states.items():
-            embedded = pipeline.embed(
-                cells, trained, parameters=network.reading, weights=weights, seed=rung.seed,
-                settings=embedding.Settings(device=device),
-            )  # fmt: skip
-            parts.append(_scores(card, cells, embedded).assign(dataset=dataset, step=step))
-    about = {"network": rung.network, "corpus": rung.corpus, "seed": rung.seed}
-    tables = {"losses": _losses(history).assign(**about), "scores": pd.concat(parts).assign(**about)}
-    ladders.write(tables_directory(card, rung), tables)
+
+    def scores() -> pd.DataFrame:
+        parts = []
+        for dataset in card.datasets:
+            cells = _target(card, dataset)
+            for step, weights in states.items():
+                embedded = pipeline.embed(
+                    cells, trained, parameters=network.reading, weights=weights, seed=rung.seed,
+                    settings=embedding.Settings(device=device),
+                )  # fmt: skip
+                parts.append(_scores(card, cells, embedded).assign(dataset=dataset, step=step))
+        return pd.concat(parts)
+
+    _write(card, rung, lambda: _losses(history), lambda: _baselines(baselines), scores)
+
+
+def _write(card: catalog.Ladder, rung: Rung, *tables: Callable[[], pd.DataFrame]) -> None:
+    """Write the tables of a rung, in their order; what is there is not computed again."""
+    folder, about = tables_directory(card, rung), dataclasses.asdict(rung)
+    for name, table in zip(ladders.TABLES, tables, strict=True):
+        if not (folder / f"{name}.csv").is_file():
+            rows = table()
+            ladders.write(folder, {name: rows if "network" in rows else rows.assign(**about)})
+
+
+def _baselines(losses: Mapping[str, float]) -> pd.DataFrame:
+    """A row per predictor that is no network."""
+    return pd.DataFrame(losses.items(), columns=["predictor", "loss"])
 
 
 def _losses(history: pd.DataFrame) -> pd.DataFrame:
     """A row per validation and decoder; none of what was fitted in one go."""
     if history.empty:
-        return pd.DataFrame(columns=ladders.TABLES["losses"].all_columns)
+        return pd.DataFrame(columns=["step", "cells", "tokens", "decoder", "loss"])
     return history.melt(["step", "cells", "tokens"], var_name="decoder", value_name="loss")
 
 
@@ -234,15 +253,27 @@ def _train(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | N
     )  # fmt: skip
 
 
+def _validation(card: catalog.Ladder, rung: Rung) -> dict[str, dict[str, float]]:
+    """Losses of a finished training and of its baselines, computed where its record has none."""
+    weights = directory(card, rung) / "network"
+    record = json.loads((weights / "training.json").read_text())
+    if "validation" not in record:
+        cells = Cells.of(_corpus(rung.corpus, card.genes), with_batches=False)
+        return pretraining.validate(weights, cells)
+    return record["validation"]
+
+
 def _score_baselines(card: catalog.Ladder, rung: Rung) -> None:
-    parts = []
-    for dataset in card.datasets:
-        cells = _target(card, dataset)
-        for name in card.baselines:
-            scores = _scores(card, cells, pipeline.embed(cells, name))
-            parts.append(scores.assign(network=name, corpus="", seed=0, step=0, dataset=dataset))
-    tables = {"losses": _losses(pd.DataFrame()), "scores": pd.concat(parts)}
-    ladders.write(tables_directory(card, rung), tables)
+    def scores() -> pd.DataFrame:
+        parts = []
+        for dataset in card.datasets:
+            cells = _target(card, dataset)
+            for name in card.baselines:
+                rows = _scores(card, cells, pipeline.embed(cells, name))
+                parts.append(rows.assign(network=name, corpus="", seed=0, step=0, dataset=dataset))
+        return pd.concat(parts)
+
+    _write(card, rung, lambda: _losses(pd.DataFrame()), lambda: _baselines({}), scores)
 
 
 def _scores(card: catalog.Ladder, cells: AnnData, embedded: store.Artifact) -> pd.DataFrame:
