@@ -119,6 +119,33 @@ def test_an_interrupted_rung_ends_with_the_same_tables(card):
     assert tables() == undisturbed
 
 
+def test_an_autoencoder_is_trained_as_networks_are_and_scvi_reads_as_many_cells(card, home, monkeypatch):
+    others = """
+    autoencoder:
+      title: autoencoder
+      model: corpus-autoencoder-untrained
+      architecture: {hidden: 8, dim: 4}
+      training: {max_tokens: 256, tokens_per_step: 2048}
+    corpus-scvi: {title: corpus scVI, model: corpus-scvi}
+    corpus-pca: {"""
+    (home / "data" / "ladders.yml").write_text(LADDERS.replace("\n    corpus-pca: {", others))
+    card = catalog.ladder("tiny")
+    by_path = {rung.path: rung for rung in ladders.rungs(card)}
+    ladders.climb(card, [by_path["autoencoder/tenth/0"]])
+    folder = ladders.tables_directory(card, by_path["autoencoder/tenth/0"])
+    losses, scores = pd.read_csv(folder / "losses.csv"), pd.read_csv(folder / "scores.csv")
+    assert losses["loss"].is_monotonic_decreasing and set(losses["decoder"]) == {"value"}
+    assert scores["step"].tolist() == [0, losses["step"].max()]
+
+    def stop(model: str, cells: object, output: object, **settings: object) -> None:
+        assert settings["epochs"] == round(600 / 235)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretraining, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        ladders.climb(card, [by_path["corpus-scvi/tenth/0"]])
+
+
 def test_another_card_is_another_rung_and_new_words_are_not(card, home):
     rung = ladders.rungs(card)[1]
     before = ladders.directory(card, rung)

@@ -29,7 +29,7 @@ class Ladder(Card):
     description: str
     networks: Annotated[Mapping[EntryName, LadderNetwork], read_only, as_dict]
     corpora: Annotated[Mapping[EntryName, Size], read_only, as_dict]  # with the number of seeds on each
-    passes: Size  # cells that each training reads: of a small corpus the same ones many times
+    passes: Size  # cells that each training reads, of a small corpus the same ones many times; of PCA none
     genes: Size  # of the vocabulary, those in most cells of the corpus
     validations: Size  # of each training, evenly over its steps, besides the one before the first step
     scored_validations: tuple[int, ...] = Field(min_length=1)  # at which of them, from 0 on, it is scored

@@ -218,9 +218,12 @@ def _fit(card: catalog.Ladder, rung: Rung) -> Path:
     if not weights.is_dir():
         corpus = _corpus(rung.corpus, card.genes)
         corpus.obs["batch"] = corpus.obs["source"]
+        settings = dict(card.networks[rung.network].training)
+        if "epochs" in pretraining.fitted(model).reads:
+            settings["epochs"] = max(round(card.passes / corpus.n_obs), 1)
         pretraining.fit(
             model, Cells.of(corpus, with_batches=True), weights, seed=rung.seed,
-            facts=pretraining.facts_of(corpus, [rung.corpus]), **card.networks[rung.network].training,
+            facts=pretraining.facts_of(corpus, [rung.corpus]), **settings,
         )  # fmt: skip
     return weights
 
