@@ -368,7 +368,9 @@ def test_the_command_trains_refuses_and_names_the_model_to_read_it_with(tmp_path
              "--epochs", "0.02", "--max-tokens", "16", "--tokens-per-step", "256", *fields, *extra],
         )  # fmt: skip
 
-    assert "shared" not in run().output
+    output = run().output
+    assert "shared" not in output
+    assert "loss on held-out cells, trained: gep " in output and "no network: gene mean " in output
     assert sorted(file.name for file in (tmp_path / "net").iterdir()) == [
         "args.json", "history.csv", "model.safetensors", "training.json", "vocab.json",
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """``zeroshot pretrain``: networks trained on cells of your choice, and baselines fitted to them."""
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -93,7 +94,16 @@ def pretrain(
             facts=facts,
             progress=show,
         )
+    _print_losses(output)
     print(f"{output}: read it with --model {catalog.model(model).twin_of or model} --weights {output}")
+
+
+def _print_losses(output: Path) -> None:
+    """Losses on held-out cells of a finished training, beside those of predictors without a network."""
+    losses = json.loads((output / "training.json").read_text())["validation"]
+    for title, part in (("untrained", "untrained"), ("trained", "trained"), ("no network", "baselines")):
+        row = ", ".join(f"{name} {loss:.3f}" for name, loss in losses[part].items())
+        print(f"loss on held-out cells, {title}: {row}", file=sys.stderr)
 
 
 def _given(context: typer.Context) -> dict[str, str]:
