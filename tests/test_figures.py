@@ -332,6 +332,13 @@ def ladder_states() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "dataset", "loss", "value"])
 
 
+def loss_curves() -> pd.DataFrame:
+    rows = [(network, "all", 0, "gep", cells, 9 - cells / 10, 6.0, (9 - cells / 10) / 6)
+            for network in "ab" for cells in (0, 20, 60)]  # fmt: skip
+    columns = ["network", "corpus", "seed", "decoder", "cells", "loss", "baseline", "ratio"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 AXES = {"clustering": "clustering", "batch_mixing": "batch mixing"}
 
 
@@ -386,6 +393,7 @@ DRAWN = {
     "draw_ranks": ranked,
     "draw_pareto": pareto,
     "draw_ladder": lambda: figures.draw_ladder(ladder(), "AvgBIO"),
+    "draw_loss_curves": lambda: figures.draw_loss_curves(loss_curves()),
     "draw_losses_and_scores": lambda: figures.draw_losses_and_scores(ladder_states(), "AvgBIO"),
     "draw_variants": lambda: figures.draw_variants(variants(), METRICS),
     "draw_gene_sets": lambda: figures.draw_gene_sets(of_gene_sets(), {"pairs": "pairs"}),
@@ -1002,6 +1010,16 @@ def test_sizes_are_labelled_apart():
     assert set(heights) == {"a 1", "b 50", "c 50"}
     assert np.log10(heights["c 50"] / heights["b 50"]) == pytest.approx(0.085)
     assert len({point.get_xdata()[0] for point in points(axis)}) == 3
+
+
+def test_losses_of_trained_states_stand_beside_a_line_of_the_best_without_a_network():
+    axes = figures.draw_loss_curves(loss_curves()).axes
+    assert [axis.get_title() for axis in axes] == ["a", "b"]
+    curve, line = axes[0].lines
+    assert list(curve.get_xdata()) == [20, 60] and list(curve.get_ydata()) == pytest.approx([7 / 6, 0.5])
+    assert list(line.get_ydata()) == [1, 1]
+    nothing = figures.draw_loss_curves(loss_curves().iloc[:0])
+    assert "no network was trained" in nothing.axes[0].texts[0].get_text()
 
 
 def test_a_ladder_joins_the_sizes_of_a_corpus_and_marks_untrained_networks_and_baselines():

@@ -17,7 +17,7 @@ from .files import show_with_files, to_csv, to_svg
 from .flows import FlowExplorer, explore_flows, lay_out_flows
 from .gene_sets import draw_gene_sets
 from .label_curves import draw_label_curves
-from .ladders import draw_ladder, draw_losses_and_scores
+from .ladders import draw_ladder, draw_loss_curves, draw_losses_and_scores
 from .literature import (
     draw_editions,
     draw_lineage,
@@ -59,6 +59,7 @@ __all__ = [
     "draw_label_curves",
     "draw_ladder",
     "draw_lineage",
+    "draw_loss_curves",
     "draw_losses_and_scores",
     "draw_membership",
     "draw_noise",

@@ -1,4 +1,4 @@
-"""Networks trained on corpora of different size: their scores by cells, and beside their losses."""
+"""Networks trained on corpora of different size: their losses, and their scores by cells and by loss."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -76,6 +76,42 @@ def _draw_panel(
     axis.set_xscale("log")
     label_log_axis(axis.xaxis)
     axis.margins(y=0.1)
+
+
+@draws
+def draw_loss_curves(curves: pd.DataFrame) -> Figure:
+    """Loss by cells read, a panel per network, beside the best predictor without a network: a line at 1.
+
+    Untrained networks, whose loss may be many times that, are left out.
+
+    Parameters
+    ----------
+    curves
+        As :func:`zeroshot.results.trainings.loss_curves` returns them.
+    """
+    table = curves[curves["cells"] > 0].dropna(subset="ratio")
+    if table.empty:
+        return drawn(nothing_to_draw("no network was trained"), table)
+    networks, corpora, decoders = (list(table[name].unique()) for name in ("network", "corpus", "decoder"))
+    colours = dict(zip(corpora, group_colours(len(corpora)), strict=True))
+    dashes = {decoder: _DASHES[place % len(_DASHES)] for place, decoder in enumerate(decoders)}
+    n_rows, height = fit(len(networks), _PANEL, 2.0, _TALLEST)
+    figure, axes = subplots(n_rows, 1, figsize=(7.2, height * n_rows + 0.9), sharex=True, squeeze=False)
+    for axis, network in zip(axes[:, 0], networks, strict=False):
+        lines = table[table["network"] == network].groupby(["corpus", "seed", "decoder"], sort=False)
+        for (corpus, _, decoder), part in lines:
+            axis.plot(
+                part["cells"], part["ratio"], marker="o", markersize=3, color=colours[corpus],
+                linestyle=dashes[decoder],
+            )  # fmt: skip
+        axis.axhline(1, color="#444444", linewidth=1.5, zorder=1.5)
+        axis.set(title=short_text(network), xlabel="cells read", ylabel="relative loss")
+        axis.label_outer()
+    entries = [(plt.Line2D([], [], color=colours[name]), name) for name in corpora]
+    entries += [(plt.Line2D([], [], color="#444444", linestyle=dashes[name]), name) for name in decoders]
+    notes = [f"{len(networks) - n_rows} more networks are not shown"] if len(networks) > n_rows else []
+    add_legend(figure, entries, not_shown=notes, loc="outside lower center", ncols=2, fontsize=9)
+    return drawn(figure, table)
 
 
 @draws

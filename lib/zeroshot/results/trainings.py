@@ -1,0 +1,190 @@
+"""What networks trained here reached on their own task, and what that says of the paper's two hypotheses."""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from zeroshot import catalog
+from zeroshot.results import ladders
+from zeroshot.runtime import paths
+
+# Section 3.3 of the paper gives two reasons why its models may not be better than simple methods.
+HYPOTHESES: Mapping[str, str] = MappingProxyType(
+    {
+        "masking": "masked pretraining does not give useful cell embeddings",
+        "task": "the models have not learnt their pretraining task",
+    }
+)
+LEAST_TRAININGS = 3  # of a verdict, as of a correlation of losses and scores
+NOT_TESTABLE = "not testable"
+
+_LOSSES = ["network", "corpus", "seed", "decoder", "untrained", "trained", "predictor", "baseline"]
+
+
+def committed_losses() -> pd.DataFrame:
+    """Losses of the networks whose weights are in this repository, on held-out cells of their corpora.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per network (its title) and decoder: corpus, seed, loss ``untrained`` and ``trained``, and as
+        ``baseline`` the lowest loss of a predictor without a network, named by ``predictor``. Squared errors
+        of values, cross-entropies (nats) of ranks; lower is better.
+    """
+    rows = []
+    for card in catalog.models().values():
+        file = paths.weights_in_repository(card.name) / "training.json"
+        if card.weights is None or not card.weights.in_repository or not file.is_file():
+            continue
+        record = json.loads(file.read_text())
+        losses = record["validation"]
+        predictor = min(losses["baselines"], key=losses["baselines"].get)
+        about = {
+            "network": card.title, "corpus": ", ".join(record["corpus"]["names"]),
+            "seed": record["training"]["seed"], "predictor": predictor,
+            "baseline": losses["baselines"][predictor],
+        }  # fmt: skip
+        rows += [
+            about | {"decoder": decoder, "untrained": losses["untrained"][decoder], "trained": loss}
+            for decoder, loss in losses["trained"].items()
+        ]
+    return pd.DataFrame(rows, columns=_LOSSES)
+
+
+def ladder_losses(card: catalog.Ladder, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The same of each training of a ladder; no baseline where its table has none.
+
+    Parameters
+    ----------
+    card, tables
+        A ladder, and what :func:`zeroshot.results.ladders.load` returns of it.
+    """
+    keys = list(ladders.RUNG)
+    by_step = tables["losses"].sort_values("step").groupby([*keys, "decoder"], sort=False)["loss"]
+    losses = by_step.agg(untrained="first", trained="last").reset_index()
+    best = tables["baselines"].sort_values("loss").drop_duplicates(keys).rename(columns={"loss": "baseline"})
+    table = losses.merge(best, on=keys, how="left")
+    return table.assign(network=table["network"].map(ladders.titles(card)))[_LOSSES]
+
+
+def loss_curves(card: catalog.Ladder, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Losses of the trainings of a ladder by cells read, as multiples of the best without a network.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns network (title), corpus, seed, decoder, cells, loss, baseline, and ``ratio`` of both, below 1
+        where the network is better than the best predictor without one.
+    """
+    of_training = ladder_losses(card, tables).drop(columns=["untrained", "trained", "predictor"])
+    losses = tables["losses"].assign(network=tables["losses"]["network"].map(ladders.titles(card)))
+    curves = losses.merge(of_training, on=["network", "corpus", "seed", "decoder"])
+    curves["ratio"] = curves["loss"] / curves["baseline"]
+    columns = ["network", "corpus", "seed", "decoder", "cells", "loss", "baseline", "ratio"]
+    return curves.sort_values("cells", kind="stable")[columns]
+
+
+def evidence(
+    card: catalog.Ladder, tables: Mapping[str, pd.DataFrame], metric: str, committed: pd.DataFrame
+) -> pd.DataFrame:
+    """What the trainings say of each of the paper's two hypotheses.
+
+    Parameters
+    ----------
+    card, tables
+        As for :func:`ladder_losses`.
+    metric
+        One of the ladder's; higher is better.
+    committed
+        As :func:`committed_losses` returns them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per hypothesis (a key of :data:`HYPOTHESES`) and measurement: ``mean`` over trainings, of which
+        each is a network on a corpus and the mean over its data sets and seeds; ``low`` and ``high``, its
+        95 % interval (Student's t, NaN for one training); ``n`` trainings (pairs of trainings for the size of
+        the corpus); and ``verdict``: "for" or "against" the hypothesis, "undecided" where the interval
+        includes 0, "not testable" below :data:`LEAST_TRAININGS`.
+    """
+    points = ladders.by_corpus(card, tables["scores"], metric)
+    trained = ladders.effects(points).dropna(subset="gain")  # not what is fitted in one go
+    sizes = ladders.size_effects(points)
+    sizes = sizes[sizes.index.get_level_values("network").isin(trained["network"])]
+    over_pca = _over_corpus_pca(card, points, trained)
+    # The sign is that of values which speak for the hypothesis.
+    rows = [
+        ("masking", "score, trained less untrained", _by_training(trained, "gain"), -1),
+        ("masking", "score, trained less PCA of the same corpus", over_pca, -1),
+        ("masking", "correlation of loss and score in a training", _within_trainings(tables, metric), 1),
+        ("task", "share of the simple loss saved, weights in this repository", _savings(committed), -1),
+        ("task", "share of the simple loss saved, ladder", _savings(ladder_losses(card, tables)), -1),
+        ("task", "score, largest less smallest corpus", sizes.groupby(["network", "whole"]).mean(), 1),
+    ]
+    return pd.DataFrame(
+        [
+            {"hypothesis": hypothesis, "measurement": measurement, **_judge(values.dropna(), sign)}
+            for hypothesis, measurement, values, sign in rows
+        ]
+    )
+
+
+def verdicts(rows: pd.DataFrame) -> dict[str, str]:
+    """One verdict for each hypothesis: that of all its measurements that have one, or "mixed".
+
+    Parameters
+    ----------
+    rows
+        As :func:`evidence` returns them.
+    """
+    by_name = {}
+    for name in HYPOTHESES:
+        of_it = rows.loc[rows["hypothesis"].eq(name) & rows["verdict"].ne(NOT_TESTABLE), "verdict"].unique()
+        by_name[name] = {0: NOT_TESTABLE, 1: next(iter(of_it), "")}.get(len(of_it), "mixed")
+    return by_name
+
+
+def _judge(values: pd.Series, sign: int) -> dict[str, float | int | str]:
+    """Mean and interval of what trainings have; the sign is that of values for the hypothesis."""
+    n, mean = len(values), values.mean()
+    margin = stats.t.ppf(0.975, n - 1) * stats.sem(values) if n > 1 else np.nan
+    verdict = NOT_TESTABLE
+    if n >= LEAST_TRAININGS:
+        verdict = "undecided" if abs(mean) <= margin else "for" if mean * sign > 0 else "against"
+    return {"mean": mean, "low": mean - margin, "high": mean + margin, "n": n, "verdict": verdict}
+
+
+def _by_training(rows: pd.DataFrame, column: str) -> pd.Series:
+    return rows.groupby(["network", "corpus"])[column].mean()
+
+
+def _over_corpus_pca(card: catalog.Ladder, points: pd.DataFrame, trained: pd.DataFrame) -> pd.Series:
+    """Scores of trained networks less those of PCA fitted to the same corpus, where both are there."""
+    titles = [network.title for network in card.networks.values() if network.model == "corpus-pca"]
+    keys = ["corpus", "dataset"]
+    is_trained = points["state"].eq("trained")
+    pca = points[is_trained & points["network"].isin(titles)].set_index(keys)["value"]
+    scores = points[is_trained & points["network"].isin(trained["network"])]
+    beside = scores.join(pca, keys, rsuffix="_of_pca")
+    return _by_training(beside.assign(over=beside["value"] - beside["value_of_pca"]), "over")
+
+
+def _within_trainings(tables: Mapping[str, pd.DataFrame], metric: str) -> pd.Series:
+    """Spearman's correlation of loss and score over the states of each training."""
+    states = ladders.with_losses(tables, metric)
+    keys = [*ladders.RUNG, "dataset"]
+    rhos = [
+        (*key, stats.spearmanr(part["loss"], part["value"]).statistic)
+        for key, part in states.groupby(keys)
+        if part["loss"].nunique() > 1 and part["value"].nunique() > 1
+    ]
+    return _by_training(pd.DataFrame(rhos, columns=[*keys, "rho"]), "rho")
+
+
+def _savings(losses: pd.DataFrame) -> pd.Series:
+    """How much lower a loss is than the best without a network, as a share of that; a mean over decoders."""
+    return _by_training(losses.assign(saving=1 - losses["trained"] / losses["baseline"]), "saving")

@@ -1,0 +1,99 @@
+"""What trainings reached on their own task, and what they say of the paper's two hypotheses."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zeroshot import catalog
+from zeroshot.results import ladders, trainings
+from zeroshot.runtime import paths
+
+CORPORA = ("blood-1-percent", "not-blood-1-percent", "all-1-percent", "all")
+
+
+@pytest.fixture
+def card() -> catalog.Ladder:
+    return catalog.ladder("small")
+
+
+def tables(gains: list[float], *, loss: float = 5.0) -> dict[str, pd.DataFrame]:
+    """Trainings of masked ranks that raise the score by so much, and PCA that has 0.5 on each corpus."""
+    losses, scores = [], []
+    for corpus, gain in zip(CORPORA, gains, strict=False):
+        about = {"network": "ranks", "corpus": corpus, "seed": 0}
+        losses += [about | {"step": step, "decoder": "token", "cells": 10 * step, "tokens": 0, "loss": value}
+                   for step, value in ((0, 9.0), (7, loss))]  # fmt: skip
+        for dataset in ("pbmc-sorted", "baron-human1"):
+            here = {"dataset": dataset, "metric": "avg_bio", "low": np.nan, "high": np.nan}
+            scores += [
+                about | here | {"step": step, "value": value} for step, value in ((0, 0.2), (7, 0.2 + gain))
+            ]
+            scores.append(about | here | {"network": "corpus-pca", "step": 1, "value": 0.5})
+    simple = [
+        {"network": "ranks", "corpus": corpus, "seed": 0, "predictor": name, "loss": value}
+        for corpus in CORPORA[: len(gains)]
+        for name, value in (("gene frequency", 8.0), ("gene frequency at the rank", 6.0))
+    ]
+    rows = {"losses": losses, "baselines": simple, "scores": scores}
+    return {
+        name: pd.DataFrame(rows[name], columns=layout.all_columns) for name, layout in ladders.TABLES.items()
+    }
+
+
+def evidence(card, gains, **options) -> pd.DataFrame:
+    nothing = pd.DataFrame(columns=trainings.committed_losses().columns)
+    rows = trainings.evidence(card, tables(gains, **options), "avg_bio", nothing)
+    return rows.set_index("measurement")
+
+
+def test_the_networks_of_this_repository_have_losses_beside_those_without_a_network():
+    losses = trainings.committed_losses().set_index(["network", "decoder"])
+    assert {"scGPT small", "Geneformer small", "Corpus autoencoder"} == set(losses.index.get_level_values(0))
+    assert (losses["trained"] < losses["untrained"]).all()
+    record = json.loads((paths.weights_in_repository("scgpt-small") / "training.json").read_text())
+    row = losses.loc[("scGPT small", "gep")]
+    assert row["trained"] == record["validation"]["trained"]["gep"]
+    assert row["baseline"] == min(record["validation"]["baselines"].values())
+
+
+def test_losses_of_a_ladder_stand_beside_the_best_without_a_network(card):
+    row = trainings.ladder_losses(card, tables([0.1])).iloc[0]
+    assert (row["untrained"], row["trained"], row["baseline"]) == (9, 5, 6)
+    assert row["predictor"] == "gene frequency at the rank"
+    curves = trainings.loss_curves(card, tables([0.1, 0.2]))
+    assert curves.groupby("corpus")["ratio"].agg(list).to_dict() == {key: [1.5, 5 / 6] for key in CORPORA[:2]}
+    older = tables([0.1])
+    older["baselines"] = older["baselines"].iloc[:0]
+    assert np.isnan(trainings.ladder_losses(card, older)["baseline"].iloc[0])
+
+
+def test_hypotheses_are_judged_by_intervals_over_trainings(card):
+    rows = evidence(card, [0.1, 0.2, 0.15, 0.16])
+    gain = rows.loc["score, trained less untrained"]
+    assert gain["mean"] == pytest.approx(0.1525)
+    assert gain["low"] == pytest.approx(0.1525 - 3.182446 * np.std([0.1, 0.2, 0.15, 0.16], ddof=1) / 2)
+    assert (gain["n"], gain["verdict"]) == (4, "against")
+    pca = rows.loc["score, trained less PCA of the same corpus"]
+    assert (pca["mean"], pca["verdict"]) == (pytest.approx(-0.1475), "for")
+    assert rows.loc["correlation of loss and score in a training", "mean"] == pytest.approx(-1)
+    saved = rows.loc["share of the simple loss saved, ladder"]
+    assert (saved["mean"], saved["verdict"]) == (pytest.approx(1 / 6), "against")
+    size = rows.loc["score, largest less smallest corpus"]
+    assert (size["mean"], size["n"], size["verdict"]) == (pytest.approx(0.01), 1, "not testable")
+    assert trainings.verdicts(rows.reset_index()) == {"masking": "mixed", "task": "against"}
+
+
+@pytest.mark.parametrize(
+    ("gains", "loss", "verdicts"),
+    [
+        ([], 5, {"masking": "not testable", "task": "not testable"}),
+        ([0.1, 0.2], 5, {"masking": "not testable", "task": "not testable"}),
+        ([-0.1, -0.11, -0.12], 7, {"masking": "for", "task": "for"}),
+    ],
+)
+def test_no_verdict_rests_on_fewer_than_three_trainings(card, gains, loss, verdicts):
+    rows = evidence(card, gains, loss=loss).reset_index()
+    assert trainings.verdicts(rows) == verdicts
+    assert (rows.loc[rows["n"] < 3, "verdict"] == "not testable").all()
