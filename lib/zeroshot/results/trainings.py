@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from zeroshot import catalog
-from zeroshot.results import ladders
+from zeroshot.results import ladders, reconstructions
 from zeroshot.runtime import paths
 
 # Section 3.3 of the paper gives two reasons why its models may not be better than simple methods.
@@ -89,7 +89,11 @@ def loss_curves(card: catalog.Ladder, tables: Mapping[str, pd.DataFrame]) -> pd.
 
 
 def evidence(
-    card: catalog.Ladder, tables: Mapping[str, pd.DataFrame], metric: str, committed: pd.DataFrame
+    card: catalog.Ladder,
+    tables: Mapping[str, pd.DataFrame],
+    metric: str,
+    committed: pd.DataFrame,
+    scores: pd.DataFrame,
 ) -> pd.DataFrame:
     """What the trainings say of each of the paper's two hypotheses.
 
@@ -101,6 +105,8 @@ def evidence(
         One of the ladder's; higher is better.
     committed
         As :func:`committed_losses` returns them.
+    scores
+        Of a study: those of the same networks and of their untrained twins count, too.
 
     Returns
     -------
@@ -118,7 +124,8 @@ def evidence(
     over_pca = _over_corpus_pca(card, points, trained)
     # The sign is that of values which speak for the hypothesis.
     rows = [
-        ("masking", "score, trained less untrained", _by_training(trained, "gain"), -1),
+        ("masking", "score, trained less untrained, study", _over_twins(scores, metric, committed), -1),
+        ("masking", "score, trained less untrained, ladder", _by_training(trained, "gain"), -1),
         ("masking", "score, trained less PCA of the same corpus", over_pca, -1),
         ("masking", "correlation of loss and score in a training", _within_trainings(tables, metric), 1),
         ("task", "share of the simple loss saved, weights in this repository", _savings(committed), -1),
@@ -160,6 +167,14 @@ def _judge(values: pd.Series, sign: int) -> dict[str, float | int | str]:
 
 def _by_training(rows: pd.DataFrame, column: str) -> pd.Series:
     return rows.groupby(["network", "corpus"])[column].mean()
+
+
+def _over_twins(scores: pd.DataFrame, metric: str, committed: pd.DataFrame) -> pd.Series:
+    """Scores of networks whose weights are here less those of their twins, mean over data sets."""
+    rows = scores[scores["metric"].eq(metric)].assign(predictor="network")
+    pairs = reconstructions.beside_twins(rows, "network", "none")
+    pairs = pairs[pairs["network"].isin(committed["network"])]
+    return pairs.assign(gain=pairs["trained"] - pairs["untrained"]).groupby("network")["gain"].mean()
 
 
 def _over_corpus_pca(card: catalog.Ladder, points: pd.DataFrame, trained: pd.DataFrame) -> pd.Series:
