@@ -1,6 +1,7 @@
 """Errors in one line: what is told of them, and the exit code."""
 
 import json
+import subprocess
 import sys
 import zipfile
 
@@ -56,3 +57,14 @@ def test_what_was_worked_on_is_told_once():
 def test_messages_do_not_steer_the_terminal():
     text, _ = failures.explain(DataError("no column 'a\x1b[31mb\r\udcff'"))
     assert text == r"no column 'a\x1b[31mb\r\udcff'"
+
+
+def test_closed_streams_lead_nowhere_and_not_into_a_file(tmp_path):
+    source = (
+        "import os, sys; from zeroshot.runtime import failures; failures.open_closed_streams()\n"
+        "file = open('out', 'w'); print('a'); print('b', file=sys.stderr); os.write(1, b'c')\n"
+        "file.write(str(file.fileno() > 2))"
+    )
+    command = f'exec {sys.executable} -c "{source}" <&- >&- 2>&-'
+    assert subprocess.run(["bash", "-c", command], cwd=tmp_path, check=False).returncode == 0
+    assert (tmp_path / "out").read_text() == "True"

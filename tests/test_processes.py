@@ -145,12 +145,13 @@ def test_the_next_run_stops_what_an_interrupted_one_has_left(home):
             pass
 
 
-def test_signals_end_the_program_by_an_exception():
+def test_signals_end_the_program_by_an_exception(capsys):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         before = signal.signal(number, signal.SIG_DFL)  # what started the tests may ignore it
         try:
-            with pytest.raises(SystemExit) as raised, processes.stopped_by_signals():
+            with pytest.raises(SystemExit) as raised, processes.stopped_by_signals(tell="do this"):
                 os.kill(os.getpid(), number)
+            assert capsys.readouterr().err == f"stopped by {number.name}: do this\n"
             assert raised.value.code == 128 + number and signal.getsignal(number) == signal.SIG_DFL
         finally:
             signal.signal(number, before)

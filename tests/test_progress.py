@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -94,6 +95,15 @@ def test_progress_bars_in_a_log_are_lines(tmp_path):
     lines = [line for line in done.stderr.decode().split("\n") if line]
     assert b"\r" not in done.stderr and 3 <= len(lines) <= 9
     assert all("/300 [" in line for line in lines) and lines[-1].startswith("100%")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_log_that_takes_no_more_ends_no_computation(monkeypatch):
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with log_lines.bars_as_lines():
+            for _ in range(3):
+                print("scoring", file=sys.stderr, flush=True)
 
 
 def test_the_time_for_scores_is_what_was_measured():

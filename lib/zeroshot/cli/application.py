@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 dead links, 2 bad usage or input, 3 an error that nobody e
 signal n (130 Ctrl-C, 141 nobody reads what is printed, 143 terminated).
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -76,6 +77,10 @@ papers_app = typer.Typer(help="List, search and export the papers of the reading
 app.add_typer(papers_app, name="reading-list")
 errors = Console(stderr=True)
 SECONDS_TO_LEAVE = 3.0  # after a signal, for files to be removed
+STOPPED = (
+    "an output that was not complete is not written, and an older one is as it was. Results that were stored "
+    "are used when the same command is given again."
+)
 ALL_CORES = os.cpu_count() or 1
 
 
@@ -419,12 +424,13 @@ def _source(committed: bool, policy: str) -> Literal["computed", "committed"]:
 
 def main() -> None:
     """Run the command line; errors end with a message and an exit code, see the head of this file."""
+    failures.open_closed_streams()
     reproducible.fix_arithmetic()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Unicode must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with (
-            processes.stopped_by_signals(SECONDS_TO_LEAVE),
+            processes.stopped_by_signals(SECONDS_TO_LEAVE, STOPPED),
             failures.output_handed_over(),
             progress.bars_as_lines(),
         ):
@@ -433,5 +439,6 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         text, code = failures.explain(error)
-        errors.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
+        with contextlib.suppress(OSError):  # the code says it, too
+            errors.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
     raise SystemExit(code) from None

@@ -11,6 +11,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.markup import escape
 
+from zeroshot.runtime import failures
+
 SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -73,14 +75,28 @@ def bars_as_lines() -> Iterator[None]:
 
 
 class _Lines:
-    """A stream in which what would be written over begins a line of its own."""
+    """A stream in which what would be written over begins a line of its own.
+
+    A log that takes no more, because its disk is full or its reader has gone, ends no computation.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Write text, carriage returns as ends of lines."""
-        return self._stream.write(text.replace("\r", "\n"))
+        try:
+            return self._stream.write(text.replace("\r", "\n"))
+        except OSError:
+            failures.drop_output(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        try:
+            self._stream.flush()
+        except OSError:
+            failures.drop_output(self._stream)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

@@ -45,7 +45,7 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(raise_again_after: float | None = None) -> Iterator[None]:
+def stopped_by_signals(raise_again_after: float | None = None, tell: str = "") -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into SystemExit with the exit code of a shell, 128 + signal.
 
     So ``finally`` and ``with`` blocks run. KeyboardInterrupt would not do: libraries that train networks
@@ -58,6 +58,8 @@ def stopped_by_signals(raise_again_after: float | None = None) -> Iterator[None]
         Seconds after which the exception is raised once more, because one that is raised in a callback of the
         garbage collector is lost. None for blocks whose cleaning up must not be interrupted: further signals
         are then ignored.
+    tell
+        What it means, for a line on stderr behind the name of the signal; none is written if it is empty.
     """
     previous = {}
     received = []
@@ -83,6 +85,9 @@ def stopped_by_signals(raise_again_after: float | None = None) -> Iterator[None]
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)
+        if received and tell:
+            with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
+                print(f"stopped by {signal.Signals(received[0]).name}: {tell}", file=sys.stderr, flush=True)
 
 
 def run(

@@ -1,9 +1,7 @@
 """Run a study with Snakemake: what is missing or outdated, resumed after any interruption."""
 
-import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,9 @@ from . import declarations, finished, grid, progress
 
 # What a cluster gets to cancel the jobs of a study that is stopped.
 _SECONDS_TO_CANCEL = 10
+_STOPPED = (
+    "every process of the run has ended. Finished pages are kept; the same command continues with the rest."
+)
 
 
 class StudyError(RuntimeError):
@@ -73,18 +74,8 @@ def run(
     SystemExit
         On SIGINT, SIGTERM or SIGHUP, with 128 + signal, once every process of the run has ended.
     """
-    with processes.stopped_by_signals():
-        try:
-            _run(study, cores, target, policy, profile, dry_run, source, before)
-        except SystemExit as stopped:
-            with contextlib.suppress(OSError, ValueError, TypeError):  # the terminal may be gone
-                name = signal.Signals(stopped.code - 128).name
-                print(
-                    f"stopped by {name}, with every process of the run. Finished pages are kept; the same "
-                    "command continues with the rest.",
-                    file=sys.stderr,
-                )
-            raise
+    with processes.stopped_by_signals(tell=_STOPPED):
+        _run(study, cores, target, policy, profile, dry_run, source, before)
 
 
 def _run(
