@@ -391,6 +391,15 @@ def _dataset_named_uns(file):
     file["uns"] = np.zeros(3)
 
 
+def _linked_obsm(file):
+    del file["obsm"]
+    file["obsm"] = h5py.SoftLink("/layers")
+
+
+def _shared_uns(file):
+    file["obsp/other"] = file["uns"]
+
+
 def _own_embedding(file):
     file["obsm/X_pca"] = np.zeros((240, 2))
 
@@ -403,6 +412,8 @@ CANNOT_TAKE_IT = {
     _external_link: "external link",
     _dataset_named_obsm: "odd.h5ad: obsm is not a group",
     _dataset_named_uns: "odd.h5ad: uns is not a group",
+    _linked_obsm: "odd.h5ad: obsm is a link to a group that has another name as well",
+    _shared_uns: "odd.h5ad: uns is a link to a group",
     _own_embedding: r"odd.h5ad holds obsm\['X_pca'\] already: choose another name with --key",
     _own_provenance: r"odd.h5ad holds uns\['X_pca_provenance'\] already",
 }

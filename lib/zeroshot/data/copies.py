@@ -145,12 +145,19 @@ def _names(file: "h5py.File", place: str, path: Path) -> list[str]:
             return []
         group = file[place]
         names = list(group) if isinstance(group, h5py.Group) else None
+        is_soft = isinstance(file.get(place, getlink=True), h5py.SoftLink)
+        shared = is_soft or h5py.h5o.get_info(group.id).rc > 1
     except Exception as error:  # whatever h5py trips over in a broken file
         raise DataError(f"{path}: {place} cannot be read ({error}). Download or write it again.") from error
     if names is None:
         raise DataError(
             f"{path}: {place} is not a group, so nothing can be added to it; the file may be of an anndata "
             "older than 0.7. Rewrite it once with anndata.read_h5ad(path).write_h5ad(new_path)."
+        )
+    if shared:
+        raise DataError(
+            f"{path}: {place} is a link to a group that has another name as well, so what is added to it "
+            "would be added there too. Rewrite it once with anndata.read_h5ad(path).write_h5ad(new_path)."
         )
     return names
 
