@@ -370,6 +370,7 @@ def test_the_command_trains_refuses_and_names_the_model_to_read_it_with(tmp_path
 
     output = run().output
     assert "shared" not in output
+    assert "cells of simulated-atlas are left out: fewer than 200 detected genes" in output
     assert "loss on held-out cells, trained: gep " in output and "no network: gene mean " in output
     assert sorted(file.name for file in (tmp_path / "net").iterdir()) == [
         "args.json", "history.csv", "model.safetensors", "training.json", "vocab.json",
@@ -379,3 +380,5 @@ def test_the_command_trains_refuses_and_names_the_model_to_read_it_with(tmp_path
     leak = run("--test-set", "simulated-atlas")
     assert isinstance(leak.exception, (CorpusError, TrainingError))
     assert isinstance(run("--architecture=nlayers").exception, ValueError)
+    twice = run("--corpus", "mine/simulated-atlas.h5ad", "--output", str(tmp_path / "other"))
+    assert "two sources of the corpus are called simulated-atlas" in str(twice.exception)

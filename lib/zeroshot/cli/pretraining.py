@@ -160,6 +160,7 @@ def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnDat
         If a cell is one of a test set, or a named corpus is one of several.
     """
     from zeroshot import data, pretraining
+    from zeroshot.pretraining.corpora import LEAST_GENES
 
     named = [name for name in corpus if name in catalog.corpora()]
     if named and len(corpus) > 1:
@@ -169,16 +170,29 @@ def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnDat
         )
     if named:
         return pretraining.load_corpus(catalog.corpus(named[0]), n_genes=n_genes, test_sets=test_sets)
-    parts = {}
-    for source in corpus:
-        with failures.about(source):
-            parts[Path(source).stem if source.endswith(".h5ad") else source] = data.load(
-                source, require_labels=False
+    names = [Path(source).stem if source.endswith(".h5ad") else source for source in corpus]
+    for name, source in zip(names, corpus, strict=True):
+        if names.count(name) > 1:
+            raise pretraining.CorpusError(
+                f"two sources of the corpus are called {name}, one of them {source}: cells go by the name of "
+                "their source. Name each once, and rename one of two different files"
             )
+    parts = {}
+    for name, source in zip(names, corpus, strict=True):
+        with failures.about(source):
+            parts[name] = data.load(source, require_labels=False)
     for name in test_sets:
         with failures.about(name):
             pretraining.require_apart(parts, data.load(name, require_labels=False), name)
-    return pretraining.combine(parts, n_genes=n_genes)
+    cells = pretraining.combine(parts, n_genes=n_genes)
+    for name, part in cells.uns["corpus"].items():
+        if part["left_out"]:
+            print(
+                f"note: {part['left_out']:,} of {parts[name].n_obs:,} cells of {name} are left out: fewer "
+                f"than {LEAST_GENES} detected genes",
+                file=sys.stderr,
+            )
+    return cells
 
 
 def corpora(name: Name = None, as_json: AsJson = False) -> None:
