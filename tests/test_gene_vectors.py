@@ -31,6 +31,7 @@ from zeroshot.models import Cells
 from zeroshot.models.gene_vectors import GeneVectors
 from zeroshot.models.weights import find, read_content, read_dictionary, read_state
 from zeroshot.results import gene_sets
+from zeroshot.runtime.outputs import OutputError
 
 GENES = ["CD74", "HLA-DRA", "FTL", "S100A4", "LYZ"]
 
@@ -180,6 +181,11 @@ def test_the_command_prints_and_writes_them(tmp_path, monkeypatch):
     written = read_h5ad(tmp_path / "out.h5ad")
     assert list(table.index) == list(written.obs_names) == list(texts["symbol"])
     assert np.allclose(table.drop(columns="symbol"), written.X, atol=1e-6)
+    (encoder / "linked.csv").symlink_to(next(encoder.glob("*.json")))
+    with pytest.raises(OutputError, match="is the input"):
+        CliRunner().invoke(
+            cli.app, [*command, "--output", str(encoder / "linked.csv")], catch_exceptions=False
+        )
     with pytest.raises(GeneVectorsError, match=r"one of \.csv, \.csv\.gz, \.h5ad"):
         CliRunner().invoke(cli.app, [*command, "--output", "out.txt"], catch_exceptions=False)
 

@@ -61,7 +61,7 @@ def annotate(
     reference). Both are embedded together over the genes that both have; a model that is fitted, such as pca,
     is fitted to both.
     """
-    from zeroshot import data, embedding, pipeline
+    from zeroshot import data, embedding, models, pipeline
     from zeroshot.data.copies import require_free, require_same_cells, write_copy
 
     card = catalog.model(model)
@@ -75,11 +75,9 @@ def annotate(
     _require_two_sources(query, reference)
     # Whatever can be refused is, before anything is computed.
     if output is not None:
-        if output.suffix not in _FORMATS:
-            raise AnnotationOptionError(
-                f"{output} has another format than annotate writes: end --output in {' or '.join(_FORMATS)}"
-            )
-        outputs.require_new(output, query, reference)
+        checkpoint = models.find_checkpoint(card, recipe, weights)
+        files = checkpoint.files.values() if checkpoint else ()
+        outputs.require_new(output, query, reference, *files, suffixes=_FORMATS)
         if output.suffix == ".h5ad":
             require_free(query, columns.values(), overwrite=overwrite)
     with failures.about(reference):

@@ -168,7 +168,7 @@ def embed(
             "--missing-labels is drop, but embed writes every cell: leave it out, and give each cell a batch"
         )
     # Whatever can be refused is, before anything is computed.
-    outputs.require_new(output, source)
+    outputs.require_new(output, source, suffixes=(".h5ad",))
     require_place(source, key, overwrite=overwrite)
     checkpoint = getattr(models.load(model, recipe, weights=weights), "checkpoint", None)
     as_given = parameters.get("input") == "as-given"
@@ -248,7 +248,7 @@ def evaluate(
     from zeroshot.data.embedded import read_embeddings
     from zeroshot.embedding import integrity
 
-    outputs.require_new(output, source)
+    outputs.require_new(output, source, suffixes=(".csv", ".csv.gz"))
     names, notes = list(dict.fromkeys(embedding)), []
     cells = read_embeddings(
         source,

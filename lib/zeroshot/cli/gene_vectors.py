@@ -27,14 +27,16 @@ def genes(
     seed: Seed = 0,
 ) -> None:
     """Print or write the gene vectors of a model: token embeddings, texts, or components of a data set."""
-    from zeroshot import data
+    from zeroshot import catalog, data, models
     from zeroshot.embedding.gene_vectors import format_of, gene_vectors, write
     from zeroshot.models import Cells
 
     kind = None
     if output is not None:
         kind = format_of(output)
-        outputs.require_new(output, *([dataset] if dataset else []))
+        checkpoint = models.find_checkpoint(catalog.model(model), recipe, weights)
+        files = checkpoint.files.values() if checkpoint else ()
+        outputs.require_new(output, *([dataset] if dataset else []), *files)
     cells = None
     if dataset is not None:
         with failures.about(dataset):
