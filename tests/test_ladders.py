@@ -1,5 +1,7 @@
 """Ladders: the same networks on several corpora, resumed, scored, and what their tables say."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -165,6 +167,18 @@ def test_what_is_read_otherwise_is_scored_again_and_not_trained_again(card, home
     monkeypatch.delattr(pretraining, "train")
     ladders.climb(other, [rung])
     assert ladders.is_finished(card, rung) and ladders.is_finished(other, rung)
+
+    # A training of before its record had losses without a network gets them, and is not scored again.
+    file = ladders.directory(card, rung) / "network" / "training.json"
+    record = json.loads(file.read_text())
+    del record["validation"]
+    file.write_text(json.dumps(record))
+    simple = ladders.tables_directory(card, rung) / "baselines.csv"
+    before = simple.read_text()
+    simple.unlink()
+    monkeypatch.delattr(ladders, "_scores")
+    ladders.climb(card, [rung])
+    assert simple.read_text() == before
 
 
 @pytest.mark.parametrize(

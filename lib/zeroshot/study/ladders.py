@@ -261,10 +261,10 @@ def _validation(card: catalog.Ladder, rung: Rung) -> dict[str, dict[str, float]]
     """Losses of a finished training and of its baselines, computed where its record has none."""
     weights = directory(card, rung) / "network"
     record = json.loads((weights / "training.json").read_text())
-    if "validation" not in record:
-        cells = Cells.of(_corpus(rung.corpus, card.genes), with_batches=False)
-        return pretraining.validate(weights, cells)
-    return record["validation"]
+    if "validation" in record:
+        return record["validation"]
+    cells = Cells.of(_corpus(rung.corpus, card.genes), with_batches=False)
+    return pretraining.validate(weights, cells)
 
 
 def _score_baselines(card: catalog.Ladder, rung: Rung) -> None:
