@@ -720,6 +720,8 @@ def test_evaluate_never_writes_over_its_input(project, embedded, zeroshot):
         assert code == 2 and "is the input" in err and sha256(Path("mine.h5ad")) == sha256(embedded)
     for output in (".", "/dev/null", "no/scores.csv"):
         assert zeroshot(*given, output)[0] == 2
+    code, _, err = zeroshot(*given, "scores.h5ad")
+    assert code == 2 and "scores.h5ad is that of another format" in err and "in .csv or .csv.gz" in err
 
 
 def test_evaluate_a_sparse_embedding(project, embedded, zeroshot, few_metrics):

@@ -61,7 +61,7 @@ def test_messages_do_not_steer_the_terminal():
 
 def test_closed_streams_lead_nowhere_and_not_into_a_file(tmp_path):
     source = (
-        "import os, sys; from zeroshot.runtime import failures; failures.open_closed_streams()\n"
+        "import os, sys; from zeroshot.runtime import streams; streams.open_closed()\n"
         "file = open('out', 'w'); print('a'); print('b', file=sys.stderr); os.write(1, b'c')\n"
         "file.write(str(file.fileno() > 2))"
     )

@@ -197,12 +197,6 @@ def test_a_ladder_that_cannot_be_climbed_is_refused(card, home, old, new, messag
         catalog.ladder("tiny")
 
 
-def test_a_device_that_is_not_here_is_refused_before_cells_are_read(card, monkeypatch):
-    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("read cells"))
-    with pytest.raises(ValueError, match="there is no device 'nope'"):
-        ladders.climb(card, ladders.rungs(card), device="nope")
-
-
 def test_the_networks_of_the_registered_ladders_can_be_trained():
     for card in catalog.ladders().values():
         for network in card.networks.values():

@@ -54,14 +54,6 @@ def test_what_is_no_file_or_takes_none_is_refused(source, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_the_name_of_another_format_is_refused(source):
-    with pytest.raises(OutputError, match=r"out\.h5ad is that of another .* in \.csv or \.csv\.gz"):
-        require_new(Path("out.h5ad"), source, suffixes=(".csv", ".csv.gz"))
-    with pytest.raises(OutputError, match="is the input"):  # what matters more
-        require_new(source, source, suffixes=(".csv",))
-    require_new(Path("out.csv.gz"), source, suffixes=(".csv", ".csv.gz"))
-
-
 def test_folders_and_files_without_permission_are_refused(source, tmp_path, monkeypatch):
     (tmp_path / "old.h5ad").touch()
     monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "old.h5ad")  # root may everything

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zeroshot import catalog
-from zeroshot.cli.options import BatchKey, MissingLabels, Seed
+from zeroshot.cli.options import BatchKey, MissingLabels, Seed, require_suffix
 from zeroshot.runtime import failures, outputs, printing
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def annotate(
     if output is not None:
         checkpoint = models.find_checkpoint(card, recipe, weights)
         files = checkpoint.files.values() if checkpoint else ()
-        outputs.require_new(output, query, reference, *files, suffixes=_FORMATS)
+        outputs.require_new(output, query, reference, *files)
+        require_suffix(output, *_FORMATS)
         if output.suffix == ".h5ad":
             require_free(query, columns.values(), overwrite=overwrite)
     with failures.about(reference):

@@ -34,11 +34,12 @@ from zeroshot.cli.options import (
     Policy,
     Profile,
     Seed,
+    require_suffix,
 )
 from zeroshot.cli.pretraining import corpora, pretrain
 from zeroshot.cli.published_scores import evidence
 from zeroshot.cli.released_weights import weights
-from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible
+from zeroshot.runtime import failures, outputs, paths, printing, processes, reproducible, streams
 
 
 class Commands(TyperGroup):
@@ -168,7 +169,8 @@ def embed(
             "--missing-labels is drop, but embed writes every cell: leave it out, and give each cell a batch"
         )
     # Whatever can be refused is, before anything is computed.
-    outputs.require_new(output, source, suffixes=(".h5ad",))
+    outputs.require_new(output, source)
+    require_suffix(output, ".h5ad")
     require_place(source, key, overwrite=overwrite)
     checkpoint = getattr(models.load(model, recipe, weights=weights), "checkpoint", None)
     as_given = parameters.get("input") == "as-given"
@@ -248,7 +250,8 @@ def evaluate(
     from zeroshot.data.embedded import read_embeddings
     from zeroshot.embedding import integrity
 
-    outputs.require_new(output, source, suffixes=(".csv", ".csv.gz"))
+    outputs.require_new(output, source)
+    require_suffix(output, ".csv", ".csv.gz")
     names, notes = list(dict.fromkeys(embedding)), []
     cells = read_embeddings(
         source,
@@ -424,7 +427,7 @@ def _source(committed: bool, policy: str) -> Literal["computed", "committed"]:
 
 def main() -> None:
     """Run the command line; errors end with a message and an exit code, see the head of this file."""
-    failures.open_closed_streams()
+    streams.open_closed()
     reproducible.fix_arithmetic()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Unicode must not end a command
         sys.stdout.reconfigure(errors="backslashreplace")

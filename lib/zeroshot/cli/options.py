@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from zeroshot.runtime import reproducible
+from zeroshot.runtime.outputs import OutputError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the sequencing batch.")]
@@ -23,3 +24,18 @@ Name = Annotated[str | None, typer.Argument(help="Print all that is known of thi
 Seed = Annotated[
     int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="The same seed gives the same bytes.")
 ]
+
+
+def require_suffix(output: Path, *suffixes: str) -> None:
+    """Refuse a file to write whose name is that of another format than the ones that are written.
+
+    Raises
+    ------
+    OutputError
+        With the ends of names that there are.
+    """
+    if not output.name.endswith(suffixes):
+        raise OutputError(
+            f"the name of {output} is that of another format than is written: end --output in "
+            f"{' or '.join(suffixes)}"
+        )

@@ -11,7 +11,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.markup import escape
 
-from zeroshot.runtime import failures
+from zeroshot.runtime import streams
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -88,7 +88,7 @@ class _Lines:
         try:
             return self._stream.write(text.replace("\r", "\n"))
         except OSError:
-            failures.drop_output(self._stream)
+            streams.drop(self._stream)
             return len(text)
 
     def flush(self) -> None:
@@ -96,7 +96,7 @@ class _Lines:
         try:
             self._stream.flush()
         except OSError:
-            failures.drop_output(self._stream)
+            streams.drop(self._stream)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

@@ -9,8 +9,6 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TextIO
 
 from zeroshot.runtime import outputs
 
@@ -89,30 +87,7 @@ def output_handed_over() -> Iterator[None]:
             drop_output()
 
 
-def open_closed_streams() -> None:
-    """Let standard streams that are closed (``>&-``, some schedulers) lead nowhere.
-
-    Python has None for them, and the first file that is opened would get their number, so that what a
-    library prints ends in it.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            mode = "r" if number == 0 else "w"
-            stream = Path(os.devnull).open(mode)  # noqa: SIM115 - as long as the process lives
-            if stream.fileno() != number and not _is_open(number):
-                os.dup2(stream.fileno(), number)
-            setattr(sys, name, stream)
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
-
-
-def drop_output(stream: TextIO | None = None) -> None:
-    """Let what is still to be printed, on stdout, go nowhere: Python would try again, and complain."""
+def drop_output() -> None:
+    """Let what is still to be printed go nowhere: Python would try again at its end, and complain."""
     with contextlib.suppress(OSError, ValueError):  # of a stream that is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

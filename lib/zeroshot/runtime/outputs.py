@@ -20,7 +20,7 @@ class OutputError(ValueError):
     """An output that cannot be written, or must not be: says why, and what to choose instead."""
 
 
-def require_new(output: Path, *inputs: str | Path, n_bytes: int = 0, suffixes: tuple[str, ...] = ()) -> None:
+def require_new(output: Path, *inputs: str | Path, n_bytes: int = 0) -> None:
     """Refuse an output that is an input or cannot be written; leaves nothing behind.
 
     An older output may be replaced.
@@ -33,15 +33,12 @@ def require_new(output: Path, *inputs: str | Path, n_bytes: int = 0, suffixes: t
         What is read; an input that is no file, but a name, is equal to no output.
     n_bytes
         Space that the output needs at least.
-    suffixes
-        Ends of names for the formats that are written; any if empty.
 
     Raises
     ------
     OutputError
-        If the output is an input by any route, a directory, a special file or write-protected; if its name is
-        that of another format; if its folder does not exist or takes no file of that name; if its disk has
-        too little space.
+        If the output is an input by any route, a directory, a special file or write-protected; if its folder
+        does not exist or takes no file of that name; if its disk has too little space.
     """
     try:
         sources = {source: Path(source).expanduser() for source in inputs}
@@ -59,11 +56,6 @@ def require_new(output: Path, *inputs: str | Path, n_bytes: int = 0, suffixes: t
                 )
         if target.is_dir():
             raise OutputError(f"{output} is a directory: name a file in it with --output")
-        if suffixes and not output.name.endswith(suffixes):
-            raise OutputError(
-                f"the name of {output} is that of another format than is written: end --output in "
-                f"{' or '.join(suffixes)}"
-            )
         if not target.parent.is_dir():
             raise OutputError(
                 f"the folder {target.parent} of --output does not exist: create it, or choose another"

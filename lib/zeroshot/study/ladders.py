@@ -110,7 +110,6 @@ def climb(
     zeroshot.pretraining.TrainingError, zeroshot.pretraining.CorpusError
         If a network cannot be trained, or a corpus is not what its entry says.
     """
-    pretraining.Training(device=device)  # refuses one that is not here, before cells are read
     for rung in selected:
         with _alone(directory(card, rung)) as is_mine:
             if not is_mine or is_finished(card, rung):
