@@ -3,7 +3,8 @@
 New cells are drawn again and again from the same six overlapping types in three shifted batches, and scored
 with their interval. Held: the share of draws whose 95 % interval holds the mean score over all draws. Half
 width: of the interval, in the mean, beside the one that the scores' own spread over the draws would give.
-On tenths: the mean score of the subsamples, which for some metrics is another level.
+Draws without an interval count in neither. On tenths: the mean score of the subsamples, which for some
+metrics is another level.
 """
 
 import numpy as np
@@ -45,15 +46,17 @@ def run(repeats: int) -> None:
     scored = pd.concat(tables).dropna(subset="value")
     rows = []
     for name, of_metric in scored.groupby("metric", sort=False):
-        mean = of_metric["value"].mean()
+        mean, bounded = of_metric["value"].mean(), of_metric.dropna(subset=["low", "high"])
+        is_held = (bounded["low"] <= mean) & (mean <= bounded["high"])
         rows.append(
             {
                 "metric": name,
                 "mean": mean,
                 "tenths": of_metric["tenths"].mean(),
-                "half_width": (of_metric["high"] - of_metric["low"]).mean() / 2,
+                "half_width": (bounded["high"] - bounded["low"]).mean() / 2,
                 "expected": 1.96 * of_metric["value"].std(),
-                "held": ((of_metric["low"] <= mean) & (mean <= of_metric["high"])).mean(),
+                "held": is_held.mean(),
+                "without": len(of_metric) - len(bounded),
             }
         )
     table = [
@@ -61,9 +64,10 @@ def run(repeats: int) -> None:
             "metric": metrics.METRICS[row["metric"]].label,
             "mean": f"{row['mean']:.3f}",
             "on tenths": f"{row['tenths']:.3f}",
-            "half width": f"{row['half_width']:.4f}",
+            "half width": "-" if row["without"] == draws else f"{row['half_width']:.4f}",
             "of the spread": f"{row['expected']:.4f}",
-            "held": f"{row['held']:.0%}",
+            "held": "-" if row["without"] == draws else f"{row['held']:.0%}",
+            "no interval": f"{row['without']}",
         }
         for row in rows
     ]
