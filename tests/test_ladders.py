@@ -197,6 +197,24 @@ def test_a_ladder_that_cannot_be_climbed_is_refused(card, home, old, new, messag
         catalog.ladder("tiny")
 
 
+def test_what_cannot_be_trained_is_refused_before_cells_are_read(card, home, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("read cells"))
+    with pytest.raises(ValueError, match="there is no device 'nope'"):
+        ladders.climb(card, ladders.rungs(card), device="nope")
+    for old, new, message in (
+        (
+            "max_tokens: 16",
+            "max_tokens: x",
+            "training of masked values: max_tokens should be a valid integer",
+        ),
+        ("nlayers: 1", "nlayers: [1]", "nlayers of scgpt-untrained is"),
+    ):
+        (home / "data" / "ladders.yml").write_text(LADDERS.replace(old, new))
+        other = catalog.ladder("tiny")
+        with pytest.raises(ValueError, match=message):
+            ladders.climb(other, ladders.rungs(other))
+
+
 def test_the_networks_of_the_registered_ladders_can_be_trained():
     for card in catalog.ladders().values():
         for network in card.networks.values():

@@ -16,6 +16,7 @@ from zeroshot.catalog.gene_symbols import SYMBOLS, approved_symbols
 from zeroshot.catalog.gene_tables import GeneTable, gene_tables, read_gene_table
 from zeroshot.catalog.ladders import Ladder, LadderNetwork
 from zeroshot.catalog.names import CatalogError, did_you_mean, find
+from zeroshot.catalog.parameters import require_types
 from zeroshot.catalog.records import (
     MEDIAN_OVER_DATASETS,
     Card,
@@ -47,7 +48,8 @@ __all__ = [
     "WeightsFile", "WeightsSource", "address_problem", "approved_symbols", "corpora", "corpus",
     "corpus_sources", "dataset", "datasets", "did_you_mean", "family_anchor", "find", "gene_tables",
     "ladder", "ladders", "loadable", "model", "models", "other_models", "read", "read_gene_table",
-    "seen_in_pretraining", "sources_of", "split_reference", "studies", "study", "with_known_citations",
+    "require_types", "seen_in_pretraining", "sources_of", "split_reference", "studies", "study",
+    "with_known_citations",
 ]  # fmt: skip
 
 

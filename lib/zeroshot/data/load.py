@@ -206,6 +206,7 @@ def _preparation(module: ModuleType, card: DatasetCard) -> Callable[..., AnnData
     try:
         function = catalog.find(functions, card.prepare, f"function of {module.__name__}")
         inspect.signature(function).bind_partial(**card.parameters)
+        catalog.require_types(function, card.parameters, card.prepare)
     except (catalog.CatalogError, TypeError) as error:
         raise catalog.CatalogError(f"{place}: prepare: {error}") from None
     return function

@@ -253,6 +253,8 @@ def load(
     wanted = {**chosen.parameters, **(parameters or {})}
     for parameter in wanted:
         catalog.find(dict.fromkeys(known), parameter, f"parameter of {name}")
+    place = f"data/models.yml: entry {name!r}: recipes.{recipe or card.recipe}.parameters"
+    catalog.require_types(kind, chosen.parameters, place)
     given: dict[str, Any] = {}
     if card.architecture is not None:
         given["architecture"] = card.architecture

@@ -42,6 +42,7 @@ SAME_NUMBERS = {
     "f00223d6eb4482f58b37": "360b0f23160b945926e3",  # its users tell it the counts: models.scgpt,
     "72fb8ab17af5ea286d57": "0f6df8d3497dd18e864c",  # models.geneformer,
     "2b5ac2a763d7a1310b3d": "97aa0e5c1bac2154339e",  # models.gene_texts
+    "040d4e6ab157311cdc89": "8a335ecce297fe40451f",  # models: refuses parameters of another type
 }
 
 # They import every file of their folder, so that a new one is found by itself.

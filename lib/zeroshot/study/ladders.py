@@ -110,6 +110,11 @@ def climb(
     zeroshot.pretraining.TrainingError, zeroshot.pretraining.CorpusError
         If a network cannot be trained, or a corpus is not what its entry says.
     """
+    pretraining.Training(device=device)
+    for name in {rung.network for rung in selected} - {""}:  # refused before cells are read
+        network = card.networks[name]
+        if not pretraining.fitted(network.model):
+            pretraining.untrained(network.model, _settings(card, network, device), network.architecture)
     for rung in selected:
         with _alone(directory(card, rung)) as is_mine:
             if not is_mine or is_finished(card, rung):
@@ -228,6 +233,12 @@ def _fit(card: catalog.Ladder, rung: Rung) -> Path:
     return weights
 
 
+def _settings(card: catalog.Ladder, network: catalog.LadderNetwork, device: str) -> pretraining.Training:
+    place = f"data/ladders.yml: entry {card.name!r}: training of {network.title}"
+    catalog.require_types(pretraining.Training, network.training, place)
+    return pretraining.Training(**network.training, device=device, validations=card.validations)
+
+
 def _train(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | None) -> pd.DataFrame:
     """Train a network, with a copy of it at each validation that is scored; return its validations."""
     folder, network = directory(card, rung), card.networks[rung.network]
@@ -244,9 +255,7 @@ def _train(card: catalog.Ladder, rung: Rung, device: str, progress: Progress | N
             run.release(partial)
             partial.rename(state)
 
-    settings = pretraining.Training(
-        **network.training, seed=rung.seed, device=device, validations=card.validations
-    )
+    settings = dataclasses.replace(_settings(card, network, device), seed=rung.seed)
     n_trained = corpus.n_obs - round(settings.held_out * corpus.n_obs)
     settings = dataclasses.replace(settings, epochs=card.passes / n_trained)
     return pretraining.train(
