@@ -27,6 +27,7 @@ INFRASTRUCTURE = frozenset(
         "zeroshot",
         "zeroshot.runtime.paths",
         "zeroshot.runtime.compilation",
+        "zeroshot.store.dependencies",
         "zeroshot.store.hashing",
         "zeroshot.catalog",
         "zeroshot.store",
