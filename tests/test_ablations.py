@@ -393,7 +393,7 @@ def test_units_make_the_tables_of_a_study(study, project, tmp_path, monkeypatch)
 
     def job(name, output, **parameters):
         (tmp_path / "plan.json").write_text(json.dumps({"parameters": {"study": "smoke", **parameters}}))
-        assert main([name, str(tmp_path / "plan.json"), str(output), "reuse", "1"]) == 0
+        assert main([name, "reuse", "1", str(tmp_path / "plan.json"), str(output)]) == 0
 
     folder = ablations.folder("smoke")
     recipes = {"pca": "standard", "hvg": "paper"}
