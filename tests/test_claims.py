@@ -291,7 +291,9 @@ def test_scores_of_a_study_decide_with_the_intervals_of_differences(home):
         assert order == {"tie": "tied", "worse": "lower", "better": "higher"}[row.verdict]
     table = claims.ledger(numbers).set_index(["claim", "source"])
     row = table.loc[("types-hvg-wins-avg-bio", claims.OURS)]
-    assert row["verdict"] == "fails" and "HVG 0.713, scVI 0.862" in row["numbers"]
+    values = scores[scores["metric"].eq("avg_bio")].set_index(["dataset", "model"])["value"]["pbmc-3k-4k"]
+    expected = f"pbmc-3k-4k: HVG {values['hvg']:.3f}, scVI {values['scvi']:.3f}"
+    assert row["verdict"] == "fails" and expected in row["numbers"]
 
 
 def test_part_of_a_data_set_is_not_the_data_set_that_a_claim_names():
