@@ -21,8 +21,7 @@ JOB = f"exec {shlex.quote(sys.executable)} -m zeroshot.runtime.processes"
 
 PLAN = json.loads(Path(f"{BUILD}/plan.json").read_text())
 RUNS = list(PLAN["runs"])
-SLOW = {re.escape(run.split("/")[-1]) for run in RUNS if PLAN["runs"][run]["slow"]}
-QUICK = [run for run in RUNS if not PLAN["runs"][run]["slow"]]
+SLOW = "|".join(sorted({re.escape(run.split("/")[-1]) for run in RUNS if PLAN["runs"][run]["slow"]}))
 DATASETS_RUN = sorted({run.split("/")[1] for run in RUNS})
 UNITS = PLAN["ablations"]
 CHAPTERS = PLAN["chapters"]
@@ -94,7 +93,7 @@ if SLOW:
         output:
             expand(RUN_TABLES, run=f"runs/{{dataset}}/{{model}}", allow_missing=True),
         wildcard_constraints:
-            model="|".join(sorted(SLOW)),
+            model=SLOW,
         params:
             directory=lambda wildcards: f"{BUILD}/runs/{wildcards.dataset}/{wildcards.model}",
         threads: 1
@@ -112,7 +111,7 @@ if SLOW:
     use rule slow_run as first_slow_run with:
         wildcard_constraints:
             dataset=re.escape(DATASETS_RUN[0]),
-            model="|".join(sorted(SLOW)),
+            model=SLOW,
         priority: 4
 
     ruleorder: first_slow_run > slow_run
@@ -121,7 +120,8 @@ if SLOW:
 # The quick runs of a data set in one process, so that imports and compilation are paid for once. A rule for each
 # data set, since only a fixed list can be the output of one.
 for number, dataset in enumerate(DATASETS_RUN):
-    if quick := [run for run in QUICK if run.split("/")[1] == dataset]:
+    of_dataset = [run for run in RUNS if run.split("/")[1] == dataset]
+    if quick := [run for run in of_dataset if not PLAN["runs"][run]["slow"]]:
 
         rule:
             name:

@@ -454,6 +454,7 @@ def test_study_of_things_that_do_not_exist_is_refused(register):
         ({"datasets": []}, "datasets: .*the list is empty"),
         ({"ablation_datasets": ["pancreas"]}, "ablation_datasets names pancreas, which the study does not"),
         ({"ablation_models": ["harmony"]}, "ablation_models names harmony, which the study does not"),
+        ({"seeds_of": {"harmony": 1}}, "seeds_of names harmony, which the study does not"),
         (
             {"chapters": ["01_dat"]},
             r"studies\.yml: entry 'entry': no chapter .* '01_dat'\. Did you mean 01_data",

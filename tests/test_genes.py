@@ -79,9 +79,9 @@ def test_half_of_the_genes_or_of_the_counts_are_needed():
 
 def test_genes_without_symbols_are_found_by_their_ids():
     ids = ["ENSG00000019582", "ENSG00000087086.9", "ENSG00000999999"]
-    found = align_symbols(ids, {"CD74": 3, "FTL": 0})
-    assert found.targets.tolist() == [3, 0, -1]
-    assert found.rules.tolist() == ["Ensembl", "Ensembl", "unmatched"]
+    alignment = align_symbols(ids, {"CD74": 3, "FTL": 0})
+    assert alignment.targets.tolist() == [3, 0, -1]
+    assert alignment.rules.tolist() == ["Ensembl", "Ensembl", "unmatched"]
     # Where most genes have a symbol, an id is that of a gene without one.
     assert align_symbols(["FTL", "X", ids[0]], {"CD74": 3, "FTL": 0}).targets.tolist() == [0, -1, -1]
 

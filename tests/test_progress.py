@@ -50,8 +50,8 @@ def test_each_finished_job_is_one_line_with_the_time_left(capsys):
     feed("Job 1: run hvg, pca on toy\n")
     now = 250.0
     # 240 s for the quick runs of a data set, of which another waits, and 40 s for the slow one, on two cores.
-    shown = feed("Finished jobid: 1 (Rule: quick_runs_1)\n")
-    assert "runs 1/3, pages 0/3, about 2 min left | run hvg, pca on toy" in shown
+    line = feed("Finished jobid: 1 (Rule: quick_runs_1)\n")
+    assert "runs 1/3, pages 0/3, about 2 min left | run hvg, pca on toy" in line
 
 
 def test_messages_and_errors_are_shown_as_they_are(capsys):

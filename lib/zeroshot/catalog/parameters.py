@@ -1,4 +1,4 @@
-"""Parameters of cards, held to the types that the code which takes them declares."""
+"""Whether the parameters of a card have the types that the code declares."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints

@@ -338,26 +338,18 @@ class StudyCard(Card):
         return names
 
     @model_validator(mode="after")
-    def _seeds_of_its_models(self) -> "StudyCard":
-        others = sorted(set(self.seeds_of) - {reference.split("@")[0] for reference in self.models})
-        if others:
-            raise ValueError(f"seeds_of names {', '.join(others)}, which the study does not have")
-        return self
-
-    @model_validator(mode="after")
-    def _ablations_of_its_grid(self) -> "StudyCard":
-        others = sorted(set(self.ablation_datasets or ()) - set(self.datasets))
-        if others:
-            raise ValueError(
-                f"ablation_datasets names {', '.join(others)}, which the study does not have: "
-                f"choose among {', '.join(self.datasets)}"
-            )
-        names = dict.fromkeys(reference.split("@")[0] for reference in self.models)
-        if others := sorted(set(self.ablation_models or ()) - set(names)):
-            raise ValueError(
-                f"ablation_models names {', '.join(others)}, which the study does not have: "
-                f"choose among {', '.join(names)}"
-            )
+    def _parts_of_its_grid(self) -> "StudyCard":
+        models = tuple(dict.fromkeys(reference.split("@")[0] for reference in self.models))
+        for field, names, known in (
+            ("seeds_of", self.seeds_of, models),
+            ("ablation_datasets", self.ablation_datasets, self.datasets),
+            ("ablation_models", self.ablation_models, models),
+        ):
+            if others := sorted(set(names or ()) - set(known)):
+                raise ValueError(
+                    f"{field} names {', '.join(others)}, which the study does not have: "
+                    f"choose among {', '.join(known)}"
+                )
         return self
 
 

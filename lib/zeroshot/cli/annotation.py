@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zeroshot import catalog
-from zeroshot.cli.options import BatchKey, MissingLabels, Seed, require_suffix
+from zeroshot.cli.options import BatchKey, MissingLabels, Seed, files_of_weights, require_suffix
 from zeroshot.runtime import failures, outputs, printing
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def annotate(
     reference). Both are embedded together over the genes that both have; a model that is fitted, such as pca,
     is fitted to both.
     """
-    from zeroshot import data, embedding, models, pipeline
+    from zeroshot import data, embedding, pipeline
     from zeroshot.data.copies import require_free, require_same_cells, write_copy
 
     card = catalog.model(model)
@@ -75,9 +75,7 @@ def annotate(
     _require_two_sources(query, reference)
     # Whatever can be refused is, before anything is computed.
     if output is not None:
-        checkpoint = models.find_checkpoint(card, recipe, weights)
-        files = checkpoint.files.values() if checkpoint else ()
-        outputs.require_new(output, query, reference, *files)
+        outputs.require_new(output, query, reference, *files_of_weights(model, recipe, weights))
         require_suffix(output, *_FORMATS)
         if output.suffix == ".h5ad":
             require_free(query, columns.values(), overwrite=overwrite)

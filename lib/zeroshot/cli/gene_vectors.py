@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zeroshot.cli.options import Seed
+from zeroshot.cli.options import Seed, files_of_weights
 from zeroshot.runtime import failures, outputs, printing
 
 _SHOWN = 5  # genes that are printed, with as many of their values
@@ -27,16 +27,15 @@ def genes(
     seed: Seed = 0,
 ) -> None:
     """Print or write the gene vectors of a model: token embeddings, texts, or components of a data set."""
-    from zeroshot import catalog, data, models
+    from zeroshot import data
     from zeroshot.embedding.gene_vectors import format_of, gene_vectors, write
     from zeroshot.models import Cells
 
     kind = None
     if output is not None:
         kind = format_of(output)
-        checkpoint = models.find_checkpoint(catalog.model(model), recipe, weights)
-        files = checkpoint.files.values() if checkpoint else ()
-        outputs.require_new(output, *([dataset] if dataset else []), *files)
+        inputs = [dataset] if dataset else []
+        outputs.require_new(output, *inputs, *files_of_weights(model, recipe, weights))
     cells = None
     if dataset is not None:
         with failures.about(dataset):

@@ -26,6 +26,14 @@ Seed = Annotated[
 ]
 
 
+def files_of_weights(model: str, recipe: str | None, weights: Path | None) -> tuple[Path, ...]:
+    """The files that a model would read, which no output may replace."""
+    from zeroshot import catalog, models
+
+    checkpoint = models.find_checkpoint(catalog.model(model), recipe, weights)
+    return tuple(checkpoint.files.values()) if checkpoint else ()
+
+
 def require_suffix(output: Path, *suffixes: str) -> None:
     """Refuse a file to write whose name is that of another format than the ones that are written.
 

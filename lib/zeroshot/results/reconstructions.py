@@ -4,6 +4,8 @@ import pandas as pd
 
 from zeroshot import catalog
 
+_RUN = ["model", "dataset"]
+
 
 def beside_twins(rows: pd.DataFrame, prediction: str, baseline: str) -> pd.DataFrame:
     """What trained networks reach, beside their untrained twins and a baseline on the same cells.
@@ -22,16 +24,32 @@ def beside_twins(rows: pd.DataFrame, prediction: str, baseline: str) -> pd.DataF
         ``trained``, ``untrained`` (the mean over the recipes of the twin) and ``baseline``, that of the run
         of the trained model.
     """
+    pairs = trained_and_untrained(rows[rows["predictor"] == prediction])
+    others = rows[rows["predictor"] == baseline].groupby(_RUN)["value"].mean().rename("baseline")
+    table = pairs.join(others, _RUN)
+    return table[["network", "dataset", "trained", "untrained", "baseline"]]
+
+
+def trained_and_untrained(rows: pd.DataFrame) -> pd.DataFrame:
+    """Values of trained models beside those of their untrained twins, where both ran.
+
+    Parameters
+    ----------
+    rows
+        Columns model, dataset and value.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per trained model and data set: model, dataset, ``trained``, ``untrained`` (the mean over the
+        recipes of the twin) and ``network``, the title of the model.
+    """
     twins = {name: card.twin_of for name, card in catalog.models().items() if card.twin_of}
-    keys = ["model", "dataset"]
-    of_networks = rows[rows["predictor"] == prediction]
-    untrained = of_networks.assign(model=of_networks["model"].map(twins)).groupby(keys)["value"].mean()
-    trained = of_networks[~of_networks["model"].isin(twins)].groupby(keys)["value"].mean()
-    beside = rows[rows["predictor"] == baseline].groupby(keys)["value"].mean()
-    parts = {"trained": trained, "untrained": untrained, "baseline": beside}
-    table = pd.concat(parts, axis=1).dropna(subset=["trained", "untrained"]).reset_index()
-    titles = {name: catalog.model(name).title for name in table["model"]}
-    return table.assign(network=table["model"].map(titles))[["network", "dataset", *parts]]
+    untrained = rows.assign(model=rows["model"].map(twins)).groupby(_RUN)["value"].mean()
+    trained = rows[~rows["model"].isin(twins)].groupby(_RUN)["value"].mean()
+    pairs = pd.concat({"trained": trained, "untrained": untrained}, axis=1).dropna().reset_index()
+    titles = {name: catalog.model(name).title for name in pairs["model"]}
+    return pairs.assign(network=pairs["model"].map(titles))
 
 
 def summary(pairs: pd.DataFrame, *, higher_is_better: bool) -> dict[str, float | int | str | None]:

@@ -171,8 +171,7 @@ def _by_training(rows: pd.DataFrame, column: str) -> pd.Series:
 
 def _over_twins(scores: pd.DataFrame, metric: str, committed: pd.DataFrame) -> pd.Series:
     """Scores of networks whose weights are here less those of their twins, mean over data sets."""
-    rows = scores[scores["metric"].eq(metric)].assign(predictor="network")
-    pairs = reconstructions.beside_twins(rows, "network", "none")
+    pairs = reconstructions.trained_and_untrained(scores[scores["metric"].eq(metric)])
     pairs = pairs[pairs["network"].isin(committed["network"])]
     return pairs.assign(gain=pairs["trained"] - pairs["untrained"]).groupby("network")["gain"].mean()
 

@@ -142,7 +142,7 @@ def ablation_units(card: catalog.StudyCard) -> list[ablations.Unit]:
     return ablations.study_units(
         (dataset, reference)
         for dataset, reference in available_pairs(card)
-        if dataset in datasets and (named is None or reference.split("@")[0] in named)
+        if dataset in datasets and (named is None or catalog.split_reference(reference)[0].name in named)
     )
 
 

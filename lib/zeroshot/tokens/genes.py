@@ -101,8 +101,8 @@ def align_symbols(symbols: Sequence[str], vocabulary: Mapping[str, int]) -> Alig
     ids = [ensembl_id(name) for name in names] if (targets < 0).any() else []
     if sum(map(bool, ids)) > len(names) / 2:
         by_id = np.array([vocabulary.get(symbol, -1) for symbol in approved_symbols(ids)], dtype=np.int64)
-        found = (targets < 0) & (by_id >= 0)
-        targets, rules = np.where(found, by_id, targets), np.where(found, "Ensembl", rules)
+        is_by_id = (targets < 0) & (by_id >= 0)
+        targets, rules = np.where(is_by_id, by_id, targets), np.where(is_by_id, "Ensembl", rules)
     return Alignment(targets, rules, names)
 
 
