@@ -1,6 +1,7 @@
 """Ladders: the same networks on several corpora, resumed, scored, and what their tables say."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,13 @@ def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card,
     assert "not finished: values/tenth/1" in out
     assert zeroshot("ladder", "tiny", "--rung", "values/tenth/1")[0] == 0
     assert "7 of 7" in zeroshot("ladder", "tiny", "--keep")[1]
+    files = {name: tables_of.committed("tiny") / f"{name}.csv" for name in tables_of.TABLES}
+    texts = {name: file.read_text() for name, file in files.items()}
+    for rung in ladders.rungs(card)[2:]:  # as on another machine, which has computed two
+        shutil.rmtree(ladders.directory(card, rung))
+    assert "2 of 7" in zeroshot("ladder", "tiny", "--rung", "baselines")[1]
+    assert "7 of 7" in zeroshot("ladder", "tiny", "--keep")[1]
+    assert {name: file.read_text() for name, file in files.items()} == texts
 
     tables = tables_of.load("tiny")
     losses, scores = tables["losses"], tables["scores"]

@@ -18,7 +18,7 @@ def ladder(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
     keep: Annotated[
-        bool, typer.Option("--keep", help="Compute nothing: copy the finished tables to data/ladders.")
+        bool, typer.Option("--keep", help="Compute nothing: put finished rungs into data/ladders.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

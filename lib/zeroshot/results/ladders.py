@@ -51,10 +51,14 @@ def load(name: str) -> dict[str, pd.DataFrame]:
     zeroshot.results.table_files.TableFileError
         If a file is damaged.
     """
+    return _read(name, committed(name))
+
+
+def _read(name: str, folder: Path) -> dict[str, pd.DataFrame]:
     card = catalog.ladder(name)
     tables = {}
     for table, layout in TABLES.items():
-        file = committed(name) / f"{table}.csv"
+        file = folder / f"{table}.csv"
         if not file.is_file():
             tables[table] = pd.DataFrame(columns=layout.all_columns)
             continue
@@ -80,6 +84,38 @@ def write(directory: Path, tables: dict[str, pd.DataFrame]) -> None:
 def concatenate(output: Path, directories: Iterable[Path]) -> None:
     """Write the tables of a ladder from those of its finished rungs, each in a directory."""
     table_files.concatenate(output, TABLES, directories)
+
+
+def keep(name: str, computed: Path) -> pd.DataFrame:
+    """Put the tables of computed rungs into those that git keeps.
+
+    Kept rungs that were not computed again stay: a ladder takes days, and several machines.
+
+    Parameters
+    ----------
+    name
+        A ladder.
+    computed
+        Directory with the tables of some of its rungs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Network, corpus and seed of every rung that is kept now.
+
+    Raises
+    ------
+    zeroshot.results.table_files.TableFileError
+        If a table is damaged; nothing is written then.
+    """
+    kept, new = load(name), _read(name, computed)
+    replaced = pd.MultiIndex.from_frame(new["scores"][[*RUNG]])
+    tables = {}
+    for table, rows in kept.items():
+        others = rows[~pd.MultiIndex.from_frame(rows[[*RUNG]]).isin(replaced)]
+        tables[table] = pd.concat([others, new[table]]) if len(others) else new[table]
+    write(committed(name), tables)
+    return tables["scores"][[*RUNG]].drop_duplicates()
 
 
 def by_corpus(card: catalog.Ladder, scores: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -127,14 +127,15 @@ def climb(
 
 
 def join(card: catalog.Ladder, *, keep: bool = False) -> list[Rung]:
-    """Write the tables of a ladder from its finished rungs; return the rungs that are not finished.
+    """Write the tables of a ladder from its finished rungs; return the rungs that these lack.
 
     Parameters
     ----------
     card
         A ladder.
     keep
-        Write them to ``data/ladders/<name>``, which git follows, instead of ``build/ladders/<name>``.
+        Put them into those of ``data/ladders/<name>`` too, which git follows, see
+        :func:`zeroshot.results.ladders.keep`; the rungs that those lack are returned then.
 
     Raises
     ------
@@ -146,8 +147,11 @@ def join(card: catalog.Ladder, *, keep: bool = False) -> list[Rung]:
         raise FileNotFoundError(
             f"no rung of the ladder {card.name} is finished: run `zeroshot ladder {card.name}` first"
         )
-    output = ladders.committed(card.name) if keep else paths.build() / "ladders" / card.name
+    output = paths.build() / "ladders" / card.name
     ladders.concatenate(output, [tables_directory(card, rung) for rung in finished])
+    if keep:
+        kept = ladders.keep(card.name, output).itertuples(index=False, name=None)
+        finished = [Rung(*rung) if rung[1] else Rung("", "", 0) for rung in kept]
     return [rung for rung in rungs(card) if rung not in finished]
 
 
