@@ -24,19 +24,22 @@ RUNS = list(PLAN["runs"])
 SLOW = "|".join(sorted({re.escape(run.split("/")[-1]) for run in RUNS if PLAN["runs"][run]["slow"]}))
 DATASETS_RUN = sorted({run.split("/")[1] for run in RUNS})
 UNITS = PLAN["ablations"]
+MAPPINGS = expand(f"{BUILD}/{{mapping}}/mapping.csv", mapping=PLAN["mappings"])
 CHAPTERS = PLAN["chapters"]
-RUN_TABLES = [f"{BUILD}/{{run}}/{table}.csv" for table in PLAN["tables"]]
+RUN_TABLES = [f"{BUILD}/{{run}}/{table}.csv" for table in PLAN["run_tables"]]
 STUDY_TABLES = [f"{BUILD}/{table}.csv" for table in PLAN["tables"]]
 UNIT_TABLES = [f"{BUILD}/ablations/{{unit}}/{table}.csv" for table in PLAN["ablation_tables"]]
 ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in PLAN["ablation_tables"]]
 
 
 # Priorities, in the end the order: cells and the runs of one data set 4, other slow runs and UMAPs 3, quick runs 2,
-# ablations, trials and what waits for no run 1, pages 0. So what many jobs wait for comes first, and long jobs are
+# mappings, ablations, trials and what waits for no run 1, pages 0. So what many jobs wait for comes first, and long jobs are
 # left for the other core meanwhile.
 wildcard_constraints:
     dataset="[^/]+",
     model="[^/]+",
+    reference="[^/]+",
+    query="[^/]+",
     chapter="[^/]+",
     part="[^/]+",
 
@@ -144,6 +147,27 @@ for number, dataset in enumerate(DATASETS_RUN):
                 JOB + f" zeroshot.study run {POLICY} {{threads}} {{params.jobs:q}}"
 
 
+# All models on the cells of two data sets in one process: they share the cells, too.
+rule mapping:
+    input:
+        f"{BUILD}/plans/mappings/{{reference}}/{{query}}.json",
+        f"{BUILD}/cells/{{reference}}.json",
+        f"{BUILD}/cells/{{query}}.json",
+    output:
+        f"{BUILD}/mappings/{{reference}}/{{query}}/mapping.csv",
+    params:
+        directory=lambda wildcards: f"{BUILD}/mappings/{wildcards.reference}/{wildcards.query}",
+    threads: 1
+    priority: 1
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+    message:
+        "mapping of {wildcards.query} on {wildcards.reference}"
+    shell:
+        JOB + f" zeroshot.study mapping {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
+
+
 # All ablations of a model on a data set in one process, so that imports are paid for once.
 rule ablation:
     input:
@@ -220,6 +244,7 @@ rule tables:
     input:
         f"{BUILD}/plans/tables.json",
         expand(RUN_TABLES, run=RUNS),
+        MAPPINGS,
     output:
         STUDY_TABLES,
     localrule: True

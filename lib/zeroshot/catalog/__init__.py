@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from zeroshot.catalog import citations
+from zeroshot.catalog.cell_types import CellType, mapping_problem, types_of_label
 from zeroshot.catalog.corpora import Corpus
 from zeroshot.catalog.evidence import EvidenceSource
 from zeroshot.catalog.fields import Parameters, address_problem
@@ -42,10 +43,10 @@ RUN_PAGE = "run"
 CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, PublishedNumber, EvidenceSource)
 
 __all__ = [
-    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "SYMBOLS", "Card", "CatalogError", "CitedCard", "Corpus",
+    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "SYMBOLS", "Card", "CatalogError", "CellType", "CitedCard", "Corpus",
     "CorpusSource", "DatasetCard", "GeneTable", "Ladder", "LadderNetwork", "ModelCard", "OtherModel",
     "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
-    "WeightsFile", "WeightsSource", "address_problem", "approved_symbols", "corpora", "corpus",
+    "WeightsFile", "WeightsSource", "address_problem", "approved_symbols", "cell_types", "corpora", "corpus",
     "corpus_sources", "dataset", "datasets", "did_you_mean", "family_anchor", "find", "gene_tables",
     "ladder", "ladders", "loadable", "model", "models", "other_models", "read", "read_gene_table",
     "require_types", "seen_in_pretraining", "sources_of", "split_reference", "studies", "study",
@@ -159,6 +160,10 @@ def _check_names(
     """Refuse a study that names what does not exist, or one run under two names."""
     for dataset_name in card.datasets:
         find(known_datasets, dataset_name, "data set")
+    types = read("cell_types", CellType) if card.mappings else {}
+    for pair in card.mappings:
+        if problem := mapping_problem(*(known_datasets[name] for name in pair), types):
+            raise CatalogError(f"mappings: {' and '.join(pair)}: {problem}")
     names: dict[tuple[str, str], str] = {}
     for reference in card.models:
         model_card, recipe = _split(reference, known_models)
@@ -170,6 +175,15 @@ def _check_names(
             existing = {file.stem: file for file in sorted(paths.notebooks().glob("*.ipynb"))}
             existing.pop(RUN_PAGE, None)
             find(existing, chapter, "chapter (a notebook of notebooks/)")
+
+
+def cell_types(dataset_name: str) -> dict[str, str | None]:
+    """The type of each label of a data set, under one name for all data sets.
+
+    None for a label that may be of several types; empty for a data set whose labels are not in
+    ``data/cell_types.yml``.
+    """
+    return types_of_label(dataset_name, read("cell_types", CellType))
 
 
 def corpora() -> dict[str, Corpus]:

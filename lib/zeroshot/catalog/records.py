@@ -7,7 +7,7 @@ import operator
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -320,6 +320,9 @@ class StudyCard(Card):
     ablation_cells: int = Field(default=200, ge=20)  # of each of these data sets, at most
     ablation_tokens: int | None = Field(default=None, ge=16)  # most of a cell there; None for the model's own
     ablation_metrics: tuple[str, ...] = ("avg_bio",)  # of sensitivity; conventions are scored by all
+    mappings: tuple[tuple[str, str], ...] = ()  # of its data sets: reference, and query that gets its labels
+    mapping_cells: int = Field(default=1000, ge=50)  # of each of the two, at most
+    mapping_without: tuple[str, ...] = ()  # models, by name, that take too long on so many pairs
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     @field_validator("datasets", "models", "ablation_metrics")
@@ -329,12 +332,12 @@ class StudyCard(Card):
             raise ValueError("the list is empty: a study needs at least one")
         return names
 
-    @field_validator("datasets", "models", "chapters", "ablation_metrics")
+    @field_validator("datasets", "models", "chapters", "ablation_metrics", "mappings")
     @classmethod
-    def _no_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _no_repeats(cls, names: tuple[Any, ...]) -> tuple[Any, ...]:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise ValueError(f"listed twice: {', '.join(repeated)}")
+            raise ValueError(f"listed twice: {', '.join(map(str, repeated))}")
         return names
 
     @model_validator(mode="after")
@@ -344,6 +347,8 @@ class StudyCard(Card):
             ("seeds_of", self.seeds_of, models),
             ("ablation_datasets", self.ablation_datasets, self.datasets),
             ("ablation_models", self.ablation_models, models),
+            ("mappings", {name for pair in self.mappings for name in pair}, self.datasets),
+            ("mapping_without", self.mapping_without, models),
         ):
             if others := sorted(set(names or ()) - set(known)):
                 raise ValueError(

@@ -16,6 +16,7 @@ COMPUTED_BY = {
     "reconstruction": {"zeroshot.embedding.masked_prediction"},
     "scores": {"zeroshot.metrics", "zeroshot.embedding.integrity"},  # under other seeds too
     "few-labels": {"zeroshot.metrics.label_transfer.few_labels"},
+    "mapping": {"zeroshot.metrics.label_transfer.mapping"},
     "umap": {"zeroshot.embedding.umap"},
     "umap-scores": {"zeroshot.metrics"},
 }

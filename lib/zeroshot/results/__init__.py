@@ -2,7 +2,7 @@
 
 from .benchmarker import BENCHMARKER_NAMES, from_benchmarker, to_benchmarker
 from .comparisons import differences, every, tally, wide, winners
-from .schema import TABLES, TableError, read_csv
+from .schema import RUN_TABLES, TABLES, TableError, read_csv
 from .summaries import best, candidates, heading, interval, median, readable, reference, two_digits
 from .tables import (
     COLUMNS,
@@ -12,6 +12,7 @@ from .tables import (
     keep,
     load,
     load_labels,
+    load_mapping,
     load_reconstruction,
     load_runs,
     load_subsamples,
@@ -23,6 +24,7 @@ from .tables import (
 __all__ = [
     "BENCHMARKER_NAMES",
     "COLUMNS",
+    "RUN_TABLES",
     "TABLES",
     "TableError",
     "best",
@@ -39,6 +41,7 @@ __all__ = [
     "keep",
     "load",
     "load_labels",
+    "load_mapping",
     "load_reconstruction",
     "load_runs",
     "load_subsamples",

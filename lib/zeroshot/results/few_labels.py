@@ -46,10 +46,7 @@ def curves(labels: pd.DataFrame, statistic: str = "accuracy") -> pd.DataFrame:
     """
     catalog.find(STATISTICS, statistic, "statistic")
     keys = ["method", "model", "split", "classifier", "per_type"]
-    rows = labels[labels["statistic"].eq(statistic)]
-    by_draw = rows.groupby([*keys, "draw"], sort=False)["value"].mean().reset_index()
-    n_datasets = rows.groupby(keys, sort=False)["dataset"].nunique().rename("n_datasets")
-    return _with_intervals(by_draw, keys).merge(n_datasets.reset_index(), on=keys)
+    return over_draws(labels[labels["statistic"].eq(statistic)], keys, counted="dataset")
 
 
 def novelty(labels: pd.DataFrame) -> pd.DataFrame:
@@ -61,21 +58,45 @@ def novelty(labels: pd.DataFrame) -> pd.DataFrame:
         Row per method, best first: columns method, model, value (mean AUROC over types and data sets; chance
         is 0.5), low, high and n_datasets as in :func:`curves`.
     """
-    rows = labels[labels["split"].eq("type-out")]
-    keys = ["method", "model"]
-    by_draw = rows.groupby([*keys, "draw"], sort=False)["value"].mean().reset_index()
-    n_datasets = rows.groupby(keys, sort=False)["dataset"].nunique().rename("n_datasets")
-    table = _with_intervals(by_draw, keys).merge(n_datasets.reset_index(), on=keys)
+    table = over_draws(labels[labels["split"].eq("type-out")], ["method", "model"], counted="dataset")
     return table.sort_values("value", ascending=False, kind="stable", ignore_index=True)
 
 
-def best(table: pd.DataFrame) -> tuple[str | None, float | None]:
+def over_draws(rows: pd.DataFrame, keys: list[str], counted: str) -> pd.DataFrame:
+    """Mean of ``value`` over draws with its 95 % interval (Student's t), NaN for one draw.
+
+    Parameters
+    ----------
+    rows
+        With the columns of ``keys``, ``counted``, draw and value.
+    keys
+        Columns that name what is averaged.
+    counted
+        Column whose different values are counted, such as "dataset".
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``keys``, value, low, high and n_<counted>s.
+    """
+    from scipy.stats import t
+
+    by_draw = rows.groupby([*keys, "draw"], sort=False)["value"].mean().reset_index()
+    table = by_draw.groupby(keys, sort=False)["value"].agg(["mean", "std", "size"]).reset_index()
+    half = t.ppf(0.975, (table["size"] - 1).clip(lower=1)) * table["std"] / np.sqrt(table["size"])
+    table = table.assign(value=table["mean"], low=table["mean"] - half, high=table["mean"] + half)
+    numbers = rows.groupby(keys, sort=False)[counted].nunique().rename(f"n_{counted}s").reset_index()
+    return table.drop(columns=["mean", "std", "size"]).merge(numbers, on=keys)
+
+
+def best(table: pd.DataFrame, counted: str = "n_datasets") -> tuple[str | None, float | None]:
     """The method with the highest value in a part of a table, and the value; controls are left out.
 
-    So is a method that was not run on all data sets. None and None if there is no method to compare.
+    So is a method that was not run on as many data sets as others, which the column ``counted`` has. None and
+    None if there is no method to compare.
     """
     kinds = table["model"].map(lambda model: catalog.model(model).kind)
-    compared = table[kinds.ne("control") & table["n_datasets"].eq(table["n_datasets"].max())]
+    compared = table[kinds.ne("control") & table[counted].eq(table[counted].max())]
     if compared.empty:
         return None, None
     first = compared.loc[compared["value"].idxmax()]
@@ -200,13 +221,3 @@ def _first_number(curve: pd.DataFrame, value: float) -> float:
         return np.inf
     share = (value - heights[place - 1]) / (heights[place] - heights[place - 1])
     return float(np.exp(numbers[place - 1] + share * (numbers[place] - numbers[place - 1])))
-
-
-def _with_intervals(by_draw: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Mean over draws with its 95 % interval."""
-    from scipy.stats import t
-
-    table = by_draw.groupby(keys, sort=False)["value"].agg(["mean", "std", "size"]).reset_index()
-    half = t.ppf(0.975, (table["size"] - 1).clip(lower=1)) * table["std"] / np.sqrt(table["size"])
-    table = table.assign(value=table["mean"], low=table["mean"] - half, high=table["mean"] + half)
-    return table.drop(columns=["mean", "std", "size"])

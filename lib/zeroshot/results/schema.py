@@ -43,6 +43,13 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             across="draw",
             may_be_absent=True,
         ),
+        # Of labels that cells of a data set get from another one, the reference; of mappings, not of runs.
+        "mapping": Table(
+            "accuracy of labels from other data sets",
+            (*RUN, "reference", "statistic"),
+            across="draw",
+            may_be_absent=True,
+        ),
         # What belongs to a run and not to one score. `key` names the stored scores.
         "runs": Table(
             "runs",
@@ -53,6 +60,8 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
     }
 )  # fmt: skip
+# Those that each run writes.
+RUN_TABLES = tuple(name for name in TABLES if name != "mapping")
 # Rounding moves the ends of an interval and a score at the end of its range.
 _ROUNDING = 1.5e-6
 
@@ -118,8 +127,9 @@ class _ImpossibleError(ValueError):
 
 def _check_names(file: Path, table: pd.DataFrame) -> None:
     """Refuse what no registry knows, with the line."""
-    registries = {"dataset": catalog.datasets(), "model": catalog.models()}
-    kinds = {"dataset": "data set", "model": "model", "metric": "metric"}
+    datasets = catalog.datasets()
+    registries = {"dataset": datasets, "reference": datasets, "model": catalog.models()}
+    kinds = {"dataset": "data set", "reference": "data set", "model": "model", "metric": "metric"}
     if "statistic" not in table:  # the objectives of pretraining are no registered metrics
         registries["metric"] = METRICS
     for column in registries.keys() & set(table):
@@ -163,7 +173,7 @@ def _check_ranges(file: Path, table: pd.DataFrame) -> None:
                 raise _ImpossibleError(
                     f"{place} holds the {name} {value:g}: it lies between {lowest:g} and {highest:g}"
                 )
-    for column in columns if "split" in table else ():  # shares of cells
+    for column in columns if {"split", "reference"} & set(table) else ():  # shares of cells
         strange = table[column].lt(-_ROUNDING) | table[column].gt(1 + _ROUNDING)
         if strange.any():
             place = table_files.where(file, table, strange)
@@ -202,11 +212,14 @@ def check_study(file: Path, table: pd.DataFrame, card: catalog.StudyCard) -> Non
     """
     expected: dict[str, set[Any]] = {
         "dataset": set(card.datasets),
+        "mapping": {" and ".join(pair) for pair in card.mappings},
         "model and recipe": set(map(_split, card.models)),
         "subset": {str(card.subset or "all")},
         "seed": {card.seed},
     }
     values = {column: table[column] for column in expected if column in table}
+    if "reference" in table:
+        values["mapping"] = table["reference"] + " and " + table["dataset"]
     values["model and recipe"] = pd.Series(
         list(zip(table["model"], table["recipe"], strict=True)), dtype=object
     )

@@ -55,7 +55,7 @@ _KINDS = {
         ("dataset", "model", "recipe", "method", "ablation", "metric", "group", "statistic", "subset", "note",
          "seen_in_pretraining", "key", "device", "same_as", "first", "second", "convention", "also",
          "changes", "source", "embedding", "scores", "error", "ladder", "variant", "network", "corpus",
-         "decoder", "predictor", "split", "classifier"),
+         "decoder", "predictor", "split", "classifier", "reference"),
         text,
     ),
     **dict.fromkeys(

@@ -10,7 +10,16 @@ from zeroshot.metrics import METRICS
 from zeroshot.results import table_files
 from zeroshot.runtime import paths
 
-from .schema import RUN, TABLES, TableError, check_same_runs, check_study, missing_runs, read_csv
+from .schema import (
+    RUN,
+    RUN_TABLES,
+    TABLES,
+    TableError,
+    check_same_runs,
+    check_study,
+    missing_runs,
+    read_csv,
+)
 
 COLUMNS = [
     "dataset", "model", "recipe", "metric", "group", "value", "low", "high", "note",
@@ -110,14 +119,38 @@ def load_labels(study: str) -> pd.DataFrame:
     return _read(study, "labels")
 
 
+def load_mapping(study: str) -> pd.DataFrame:
+    """How well cells of a data set are labelled by those of another; see :mod:`zeroshot.results.mappings`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset (the query), model, recipe, reference, statistic, draw, value and method; a draw is of
+        the same cells for every method. No rows for a study without mappings, and for scores that were
+        committed before.
+
+    Raises
+    ------
+    FileNotFoundError, TableError
+        As :func:`load` does.
+    """
+    return _read(study, "mapping")
+
+
 def write(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write every table of a run or a study into a directory."""
-    table_files.write(directory, TABLES, tables)
+    """Write the tables of a run, a mapping or a study into a directory."""
+    table_files.write(directory, {name: TABLES[name] for name in tables}, tables)
 
 
-def concatenate(study: str, directories: Iterable[Path]) -> None:
-    """Write the tables of a study from those of its runs, each in a directory."""
-    table_files.concatenate(paths.study(study), TABLES, directories)
+def concatenate(study: str, runs: Iterable[Path], mappings: Iterable[Path]) -> None:
+    """Write the tables of a study from those of its runs and mappings, each in a directory."""
+    of_runs = {name: TABLES[name] for name in RUN_TABLES}
+    of_mappings = {name: layout for name, layout in TABLES.items() if name not in of_runs}
+    table_files.concatenate(paths.study(study), of_runs, runs)
+    if mappings := list(mappings):
+        table_files.concatenate(paths.study(study), of_mappings, mappings)
+    else:
+        write(paths.study(study), {name: layout.empty() for name, layout in of_mappings.items()})
 
 
 def keep(study: str) -> list[Path]:
@@ -139,7 +172,7 @@ def keep(study: str) -> list[Path]:
     committed = paths.scores() / study
     tables = {name: _read(study, name) for name in TABLES}
     texts = {name: TABLES[name].to_csv(table) for name, table in tables.items()}
-    if all((committed / f"{name}.csv").is_file() for name in TABLES):
+    if all((committed / f"{name}.csv").is_file() for name in RUN_TABLES):
         texts["runs"] = _with_committed_costs(study, tables, texts)
     for name, text in texts.items():
         store.write_text(committed / f"{name}.csv", text)
@@ -149,7 +182,7 @@ def keep(study: str) -> list[Path]:
 def _with_committed_costs(study: str, tables: Mapping[str, pd.DataFrame], texts: Mapping[str, str]) -> str:
     """The table of runs, with the committed row of each run whose other rows are committed as they are."""
     changes: set[tuple[str, ...]] = set()
-    for name in TABLES.keys() - {"runs"}:
+    for name in set(RUN_TABLES) - {"runs"}:
         file = paths.scores() / study / f"{name}.csv"
         lines = set(file.read_text().splitlines()).symmetric_difference(texts[name].splitlines())
         changes |= {tuple(line.split(",")[: len(RUN)]) for line in lines}

@@ -11,15 +11,16 @@ from zeroshot import notebooks, results, store
 from zeroshot.results import trial
 from zeroshot.runtime import failures, processes
 
-from . import ablations, computing
+from . import ablations, computing, mappings
 
 
 def _join_runs(parameters: dict[str, Any], directory: Path, policy: store.Policy) -> None:
-    """Make the tables of a study of those of its runs, or of the committed ones."""
+    """Make the tables of a study of those of its runs and mappings, or of the committed ones."""
     if parameters["source"] == "committed":
         results.copy_committed(parameters["study"])
     else:
-        results.concatenate(parameters["study"], [directory / run for run in parameters["runs"]])
+        folders = ([directory / job for job in parameters[kind]] for kind in ("runs", "mappings"))
+        results.concatenate(parameters["study"], *folders)
 
 
 def _join_ablations(parameters: dict[str, Any], directory: Path, policy: store.Policy) -> None:
@@ -31,6 +32,7 @@ JOBS: dict[str, Callable[[dict[str, Any], Path, store.Policy], None]] = {
     "cells": computing.prepare_cells,
     "run": computing.compute_run,
     "umaps": computing.compute_umaps,
+    "mapping": mappings.compute,
     "ablation": ablations.compute_unit,
     "trial": trial.compute,
     "tables": _join_runs,
@@ -60,7 +62,8 @@ def _do(job: str, policy: store.Policy, plan: Path, output: Path) -> bool:
         text, code = failures.explain(error)
         if code == failures.UNEXPECTED:
             traceback.print_exc()
-        what = [parameters[name] for name in ("model", "dataset") if name in parameters] or [job]
+        parts = ("model", "query", "dataset", "reference")
+        what = [parameters[name] for name in parts if name in parameters] or [job]
         print(f"{' on '.join(what)} failed: {text}", file=sys.stderr)
         return False
     return True

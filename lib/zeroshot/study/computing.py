@@ -40,7 +40,7 @@ def compute_run(parameters: dict[str, Any], directory: Path, policy: store.Polic
     parameters
         Those of the page of the run: see ``notebooks/run.ipynb``.
     directory
-        Gets a file for each table in :data:`zeroshot.results.TABLES`.
+        Gets a file for each table in :data:`zeroshot.results.RUN_TABLES`.
     policy
         As for :func:`zeroshot.store.load_or_compute`.
     """
@@ -55,7 +55,7 @@ def compute_run(parameters: dict[str, Any], directory: Path, policy: store.Polic
 def tables_of_run(
     run: pipeline.Run, n_cells: int, *, dataset: str, model: str, recipe: str, seed: int, subset: int | None
 ) -> dict[str, pd.DataFrame]:
-    """The rows of one run for every table in :data:`zeroshot.results.TABLES`."""
+    """The rows of one run for every table in :data:`zeroshot.results.RUN_TABLES`."""
     about = {"dataset": dataset, "model": model, "recipe": recipe}
     scores, cost = run.final_scores, run.embedded.provenance
     row = {

@@ -38,7 +38,8 @@ def remove_damaged(folder: Path) -> None:
 def _files(folder: Path) -> list[Path]:
     directories = [folder, *sorted(folder.glob("runs/*/*"))]
     tables = [directory / f"{name}.csv" for directory in directories for name in results.TABLES]
-    tables += sorted([*folder.glob("ablations/**/*.csv"), *folder.glob("trial/*/*.csv")])
+    parts = ("ablations/**/*.csv", "trial/*/*.csv", "mappings/*/*/*.csv")
+    tables += sorted(file for part in parts for file in folder.glob(part))
     pages = [page for page in sorted(folder.glob("executed/**/*.ipynb")) if ".failed" not in page.suffixes]
     return [file for file in [*tables, *pages] if file.is_file()]
 

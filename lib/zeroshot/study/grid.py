@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zeroshot import catalog, models, notebooks, pipeline, results, store
-from zeroshot.results import trial
+from zeroshot.results import mappings, trial
 from zeroshot.runtime import paths, templates
 from zeroshot.store import dependencies, hashing
 from zeroshot.study import ablations
@@ -133,6 +133,11 @@ def umaps(card: catalog.StudyCard) -> list[Job]:
     ]
 
 
+def mapping_jobs(card: catalog.StudyCard) -> list[Job]:
+    """A job for each pair of data sets that a study maps, with all models that can."""
+    return [_mapping(card, *pair) for pair in card.mappings]
+
+
 def ablation_units(card: catalog.StudyCard) -> list[ablations.Unit]:
     """The units of the ablations that the chapters of a study read; none where no chapter does."""
     if not any(declaration(chapter).ablations for chapter in card.chapters):
@@ -207,16 +212,18 @@ def plan(study: str, source: Source = "computed") -> None:
     """Write the plan file of every job of a build, and ``plan.json``; unchanged files keep their time."""
     card = catalog.study(study)
     all_pages = pages(card, source)
-    run_jobs, umap_jobs, units, trial_jobs = [], [], [], []
+    run_jobs, maps, umap_jobs, units, trial_jobs = [], [], [], [], []
     if source == "computed":
-        run_jobs, umap_jobs, units, trial_jobs = runs(card), umaps(card), ablation_units(card), trials(card)
+        run_jobs, maps, umap_jobs = runs(card), mapping_jobs(card), umaps(card)
+        units, trial_jobs = ablation_units(card), trials(card)
     ablation_jobs = [_ablation(card, unit) for unit in units]
     jobs: list[tuple[str, Job]] = [
-        ("", job) for job in (*cells(card), *run_jobs, *umap_jobs, *ablation_jobs, *trial_jobs)
+        ("", job) for job in (*cells(card), *run_jobs, *maps, *umap_jobs, *ablation_jobs, *trial_jobs)
     ]
     jobs += [("pages/", page) for page in all_pages]
     files = _hashes_of_files(results.committed_files(study)) if source == "committed" else {}
-    origin = {"study": study, "source": source, "runs": [run.path for run in run_jobs]}
+    origin = {"study": study, "source": source}
+    origin |= {"runs": [run.path for run in run_jobs], "mappings": [job.path for job in maps]}
     jobs.append(("", Job("tables", origin, files)))
     jobs.append(("", Job("ablations", {"study": study, "units": [unit.path for unit in units]}, {})))
     for folder, job in jobs:
@@ -227,9 +234,11 @@ def plan(study: str, source: Source = "computed") -> None:
     summary = {
         "source": source,
         "tables": list(results.TABLES),
+        "run_tables": list(results.RUN_TABLES),
         "ablation_tables": list(ablations.TABLES),
         "datasets": list(card.datasets),
         "runs": {run.path: {"slow": _is_slow(run)} for run in run_jobs},
+        "mappings": [job.path for job in maps],
         "ablations": [unit.path for unit in units],
         "trial": [job.path for job in trial_jobs],
         "chapters": {
@@ -315,6 +324,34 @@ def _ablation(study: catalog.StudyCard, unit: ablations.Unit) -> Job:
     return Job(f"ablations/{unit.path}", parameters, inputs)
 
 
+def _mapping(study: catalog.StudyCard, reference: str, query: str) -> Job:
+    names = [
+        name
+        for name in study.models
+        if mappings.reason_against(study, name) is None
+        and _unreadable_genes(reference, name) is None
+        and models.unavailable(*catalog.split_reference(name)) is None
+    ]
+    cards = [catalog.split_reference(name) for name in names]
+    modules = {"zeroshot.study.mappings"}.union(*(pipeline.modules_of_model(card) for card, _ in cards))
+    inputs = {
+        "data sets": [_hash_of(catalog.dataset(name)) for name in (reference, query)],
+        "cell types": [catalog.cell_types(name) for name in (reference, query)],
+        "models": [_hash_of(card) for card, _ in cards],
+        "weights": [_hashes_of_weights(card, recipe) for card, recipe in cards],
+        **_code(modules),
+    }
+    parameters = {
+        "reference": reference,
+        "query": query,
+        "models": names,
+        "subset": mappings.n_cells(study),
+        "seed": study.seed,
+        "precision": study.precision,
+    }
+    return Job(f"mappings/{reference}/{query}", parameters, inputs)
+
+
 def _is_slow(run: Job) -> bool:
     """Whether a run is likely to take far longer than its process needs to start."""
     card = catalog.model(run.parameters["model"])
@@ -373,10 +410,17 @@ def _reason_against(dataset: str, reference: str) -> str | None:
 
 def misfit(dataset: str, reference: str) -> str | None:
     """Why a model (``name`` or ``name@recipe``) cannot embed a data set on any machine, None if it can."""
-    card, recipe = catalog.split_reference(reference)
+    card, _ = catalog.split_reference(reference)
     cells = catalog.dataset(dataset)
     if cells.batches is not None and cells.batches < card.min_batches:
         return f"needs {card.min_batches} batches, the data set has {cells.batches}"
+    return _unreadable_genes(dataset, reference)
+
+
+def _unreadable_genes(dataset: str, reference: str) -> str | None:
+    """Why a model cannot read the names of a data set's genes, None if it can."""
+    card, recipe = catalog.split_reference(reference)
+    cells = catalog.dataset(dataset)
     own_vocabulary = card.recipes[recipe].parameters.get("vocabulary") == "data-set"
     if card.gene_ids == "symbol" and cells.gene_names != "symbol" and not own_vocabulary:
         return f"reads gene symbols, the data set names its genes by {cells.gene_names} id"

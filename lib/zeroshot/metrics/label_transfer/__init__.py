@@ -5,6 +5,17 @@ of few labels are curves over their number.
 """
 
 from .few_labels import COLUMNS, DRAWS, PER_TYPE, few_label_scores
+from .mapping import MAPPING_COLUMNS, mapping_scores
 from .votes import N_NEIGHBORS, Transfer, transfer_labels
 
-__all__ = ["COLUMNS", "DRAWS", "N_NEIGHBORS", "PER_TYPE", "Transfer", "few_label_scores", "transfer_labels"]
+__all__ = [
+    "COLUMNS",
+    "DRAWS",
+    "MAPPING_COLUMNS",
+    "N_NEIGHBORS",
+    "PER_TYPE",
+    "Transfer",
+    "few_label_scores",
+    "mapping_scores",
+    "transfer_labels",
+]

@@ -20,7 +20,16 @@ from .effects import (
 from .parameters import effective, limit_tokens
 from .sensitivity import COUNTS_KEPT, FITTED, GENES_DROPPED, VARIABLE_GENES, readouts
 from .tables import TABLES, Tables, concatenate, folder, load, read, write
-from .units import FLOOR, Unit, compute, compute_unit, n_cells, omitted_models, study_units
+from .units import (
+    FLOOR,
+    Unit,
+    compute,
+    compute_unit,
+    n_cells,
+    omitted_models,
+    raise_if_of_machine,
+    study_units,
+)
 
 __all__ = [
     "COUNTS_KEPT",
@@ -50,6 +59,7 @@ __all__ = [
     "n_cells",
     "omitted_models",
     "overlap_curves",
+    "raise_if_of_machine",
     "read",
     "readouts",
     "score_curves",

@@ -123,14 +123,14 @@ def compute(study: catalog.StudyCard, unit: Unit, policy: store.Policy = "reuse"
     try:
         adata = data.load(unit.dataset, subset=n_cells(study), seed=study.seed)
     except Exception as error:
-        _raise_if_of_machine(error)
+        raise_if_of_machine(error)
         return Tables.join(parts + [_failure(unit, one.name, error) for one in ablations])
     for one in ablations:
         try:
             how = {"seed": study.seed, "precision": study.precision, "policy": policy}
             parts.append(compare(one.variants(adata), one.name, names=one.metrics, **how))
         except Exception as error:
-            _raise_if_of_machine(error)
+            raise_if_of_machine(error)
             parts.append(_failure(unit, one.name, error))
     return Tables.join(parts)
 
@@ -200,7 +200,8 @@ def _conventions(study: catalog.StudyCard, unit: Unit) -> list[Convention]:
     return several if len(several) > 1 else []
 
 
-def _raise_if_of_machine(error: Exception) -> None:
+def raise_if_of_machine(error: Exception) -> None:
+    """Raise what the machine lacks again: it is no result, and the next run tries again."""
     if isinstance(error, OSError | store.StoreError) or failures.out_of_memory(error):
         raise error
 
