@@ -33,8 +33,8 @@ ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in PLAN["ablation_tables
 
 
 # Priorities, in the end the order: cells and the runs of one data set 4, other slow runs and UMAPs 3, quick runs 2,
-# mappings, ablations, trials and what waits for no run 1, pages 0. So what many jobs wait for comes first, and long jobs are
-# left for the other core meanwhile.
+# mappings, ablations, trials and what waits for no run 1, pages 0. So what many jobs wait for comes first, and
+# long jobs are left for the other core meanwhile.
 wildcard_constraints:
     dataset="[^/]+",
     model="[^/]+",

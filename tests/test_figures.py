@@ -355,6 +355,19 @@ def of_labels():
     )
 
 
+def mapped():
+    methods = {"PCA": "pca", "$CELLama_": "cellama", "random": "random"}
+    return pd.DataFrame(
+        [
+            (statistic, pair, method, model, value, value - 0.05, value + 0.05)
+            for statistic in ("accuracy", "novelty_auroc")
+            for method, model in methods.items()
+            for pair, value in (("pbmc-sorted → kang-deepmaps", 0.9), ("x → y", 0.2 + len(method) / 50))
+        ],
+        columns=["statistic", "pair", "method", "model", "value", "low", "high"],
+    )
+
+
 DRAWN = {
     "draw_forest": lambda: figures.draw_forest(forest()),
     "draw_outcomes": lambda: figures.draw_outcomes(outcomes()),
@@ -402,6 +415,9 @@ DRAWN = {
     ),
     "draw_label_curves": lambda: figures.draw_label_curves(
         of_labels(), {"random": "any batch", "batch-out": "other batches"}, {"knn": "votes"}, "accuracy"
+    ),
+    "draw_mappings": lambda: figures.draw_mappings(
+        mapped(), {"accuracy": "accuracy (higher is better)", "novelty_auroc": "AUROC"}
     ),
     "draw_verdicts": lambda: figures.draw_verdicts(verdicts()),
     "draw_scores_on_umap": lambda: figures.draw_scores_on_umap(on_umap(), METRICS),

@@ -236,4 +236,4 @@ def test_models_that_are_not_mapped_have_a_reason():
     absent = summaries.not_mapped(card, rows_of({("PCA", "pca", "a"): 0.4})).set_index("method")["reason"]
     assert "made from the labels" in absent[catalog.model("label-oracle").title]
     assert "left out by the study" in absent[catalog.model("scgpt-untrained").method("brief")]
-    assert "see the log" in absent["HVG"] and "PCA" not in absent
+    assert "see the messages" in absent["HVG"] and "PCA" not in absent

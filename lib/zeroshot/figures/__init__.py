@@ -32,6 +32,7 @@ from .ranks import draw_pareto, draw_ranks
 from .reconstruction import draw_bins, draw_joint, draw_rank_correlations, draw_reconstruction_errors
 from .scores import (
     draw_differences,
+    draw_mappings,
     draw_places,
     draw_published,
     draw_scores_by_method,
@@ -61,6 +62,7 @@ __all__ = [
     "draw_lineage",
     "draw_loss_curves",
     "draw_losses_and_scores",
+    "draw_mappings",
     "draw_membership",
     "draw_noise",
     "draw_outcomes",

@@ -1,6 +1,6 @@
 """Scores of methods: side by side, paired with a reference, in places, beside published ones."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -86,6 +86,45 @@ def draw_scores_by_method(
         hollow = {"marker": "o", "linestyle": "", "color": "#444444", "markerfacecolor": "white"}
         lines.insert(0, (plt.Line2D([], [], **hollow), "seen in pretraining, at least partly"))
     _draw_legend(figure, scores, order, datasets, lines, _not_shown(every, order, metrics, n_panels))
+    return drawn(figure, table)
+
+
+@draws
+def draw_mappings(by_pair: pd.DataFrame, statistics: Mapping[str, str]) -> Figure:
+    """One panel per statistic: a point per pair of data sets and method, a bar at each method's mean.
+
+    A thin line through a point is its 95 % interval over draws.
+
+    Parameters
+    ----------
+    by_pair
+        As :func:`zeroshot.results.mappings.by_pair` returns it.
+    statistics
+        Statistic to axis label, in the order of the panels; those without rows are left out. Methods are
+        ordered by the first, the best on top.
+    """
+    panels = [name for name in statistics if name in set(by_pair["statistic"])]
+    table = by_pair[by_pair["statistic"].isin(panels)]
+    if table.empty:
+        return drawn(nothing_to_draw("no data set was mapped on another"), table)
+    means = table.groupby(["statistic", "method"], sort=False)["value"].mean()
+    every = list(means[panels[0]].sort_values(ascending=False, kind="stable").index)
+    n_methods, row = fit(len(every), 0.42, 0.2, 20)
+    order, colours = every[:n_methods], _colours_of_methods(table)
+    pairs = list(table["pair"].unique())
+    figure, axes = subplots(
+        1, len(panels), figsize=(2.9 * len(panels) + 1.6, row * n_methods + 2.4), sharey=True, squeeze=False
+    )
+    for axis, statistic in zip(axes[0], panels, strict=True):
+        rows = table[table["statistic"].eq(statistic) & table["method"].isin(order)]
+        points = rows.rename(columns={"pair": "dataset"})
+        _draw_points(axis, points, "value", points["value"].isna(), order, pairs, colours)
+        for method, mean in means[statistic].items():
+            if method in order:
+                place = order.index(method)
+                axis.plot([mean, mean], [place - 0.4, place + 0.4], color=colours[method], linewidth=2.5)
+        axis.set(xlabel=short_text(statistics[statistic], 60).replace(" (", "\n("))
+    _draw_legend(figure, table, order, pairs, [], _not_shown(every, order))
     return drawn(figure, table)
 
 

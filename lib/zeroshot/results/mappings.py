@@ -53,7 +53,7 @@ def not_mapped(study: catalog.StudyCard, mapping: pd.DataFrame) -> pd.DataFrame:
     for reference in study.models:
         card, recipe = catalog.split_reference(reference)
         if (card.name, recipe) not in scored:
-            reason = reason_against(study, reference) or "no embedding of these cells: see the log of the job"
+            reason = reason_against(study, reference) or "no embedding of these cells: see the messages"
             rows.append((card.method(recipe), reason))
     return pd.DataFrame(rows, columns=["method", "reason"])
 

@@ -58,16 +58,16 @@ def mapping_scores(
     names, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     truth = np.asarray(truth).astype(str)
     is_new = ~np.isin(truth, names)
+    expected = truth[~is_new]
     rows: list[tuple[str, int, float]] = []
-    for draw in range(draws if not is_new.all() else 0):
+    for draw in range(draws if len(expected) else 0):
         labelled = _half_of_each_type(codes, np.random.default_rng([seed, draw]))
         n_neighbors = min(N_NEIGHBORS, len(labelled))
         search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(reference[labelled])
         distances, nearest = search.kneighbors(query)
         predicted = names[vote(codes[labelled][nearest], len(names))][~is_new]
-        known = truth[~is_new]
-        f1 = f1_score(known, predicted, labels=np.unique(known), average="macro", zero_division=0)
-        rows += [("accuracy", draw, np.mean(predicted == known)), ("macro_f1", draw, f1)]
+        f1 = f1_score(expected, predicted, labels=np.unique(expected), average="macro", zero_division=0)
+        rows += [("accuracy", draw, np.mean(predicted == expected)), ("macro_f1", draw, f1)]
         if is_new.any():
             rows.append(("novelty_auroc", draw, roc_auc_score(is_new, distances.mean(axis=1))))
     return pd.DataFrame(rows, columns=MAPPING_COLUMNS).astype({"value": float})
