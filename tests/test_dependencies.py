@@ -207,7 +207,7 @@ def test_an_edit_computes_again_what_needs_it(package):
         "embedding/engine": {"embedding", "reconstruction"},
         "embedding/umap": {"umap"},
         "metrics/reconstruction/ranks": {"reconstruction"},
-        "metrics/distances": {"scores", "umap-scores", "few-labels"},
+        "metrics/distances": {"scores", "umap-scores", "few-labels", "mapping"},
         "embedding/integrity": {"embedding", "reconstruction", "scores"},
         "data/counts": {"data"},
         "figures/scores": set(),

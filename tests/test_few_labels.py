@@ -124,7 +124,8 @@ def test_the_table_has_a_stage_of_its_own(home, monkeypatch):
         return {stage for stage in before if before[stage] != after[stage]}
 
     assert stages_changed_by("zeroshot.metrics.label_transfer.few_labels") == {"few-labels"}
-    assert stages_changed_by("zeroshot.metrics.label_transfer.votes") == {"few-labels"}
+    assert stages_changed_by("zeroshot.metrics.label_transfer.votes") == {"few-labels", "mapping"}
+    assert stages_changed_by("zeroshot.metrics.label_transfer.mapping") == {"mapping"}
     assert stages_changed_by("zeroshot.metrics.annotation") == {"scores", "umap-scores"}
     cells = data.load("pbmc68k-reduced", subset=120)
     embedded = pipeline.embed(cells, "random")

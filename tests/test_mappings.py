@@ -185,12 +185,12 @@ def test_a_job_writes_a_table_that_is_joined_read_and_kept(declare, home, capsys
 def test_a_study_without_mappings_has_an_empty_table(home):
     folder = paths.study("smoke")
     results.write(folder / "run", {name: results.TABLES[name].empty() for name in results.RUN_TABLES})
-    results.concatenate("smoke", [folder / "run"], [])
+    results.concatenate("smoke", [folder / "run"])
     table = results.load_mapping("smoke")
     assert table.empty and summaries.by_pair(table).empty and summaries.summary(table).empty
 
 
-def test_a_key_holds_the_cells_their_types_and_the_embedding():
+def test_a_key_holds_the_cells_their_types_and_the_embedding(home):
     cells = mappings.comparable_cells("pbmc68k-reduced", 60)
     query = mappings.comparable_cells("simulated-atlas", 60)
     joined = pipeline.join(cells, query)

@@ -109,6 +109,7 @@ def made_up() -> dict[str, pd.DataFrame]:
                 drawn = {"subsample": part, "value": value + 0.01 * part, "cells": 50}
                 subsamples.append({**run, "metric": metric, **drawn})
     number = {"metric": "mse_gep", "statistic": "mean over positions", "value": 1.25}
+    of_mapping = {"dataset": "simulated-atlas", "reference": "pbmc68k-reduced", "statistic": "accuracy"}
     of_labels = {"split": "random", "classifier": "knn", "per_type": 3, "statistic": "accuracy"}
     return {
         "scores": pd.DataFrame(scores),
@@ -116,6 +117,7 @@ def made_up() -> dict[str, pd.DataFrame]:
         "runs": pd.DataFrame(runs),
         "reconstruction": pd.DataFrame([{**run, **number}]),
         "labels": pd.DataFrame([{**run, **of_labels, "draw": draw, "value": 0.5} for draw in range(2)]),
+        "mapping": pd.DataFrame([{**run, **of_mapping, "draw": draw, "value": 0.25} for draw in range(2)]),
     }
 
 
@@ -160,7 +162,7 @@ def test_runs_make_the_tables_of_the_study(home):
     for model in ("random", "pca"):
         folders.append(paths.study("smoke") / "runs" / "pbmc68k-reduced" / model)
         results.write(folders[-1], {name: part[part["model"] == model] for name, part in tables.items()})
-    results.concatenate("smoke", folders)
+    results.concatenate("smoke", folders, folders)
     for name, table in tables.items():
         assert (paths.study("smoke") / f"{name}.csv").read_text() == results.TABLES[name].to_csv(table)
 

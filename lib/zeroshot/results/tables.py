@@ -1,6 +1,6 @@
 """The tables of a study: written by its runs, concatenated, read back, copied to and from git."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -142,12 +142,12 @@ def write(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     table_files.write(directory, {name: TABLES[name] for name in tables}, tables)
 
 
-def concatenate(study: str, runs: Iterable[Path], mappings: Iterable[Path]) -> None:
+def concatenate(study: str, runs: Iterable[Path], mappings: Sequence[Path] = ()) -> None:
     """Write the tables of a study from those of its runs and mappings, each in a directory."""
     of_runs = {name: TABLES[name] for name in RUN_TABLES}
     of_mappings = {name: layout for name, layout in TABLES.items() if name not in of_runs}
     table_files.concatenate(paths.study(study), of_runs, runs)
-    if mappings := list(mappings):
+    if mappings:
         table_files.concatenate(paths.study(study), of_mappings, mappings)
     else:
         write(paths.study(study), {name: layout.empty() for name, layout in of_mappings.items()})

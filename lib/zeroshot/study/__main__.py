@@ -19,7 +19,7 @@ def _join_runs(parameters: dict[str, Any], directory: Path, policy: store.Policy
     if parameters["source"] == "committed":
         results.copy_committed(parameters["study"])
     else:
-        folders = ([directory / job for job in parameters[kind]] for kind in ("runs", "mappings"))
+        folders = [[directory / job for job in parameters[kind]] for kind in ("runs", "mappings")]
         results.concatenate(parameters["study"], *folders)
 
 

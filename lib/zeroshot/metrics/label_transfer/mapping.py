@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from ..distances import scaled
-from .few_labels import DRAWS
 from .votes import N_NEIGHBORS, vote
 
 PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy")
@@ -19,7 +18,7 @@ def mapping_scores(
     truth: np.ndarray,
     *,
     seed: int = 0,
-    draws: int = DRAWS,
+    draws: int = 5,
 ) -> pd.DataFrame:
     """Scores of labels that the cells of a query get from those of a reference.
 
