@@ -221,11 +221,11 @@ def test_an_edit_computes_again_what_needs_it(package):
 
 
 def test_a_new_version_computes_again_what_declares_the_package(monkeypatch):
-    installed = importlib.metadata.version
+    installed = dependencies.installed_version
     before, changed = keys(), {}
     for package in ("sphinx", "umap-learn", "transformers", "igraph", "harmonypy"):
         monkeypatch.setattr(
-            importlib.metadata, "version", lambda name, new=package: "99" if name == new else installed(name)
+            dependencies, "installed_version", lambda name, new=package: "99" if name == new else installed(name)
         )
         changed[package] = changed_keys(before)
     assert changed["sphinx"] == set()

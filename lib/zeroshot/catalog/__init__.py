@@ -35,7 +35,7 @@ from zeroshot.catalog.records import (
     WeightsFile,
     WeightsSource,
 )
-from zeroshot.catalog.yaml_files import read
+from zeroshot.catalog.yaml_files import checked_once, read
 from zeroshot.runtime import paths
 
 # The notebook behind the page of each run: no chapter.
@@ -54,6 +54,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@checked_once
 def datasets() -> dict[str, DatasetCard]:
     """All data sets by name, in the order of the file; works and data sets that they name must exist."""
     cards = with_known_citations("datasets", read("datasets", DatasetCard))
@@ -61,6 +62,7 @@ def datasets() -> dict[str, DatasetCard]:
     return cards
 
 
+@checked_once
 def corpus_sources() -> dict[str, CorpusSource]:
     """Unlabelled cells to pretrain on, by name, in the order of the file; none has the name of a data set."""
     cards, labelled = with_known_citations("corpus_sources", read("corpus_sources", CorpusSource)), datasets()
@@ -88,6 +90,7 @@ def _check_left_out(
                     raise CatalogError(f"without_cells_of: {name} leaves out cells itself; name another")
 
 
+@checked_once
 def models() -> dict[str, ModelCard]:
     """All models by name, in the order of the file; twins, data sets and works they name must exist."""
     cards = with_known_citations("models", read("models", ModelCard))
@@ -101,6 +104,7 @@ def models() -> dict[str, ModelCard]:
     return cards
 
 
+@checked_once
 def other_models() -> dict[str, OtherModel]:
     """Models that cannot be run here, by name; none may have the name of one that can."""
     cards, runnable = with_known_citations("other_models", read("other_models", OtherModel)), models()
@@ -145,6 +149,7 @@ def _seen_in_corpus(card: Corpus, dataset_name: str, accessions: set[str]) -> Se
     return "unseen" if dataset_name in kept_apart else "unknown"
 
 
+@checked_once
 def studies() -> dict[str, StudyCard]:
     """All studies by name; the data sets, models, recipes and chapters they name must exist."""
     cards, known_datasets, known_models = read("studies", StudyCard), datasets(), models()
@@ -186,6 +191,7 @@ def cell_types(dataset_name: str) -> dict[str, str | None]:
     return types_of_label(dataset_name, read("cell_types", CellType))
 
 
+@checked_once
 def corpora() -> dict[str, Corpus]:
     """All named corpora; the sources, corpora and studies that they name must exist."""
     cards, sources, known_studies = read("corpora", Corpus), datasets() | corpus_sources(), studies()
@@ -210,6 +216,7 @@ def corpus(name: str) -> Corpus:
     return find(corpora(), name, "corpus")
 
 
+@checked_once
 def ladders() -> dict[str, Ladder]:
     """All ladders by name; the models, corpora and data sets that they name must exist and fit together."""
     cards, known_models, known_corpora = read("ladders", Ladder), models(), corpora()

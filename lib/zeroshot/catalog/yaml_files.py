@@ -3,8 +3,8 @@
 A file is data and nothing else: no tags, no key twice, no alias that grows beyond measure.
 """
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -20,7 +20,33 @@ MOST_NODES = 50_000  # values in a file, with all that aliases stand for; the mo
 DEEPEST = 20  # mappings and lists in one another
 _MOST_FINDINGS = 5  # of an entry, in a message
 
+# What the entries of a registry are checked against: other registries, works, chapters.
+_CHECKED_AGAINST = (
+    "data/datasets.yml", "data/corpus_sources.yml", "data/models.yml", "data/other_models.yml",
+    "data/studies.yml", "data/cell_types.yml", "data/corpora.yml", "data/ladders.yml",
+    "data/literature/reading_list.yml", "book/references.bib", "notebooks",
+)  # fmt: skip
+
 AnyCard = TypeVar("AnyCard", bound=Card)
+
+
+def checked_once(registry: Callable[[], dict[str, AnyCard]]) -> Callable[[], dict[str, AnyCard]]:
+    """Decorator of a registry: its entries are read and checked again only when a file has changed."""
+    remembered = lru_cache(maxsize=2)(lambda *_state: registry())
+
+    @wraps(registry)
+    def entries() -> dict[str, AnyCard]:
+        home = paths.home()
+        return dict(remembered(home, *(_modified(home / name) for name in _CHECKED_AGAINST)))
+
+    return entries
+
+
+def _modified(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # what is missing is refused where it is read
+        return None
 
 
 def read(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:

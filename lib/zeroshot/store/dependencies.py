@@ -9,7 +9,6 @@ import ast
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -97,7 +96,13 @@ def package_versions(modules: set[str] | frozenset[str]) -> dict[str, str]:
         for module in closure(modules, without=INFRASTRUCTURE)
         for name in _declared_packages(_file(module).read_text())
     }
-    return {name: importlib.metadata.version(name) for name in sorted(declared)}
+    return {name: installed_version(name) for name in sorted(declared)}
+
+
+@lru_cache(maxsize=256)
+def installed_version(distribution: str) -> str:
+    """Version of an installed package, read once a process: the plan of a study asks a thousand times."""
+    return importlib.metadata.version(distribution)
 
 
 def source_hashes(modules: set[str]) -> dict[str, str]:
@@ -107,13 +112,15 @@ def source_hashes(modules: set[str]) -> dict[str, str]:
 
 def _imports_of_module(module: str) -> set[str]:
     file = _file(module)
-    modules = _library_modules(file.read_text(), _package_of(module))
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    modules = set(_library_modules(file.read_text(), package))
     if module in _IMPORT_THEIR_FOLDER:
         modules |= {f"{module}.{other.stem}" for other in file.parent.glob("*.py") if other != file}
     return modules
 
 
-def _library_modules(source: str, package: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def _library_modules(source: str, package: str) -> frozenset[str]:
     """Library modules that a source imports when it runs, also inside functions.
 
     Of ``from package import module`` the module alone is meant: what else a package offers was not asked for.
@@ -122,14 +129,13 @@ def _library_modules(source: str, package: str) -> set[str]:
     for name in _imported_names(source, package):
         base = name.rpartition(".")[0]
         modules |= {name} if _is_module(name) else {base} if _is_module(base) else set()
-    return modules
+    return frozenset(modules)
 
 
-@lru_cache(maxsize=1024)
-def _imported_names(source: str, package: str) -> frozenset[str]:
+def _imported_names(source: str, package: str) -> set[str]:
     """Dotted names of everything that a source imports when it runs."""
     names = set()
-    for node in _nodes_that_run(ast.parse(source)):
+    for node in _statements_that_run(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -138,16 +144,18 @@ def _imported_names(source: str, package: str) -> frozenset[str]:
                 parents = package.split(".")
                 base = ".".join(parents[: len(parents) - node.level + 1] + ([base] if base else []))
             names |= {f"{base}.{alias.name}" for alias in node.names}
-    return frozenset(names)
+    return names
 
 
-def _nodes_that_run(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes, without those that only type checkers read."""
-    for node in ast.iter_child_nodes(tree):
+def _statements_that_run(tree: ast.Module) -> Iterator[ast.AST]:
+    """All statements at any depth, without those that only type checkers read."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
         yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node = ast.Module(body=node.orelse, type_ignores=[])
-        yield from _nodes_that_run(node)
+        only_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        children = node.orelse if only_for_types else ast.iter_child_nodes(node)
+        waiting.extend(child for child in children if not isinstance(child, ast.expr))
 
 
 @lru_cache(maxsize=1024)
@@ -179,17 +187,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _is_module(name: str) -> bool:
-    """As ``_file(name).is_file()``, but of strings: the plan of a study asks a hundred thousand times."""
-    parts = name.split(".")
-    if parts[0] not in LIBRARIES:
-        return False
-    path = "/".join([str(paths.PACKAGE.parent), *parts])
-    return any(os.path.isfile(path + end) for end in (".py", "/__init__.py"))  # noqa: PTH113
-
-
-def _package_of(module: str) -> str:
-    """What a relative import in a module starts from."""
-    return module if _file(module).name == "__init__.py" else module.rpartition(".")[0]
+    return name.partition(".")[0] in LIBRARIES and _file(name).is_file()
 
 
 def _file(module: str) -> Path:

@@ -21,6 +21,7 @@ from zeroshot.study import ablations
 from .declarations import Declaration, declaration
 
 Source = Literal["computed", "committed"]
+Code = dict[str, dict[str, str]]  # of the modules and packages that something is computed with
 # Makes the cells before integration, which scores of every run compare with.
 _BASELINE = ("zeroshot.models.baselines",)
 # Parameters that a chapter gets of its study if its notebook declares them, and the fields that they are.
@@ -110,9 +111,9 @@ def cells(card: catalog.StudyCard) -> list[Job]:
 def runs(card: catalog.StudyCard) -> list[Job]:
     """One run per data set and model that fit together."""
     pairs_here = available_pairs(card)
-    # Once a model, not once a run: to follow the imports of a model takes a tenth of a second.
-    code = {reference: _code_of_run(reference) for _, reference in pairs_here}
-    return [_run(card, dataset, reference, code[reference]) for dataset, reference in pairs_here]
+    names = [catalog.split_reference(reference)[0].name for _, reference in pairs_here]
+    code = _code_by_model({"zeroshot.study.computing", *_BASELINE}, names)
+    return [_run(card, *pair, code[name]) for pair, name in zip(pairs_here, names, strict=True)]
 
 
 def umaps(card: catalog.StudyCard) -> list[Job]:
@@ -216,7 +217,8 @@ def plan(study: str, source: Source = "computed") -> None:
     if source == "computed":
         run_jobs, maps, umap_jobs = runs(card), mapping_jobs(card), umaps(card)
         units, trial_jobs = ablation_units(card), trials(card)
-    ablation_jobs = [_ablation(card, unit) for unit in units]
+    code = _code_by_model({"zeroshot.study.ablations.units", *_BASELINE}, [unit.model for unit in units])
+    ablation_jobs = [_ablation(card, unit, code[unit.model]) for unit in units]
     jobs: list[tuple[str, Job]] = [
         ("", job) for job in (*cells(card), *run_jobs, *maps, *umap_jobs, *ablation_jobs, *trial_jobs)
     ]
@@ -285,7 +287,7 @@ def _parameters_of_run(study: catalog.StudyCard, dataset: str, reference: str) -
     }
 
 
-def _run(study: catalog.StudyCard, dataset: str, reference: str, code: dict[str, dict[str, str]]) -> Job:
+def _run(study: catalog.StudyCard, dataset: str, reference: str, code: Code) -> Job:
     card, recipe = catalog.split_reference(reference)
     inputs = {
         "data set": _hash_of(catalog.dataset(dataset)),
@@ -296,12 +298,12 @@ def _run(study: catalog.StudyCard, dataset: str, reference: str, code: dict[str,
     return Job(run_path(dataset, reference), _parameters_of_run(study, dataset, reference), inputs)
 
 
-def _code_of_run(reference: str) -> dict[str, dict[str, str]]:
-    card, _ = catalog.split_reference(reference)
-    return _code({"zeroshot.study.computing", *_BASELINE} | pipeline.modules_of_model(card))
+def _code_by_model(modules: set[str], names: Iterable[str]) -> dict[str, Code]:
+    """Some modules with those of each model, once a model: to follow its imports takes a tenth of a second."""
+    return {name: _code(modules | pipeline.modules_of_model(catalog.model(name))) for name in set(names)}
 
 
-def _code(modules: set[str]) -> dict[str, dict[str, str]]:
+def _code(modules: set[str]) -> Code:
     """What a job that computes depends on: the code of some modules, and the packages that they declare."""
     closure = dependencies.closure(modules)
     return {
@@ -310,7 +312,7 @@ def _code(modules: set[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def _ablation(study: catalog.StudyCard, unit: ablations.Unit) -> Job:
+def _ablation(study: catalog.StudyCard, unit: ablations.Unit, code: Code) -> Job:
     card = catalog.model(unit.model)
     cards = [card, *([catalog.model(card.twin_of)] if card.twin_of else [])]  # a twin is used as it is
     inputs = {
@@ -318,7 +320,7 @@ def _ablation(study: catalog.StudyCard, unit: ablations.Unit) -> Job:
         "models": [_hash_of(one) for one in cards],
         "weights": _hashes_of_weights(card, unit.recipe),
         "settings": study.model_dump(include=set(_ABLATION_SETTINGS), mode="json"),
-        **_code({"zeroshot.study.ablations.units", *_BASELINE} | pipeline.modules_of_model(card)),
+        **code,
     }
     parameters = {"study": study.name, "dataset": unit.dataset, "model": unit.model, "recipe": unit.recipe}
     return Job(f"ablations/{unit.path}", parameters, inputs)
