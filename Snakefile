@@ -18,6 +18,8 @@ POLICY = config.get("policy", "reuse")
 BUILD = f"build/studies/{STUDY}"
 # Instead of the shell, and ended with Snakemake, see zeroshot.runtime.processes.
 JOB = f"exec {shlex.quote(sys.executable)} -m zeroshot.runtime.processes"
+# In a copy of a process that has imported what pages need, see zeroshot.runtime.copies.
+PAGE = f"exec {shlex.quote(sys.executable)} -m zeroshot.runtime.copies zeroshot.notebooks"
 
 PLAN = json.loads(Path(f"{BUILD}/plan.json").read_text())
 RUNS = list(PLAN["runs"])
@@ -268,7 +270,7 @@ rule page:
     message:
         "page {wildcards.model} on {wildcards.dataset}"
     shell:
-        JOB + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
+        PAGE + " {input[0]:q} {output:q} {threads}"
 
 
 rule chapter:
@@ -284,7 +286,7 @@ rule chapter:
     message:
         "chapter {wildcards.chapter}"
     shell:
-        JOB + " zeroshot.notebooks {input[0]:q} {output:q} {threads}"
+        PAGE + " {input[0]:q} {output:q} {threads}"
 
 
 WAITS_FOR = ("reads", "ablations", "trial", "umaps")

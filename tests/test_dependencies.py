@@ -225,7 +225,9 @@ def test_a_new_version_computes_again_what_declares_the_package(monkeypatch):
     before, changed = keys(), {}
     for package in ("sphinx", "umap-learn", "transformers", "igraph", "harmonypy"):
         monkeypatch.setattr(
-            dependencies, "installed_version", lambda name, new=package: "99" if name == new else installed(name)
+            dependencies,
+            "installed_version",
+            lambda name, new=package: "99" if name == new else installed(name),
         )
         changed[package] = changed_keys(before)
     assert changed["sphinx"] == set()

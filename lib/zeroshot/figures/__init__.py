@@ -13,7 +13,7 @@ from .claims import draw_verdicts
 from .embeddings import draw_composition, draw_depth, draw_umap, draw_umaps
 from .evidence import draw_forest, draw_noise, draw_outcomes, draw_profiles
 from .explore import UmapExplorer, explore_umaps
-from .files import show_with_files, to_csv, to_svg
+from .files import to_csv, to_svg
 from .flows import FlowExplorer, explore_flows, lay_out_flows
 from .gene_sets import draw_gene_sets
 from .label_curves import draw_label_curves
@@ -97,5 +97,3 @@ __all__ = [
     "to_csv",
     "to_svg",
 ]
-
-show_with_files()

@@ -21,6 +21,7 @@ def drawn(figure: Figure, table: pd.DataFrame) -> Figure:
 
     Every ``draw_<what>`` ends with it, so that each figure has the files below it that pages offer.
     """
+    show_with_files()
     _TABLES[figure] = table
     for points in figure.findobj(PathCollection):
         points.set_rasterized(len(points.get_offsets()) > MOST_POINTS)

@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from zeroshot.runtime import paths
+from zeroshot.runtime import copies, paths
 
-from . import execution
+from . import execution, warm
 from .error import NotebookError
 
 
@@ -15,11 +15,19 @@ def main(arguments: list[str]) -> int:
     plan_file, output, threads = arguments
     plan = json.loads(Path(plan_file).read_text())
     notebook = paths.notebooks() / f"{plan['notebook']}.ipynb"
+    execution.prepare_environment(int(threads))
+    waiting = None
+    if copies.POSSIBLE:  # its kernel is a copy of this process, whether it is one itself or not
+        warm.make_ready([notebook])
+        waiting = warm.WaitingKernel()
     try:
-        execution.execute(notebook, Path(output), plan["parameters"], threads=int(threads))
+        execution.execute(notebook, Path(output), plan["parameters"], waiting=waiting)
     except NotebookError as error:
         print(error, file=sys.stderr)
         return 1
+    finally:
+        if waiting is not None:
+            waiting.close()
     return 0
 
 

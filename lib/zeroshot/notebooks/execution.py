@@ -13,12 +13,20 @@ from .cleaning import clean
 from .error import NotebookError
 from .output import is_failed_copy, keep_failed, require_new, temporary_folder
 from .parameters import check_parameters
+from .warm import WaitingKernel
 
 # tqdm would name the builder's folders in every page that a progress bar could be shown on.
 _NO_WARNING = "ignore:IProgress not found"
 
 
-def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads: int | None = None) -> None:
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: dict[str, Any],
+    *,
+    threads: int | None = None,
+    waiting: WaitingKernel | None = None,
+) -> None:
     """Run a notebook from top to bottom and write the executed copy.
 
     Parameters
@@ -32,6 +40,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads
         Values for names of the parameters cell; plain JSON, of the types that the cell declares.
     threads
         Most threads for numerical libraries; None leaves it to them.
+    waiting
+        The kernel; None starts one.
 
     Raises
     ------
@@ -56,7 +66,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], *, threads
                 _without_fields(executed),
                 parameters,
                 kernel_name="python3",
-                kernel_manager_class=kernel.manager(),
+                kernel_manager_class=kernel.manager(waiting),
                 progress_bar=False,
                 start_timeout=300,  # seconds; imports are slow on a busy or a shared file system
                 config=Config(kernel.connection(sockets)),

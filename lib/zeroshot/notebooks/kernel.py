@@ -2,12 +2,14 @@
 
 import os
 import tempfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from zeroshot.runtime import processes
 
 from .error import NotebookError
+from .warm import WaitingKernel
 
 # Bytes of a socket's path: 108 on Linux and 104 on macOS, with a zero at the end.
 _LONGEST = 103
@@ -34,19 +36,28 @@ def sockets() -> tempfile.TemporaryDirectory:
     )
 
 
-def manager() -> type:
-    """Class of kernel managers that start this interpreter, whatever is installed as ``python3``."""
+def manager(waiting: WaitingKernel | None = None) -> type:
+    """Class of kernel managers that start this interpreter, whatever is installed as ``python3``.
+
+    Or, instead, the waiting copy of this process that is given.
+    """
     from ipykernel.kernelspec import RESOURCES, get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning import KernelProvisionerFactory
 
-    provisioner = {"kernel_provisioner": {"provisioner_name": "local-provisioner", "config": {}}}
+    command, provisioner, config = ["ipykernel_launcher"], "local-provisioner", {}
+    if waiting is None:
+        # It ends with the process that executes the notebook, also while it computes and polls no parent.
+        command = processes.command(*command)
+    else:
+        provisioner, config = "zeroshot-copy", {"waiting": waiting}
+        entry = EntryPoint(provisioner, f"{__package__}.provisioner:CopyProvisioner", "")
+        KernelProvisionerFactory.instance().provisioners[provisioner] = entry
     about = get_kernel_dict()
-    # It ends with the process that executes the notebook, also while it computes and polls no parent.
-    about["argv"] = [*processes.command("ipykernel_launcher"), "-f", "{connection_file}"]
-    specification = KernelSpec(
-        resource_dir=RESOURCES, **about | {"metadata": about["metadata"] | provisioner}
-    )
+    about["argv"] = [*command, "-f", "{connection_file}"]
+    about["metadata"] |= {"kernel_provisioner": {"provisioner_name": provisioner, "config": config}}
+    specification = KernelSpec(resource_dir=RESOURCES, **about)
 
     class ThisInterpreter(AsyncKernelManager):
         """Starts ``sys.executable``."""

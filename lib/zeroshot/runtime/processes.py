@@ -24,8 +24,8 @@ _SECONDS_TO_READ = 5  # what is left in the pipe when a command has ended
 _PARENT = os.getppid()
 
 
-def end_with_parent() -> None:
-    """Let the system kill this process when its parent ends, even by SIGKILL.
+def end_with_parent(parent: int = _PARENT) -> None:
+    """Let the system kill this process when its parent, given by its id, ends, even by SIGKILL.
 
     On Linux. On other systems a process that outlives its run is stopped by the next one, see
     :func:`zeroshot.runtime.lock.only_run`.
@@ -35,7 +35,7 @@ def end_with_parent() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != _PARENT:  # it had ended before the system was asked
+    if os.getppid() != parent:  # it had ended before the system was asked
         os._exit(128 + signal.SIGKILL)
 
 
@@ -184,9 +184,8 @@ def stop(mark: str, patience: float = 0.5) -> bool:
     return not marked(mark)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """``python -m zeroshot.runtime.processes MODULE ARGUMENT…``; expected failures of a job are one line."""
-    end_with_parent()
+def run_module(arguments: Sequence[str]) -> None:
+    """Run a module with its arguments as ``python -m`` does; expected failures of a job are one line."""
     sys.argv = [*arguments]
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
@@ -195,6 +194,12 @@ def main(arguments: Sequence[str]) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``python -m zeroshot.runtime.processes MODULE ARGUMENT…``."""
+    end_with_parent()
+    run_module(arguments)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Run a study with Snakemake: what is missing or outdated, resumed after any interruption."""
 
+import contextlib
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from zeroshot import catalog, models, results, store
-from zeroshot.runtime import lock, paths, processes
+from zeroshot.notebooks import kernel
+from zeroshot.runtime import copies, lock, paths, processes
 
 from . import declarations, finished, grid, progress
 
@@ -126,13 +129,16 @@ def _run(
         if not dry_run:
             finished.remove_damaged(folder)
         try:
-            code = processes.run(
-                [*command, "--", target],
-                environment,
-                mark,
-                seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
-                tell=None if dry_run else progress.Progress(None if profile else cores),
-            )
+            with contextlib.ExitStack() as stack:
+                if copies.POSSIBLE and not (dry_run or profile):
+                    environment |= stack.enter_context(_serving_pages(folder, environment, mark))
+                code = processes.run(
+                    [*command, "--", target],
+                    environment,
+                    mark,
+                    seconds_to_cancel=_SECONDS_TO_CANCEL if profile else 0,
+                    tell=None if dry_run else progress.Progress(None if profile else cores),
+                )
         finally:
             if not dry_run:
                 finished.remember(folder)
@@ -147,6 +153,21 @@ def _run(
             f"Snakemake ended without an error, but {len(absent)} files of {study} are missing, such as "
             f"{absent[0]}. The same command continues with the rest."
         )
+
+
+@contextlib.contextmanager
+def _serving_pages(folder: Path, environment: Mapping[str, str], mark: str) -> Iterator[dict[str, str]]:
+    """What to add to the environment of jobs, so that each page is a copy of a process that is ready."""
+    plan = json.loads((folder / "plan.json").read_text())
+    names = [*([catalog.RUN_PAGE] if plan["runs"] else []), *plan["chapters"]]
+    with kernel.sockets() as private:
+        address = f"{private}/pages"
+        command = [*processes.command("zeroshot.notebooks.server"), address, *names]
+        with subprocess.Popen(command, env={**environment, processes.MARK: mark}) as server:
+            try:
+                yield {copies.ADDRESS: address}
+            finally:
+                server.kill()
 
 
 def _missing_files(folder: Path) -> list[Path]:

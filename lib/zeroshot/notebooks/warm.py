@@ -1,0 +1,103 @@
+"""What a kernel needs before it is a copy of this process: imports, and the registries as read.
+
+To import what a page needs takes longer than the page.
+"""
+
+import ast
+import builtins
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+from zeroshot import catalog
+from zeroshot.runtime.copies import Copy
+
+# What executes a notebook, and what a kernel is.
+_TOOLS = ("papermill", "nbclient", "jupyter_client.provisioning.local_provisioner", "ipykernel.kernelapp")
+
+
+def make_ready(notebooks: Iterable[Path]) -> None:
+    """Import, before this process is copied, what notebooks import, and read what their pages read first."""
+    # As a kernel does, and before matplotlib is imported, which reads it once.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    with _as_in_a_kernel():
+        from zeroshot.store import dependencies
+
+        for name in _TOOLS:
+            importlib.import_module(name)
+        for notebook in notebooks:
+            content = json.loads(notebook.read_text())
+            for cell in content["cells"]:
+                if cell["cell_type"] == "code":
+                    _import_as("".join(cell["source"]))
+            if content["metadata"].get("zeroshot", {}).get("cells"):  # it finds stored results by their keys
+                dependencies.source_hashes(dependencies.modules_of_notebook(notebook))
+    catalog.studies()
+
+
+@contextlib.contextmanager
+def _as_in_a_kernel() -> Iterator[None]:
+    """Pandas asks, when it is imported, whether its tables are shown in a terminal: how many columns fit."""
+    builtins.get_ipython = lambda: SimpleNamespace(kernel=None)
+    try:
+        yield
+    finally:
+        del builtins.get_ipython
+
+
+def _import_as(source: str) -> None:
+    """Import the modules that a cell imports at its top level; what cannot be imported its page will name."""
+    with contextlib.suppress(SyntaxError, ImportError):
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    importlib.import_module(alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                package = importlib.import_module(node.module)
+                for alias in node.names:
+                    if not hasattr(package, alias.name):
+                        importlib.import_module(f"{node.module}.{alias.name}")
+
+
+class WaitingKernel:
+    """A copy of this process that becomes a kernel when it is told how it is started.
+
+    To be made before this process does anything that starts threads, as executing a notebook does.
+    """
+
+    def __init__(self) -> None:
+        self._told, self._tells = os.pipe()
+        self.process = Copy(self._become_kernel)
+        os.close(self._told)
+
+    def start(self, command: list[str]) -> Copy:
+        """Let it be the kernel that ``python -m`` would start with a command: a module and arguments."""
+        os.write(self._tells, json.dumps(command).encode())
+        self.close()
+        return self.process
+
+    def close(self) -> None:
+        """One that was not started ends."""
+        if self._tells is not None:
+            os.close(self._tells)
+            self._tells = None
+
+    def _become_kernel(self) -> int:
+        os.close(self._tells)
+        with os.fdopen(self._told) as file:
+            text = file.read()
+        if not text:
+            return 0
+        os.setsid()
+        # An interpreter that is started takes it from PYTHONWARNINGS, see `prepare_environment`.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        sys.argv = json.loads(text)
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        return 0

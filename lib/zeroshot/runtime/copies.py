@@ -1,0 +1,148 @@
+"""Jobs done in copies of one process that has imported what they need, so that imports are paid for once.
+
+``python -m zeroshot.runtime.copies MODULE ARGUMENT…`` has the process that serves this run do it in a copy
+(``os.fork``), with the streams of the job. A copy has nothing of the jobs before it: what a job makes is the
+same as without. Where no process serves, as on a cluster or with a command by hand, the job runs by itself.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from zeroshot.runtime import processes
+
+# Environment variable: the socket of the process that serves.
+ADDRESS = "ZEROSHOT_COPIES"
+# Libraries of other systems do not bear to be copied.
+POSSIBLE = sys.platform == "linux"
+_LONGEST_MESSAGE = 2**16
+
+
+class Copy:
+    """A copy of this process that does one thing; it has what is needed of :class:`subprocess.Popen`.
+
+    Attributes
+    ----------
+    pid
+        Of the copy, which ends with this process.
+    """
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, work: Callable[[], int]):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        self._exit_code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                processes.end_with_parent(parent)
+                code = _exit_code(work)
+            finally:
+                os._exit(code)
+
+    def poll(self) -> int | None:
+        """Its exit code, minus the signal if one has ended it; None while it lives."""
+        return self._waited(os.WNOHANG)
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return self._waited(0)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal if it lives."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def _waited(self, options: int) -> int | None:
+        if self._exit_code is None:
+            pid, status = os.waitpid(self.pid, options)
+            self._exit_code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._exit_code
+
+
+def serve(address: str, make_ready: Callable[[], None]) -> None:
+    """Do the jobs that other processes ask for, each in a copy, until this process is stopped.
+
+    Parameters
+    ----------
+    address
+        Path of the socket.
+    make_ready
+        Imports what the jobs need; whoever asks meanwhile waits.
+    """
+    signal.signal(signal.SIGCHLD, _forget_ended)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen(socket.SOMAXCONN)
+        make_ready()
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                Copy(lambda connection=connection: _answer(connection))
+
+
+def _forget_ended(*_: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _answer(connection: socket.socket) -> int:
+    message, streams, _, _ = socket.recv_fds(connection, _LONGEST_MESSAGE, 2)
+    for number, stream in zip((1, 2), streams, strict=True):
+        os.dup2(stream, number)
+        os.close(stream)
+    job = json.loads(message)
+    os.chdir(job["folder"])
+    code = _exit_code(lambda: processes.run_module(job["arguments"]))
+    connection.sendall(bytes([code]))
+    return code
+
+
+def _exit_code(work: Callable[[], int | None]) -> int:
+    """What something returns or exits with; any other exception is printed, as at the end of a process."""
+    code = 1
+    try:
+        code = work() or 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return code
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m zeroshot.runtime.copies MODULE ARGUMENT…``: the exit code of the module."""
+    processes.end_with_parent()
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(os.environ[ADDRESS])
+        except (KeyError, OSError):  # nobody serves
+            return _exit_code(lambda: processes.run_module(arguments))
+        job = {"arguments": arguments, "folder": str(Path.cwd())}
+        socket.send_fds(connection, [json.dumps(job).encode()], [1, 2])
+        answer = connection.recv(1)
+    if not answer:
+        print(f"error: {' '.join(arguments)} was killed, most often for want of memory", file=sys.stderr)
+        return 1
+    return answer[0]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
