@@ -65,6 +65,7 @@ def execute(
                 _without_fields(notebook),
                 _without_fields(executed),
                 parameters,
+                engine_name=_engine(),
                 kernel_name="python3",
                 kernel_manager_class=kernel.manager(waiting),
                 progress_bar=False,
@@ -100,6 +101,29 @@ def prepare_environment(threads: int | None) -> None:
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ[name] = str(threads)
+
+
+def _engine() -> str:
+    """Name of papermill's engine that writes the notebook once all cells have run, or one has failed.
+
+    papermill's own writes all outputs before and after each cell.
+    """
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class WritingOnce(NBClientEngine):
+        """Writes nothing meanwhile; papermill writes at the end, also if the kernel has died."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+            output, nb_man.output_path = nb_man.output_path, None
+            try:
+                super().execute_managed_notebook(nb_man, kernel_name, **options)
+            finally:
+                nb_man.output_path = output
+
+    name = "zeroshot-writing-once"
+    papermill_engines.register(name, WritingOnce)
+    return name
 
 
 def _without_fields(path: Path) -> str:

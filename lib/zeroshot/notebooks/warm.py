@@ -28,15 +28,17 @@ def make_ready(notebooks: Iterable[Path]) -> None:
     # As a kernel does, and before matplotlib is imported, which reads it once.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     with _as_in_a_kernel():
+        import nbformat
+
         from zeroshot.store import dependencies
 
         for name in _TOOLS:
             importlib.import_module(name)
         for notebook in notebooks:
-            content = json.loads(notebook.read_text())
+            content = nbformat.read(notebook, as_version=4)  # compiles what it checks notebooks by
             for cell in content["cells"]:
                 if cell["cell_type"] == "code":
-                    _import_as("".join(cell["source"]))
+                    _import_as(cell["source"])
             if content["metadata"].get("zeroshot", {}).get("cells"):  # it finds stored results by their keys
                 dependencies.source_hashes(dependencies.modules_of_notebook(notebook))
     catalog.studies()
