@@ -41,7 +41,7 @@ def execute(
     threads
         Most threads for numerical libraries; None leaves it to them.
     waiting
-        The kernel; None starts one.
+        A kernel to use; None starts one.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _engine() -> str:
     from papermill.engines import NBClientEngine, papermill_engines
 
     class WritingOnce(NBClientEngine):
-        """Writes nothing meanwhile; papermill writes at the end, also if the kernel has died."""
+        """Hides where to write until then; papermill writes at the end, also if the kernel has died."""
 
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:

@@ -39,7 +39,7 @@ def sockets() -> tempfile.TemporaryDirectory:
 def manager(waiting: WaitingKernel | None = None) -> type:
     """Class of kernel managers that start this interpreter, whatever is installed as ``python3``.
 
-    Or, instead, the waiting copy of this process that is given.
+    With a waiting kernel they use that one.
     """
     from ipykernel.kernelspec import RESOURCES, get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec

@@ -1,6 +1,6 @@
-"""What a kernel needs before it is a copy of this process: imports, and the registries as read.
+"""Kernels that are copies of a process that has imported what their notebooks need.
 
-To import what a page needs takes longer than the page.
+The imports of a page take longer than its cells.
 """
 
 import ast
@@ -24,7 +24,7 @@ _TOOLS = ("papermill", "nbclient", "jupyter_client.provisioning.local_provisione
 
 
 def make_ready(notebooks: Iterable[Path]) -> None:
-    """Import, before this process is copied, what notebooks import, and read what their pages read first."""
+    """Import what notebooks import, and read the registries and the code that their pages look up."""
     # As a kernel does, and before matplotlib is imported, which reads it once.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     with _as_in_a_kernel():
@@ -46,7 +46,7 @@ def make_ready(notebooks: Iterable[Path]) -> None:
 
 @contextlib.contextmanager
 def _as_in_a_kernel() -> Iterator[None]:
-    """Pandas asks, when it is imported, whether its tables are shown in a terminal: how many columns fit."""
+    """Pandas asks when it is imported whether it is in a kernel: how many columns it shows depends on it."""
     builtins.get_ipython = lambda: SimpleNamespace(kernel=None)
     try:
         yield
@@ -56,7 +56,7 @@ def _as_in_a_kernel() -> Iterator[None]:
 
 def _import_as(source: str) -> None:
     """Import the modules that a cell imports at its top level; what cannot be imported its page will name."""
-    with contextlib.suppress(SyntaxError, ImportError):
+    with contextlib.suppress(Exception):
         for node in ast.parse(source).body:
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -69,36 +69,36 @@ def _import_as(source: str) -> None:
 
 
 class WaitingKernel:
-    """A copy of this process that becomes a kernel when it is told how it is started.
+    """A copy of this process that becomes a kernel when it gets its command.
 
-    To be made before this process does anything that starts threads, as executing a notebook does.
+    Make it before this process starts threads, as it does when it executes a notebook.
     """
 
     def __init__(self) -> None:
-        self._told, self._tells = os.pipe()
+        self._reads, self._writes = os.pipe()
         self.process = Copy(self._become_kernel)
-        os.close(self._told)
+        os.close(self._reads)
 
     def start(self, command: list[str]) -> Copy:
-        """Let it be the kernel that ``python -m`` would start with a command: a module and arguments."""
-        os.write(self._tells, json.dumps(command).encode())
+        """Become the kernel that ``python -m`` would start with a command: a module and arguments."""
+        os.write(self._writes, json.dumps(command).encode())
         self.close()
         return self.process
 
     def close(self) -> None:
-        """One that was not started ends."""
-        if self._tells is not None:
-            os.close(self._tells)
-            self._tells = None
+        """End it if it was not started."""
+        if self._writes is not None:
+            os.close(self._writes)
+            self._writes = None
 
     def _become_kernel(self) -> int:
-        os.close(self._tells)
-        with os.fdopen(self._told) as file:
+        os.close(self._writes)
+        with os.fdopen(self._reads) as file:
             text = file.read()
         if not text:
             return 0
         os.setsid()
-        # An interpreter that is started takes it from PYTHONWARNINGS, see `prepare_environment`.
+        # A new interpreter takes this from PYTHONWARNINGS, see `prepare_environment`.
         warnings.filterwarnings("ignore", message="IProgress not found")
         sys.argv = json.loads(text)
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

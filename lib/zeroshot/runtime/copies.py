@@ -1,8 +1,8 @@
-"""Jobs done in copies of one process that has imported what they need, so that imports are paid for once.
+"""Jobs in copies (``os.fork``) of one process that has imported what they need, so that it is imported once.
 
-``python -m zeroshot.runtime.copies MODULE ARGUMENT…`` has the process that serves this run do it in a copy
-(``os.fork``), with the streams of the job. A copy has nothing of the jobs before it: what a job makes is the
-same as without. Where no process serves, as on a cluster or with a command by hand, the job runs by itself.
+``python -m zeroshot.runtime.copies MODULE ARGUMENT…`` asks the process that serves this run for a copy of it
+that runs the module, with the streams of this one. A copy holds nothing of the jobs before it. Where no
+process serves, as on a cluster or with a command by hand, the module runs here.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from zeroshot.runtime import processes
 
 # Environment variable: the socket of the process that serves.
 ADDRESS = "ZEROSHOT_COPIES"
-# Libraries of other systems do not bear to be copied.
+# On macOS system libraries may crash in a copy, and Windows makes none.
 POSSIBLE = sys.platform == "linux"
 _LONGEST_MESSAGE = 2**16
 
 
 class Copy:
-    """A copy of this process that does one thing; it has what is needed of :class:`subprocess.Popen`.
+    """A copy of this process that does one thing, with the part of :class:`subprocess.Popen` in use here.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ def serve(address: str, make_ready: Callable[[], None]) -> None:
     address
         Path of the socket.
     make_ready
-        Imports what the jobs need; whoever asks meanwhile waits.
+        Imports what the jobs need; jobs wait meanwhile.
     """
     signal.signal(signal.SIGCHLD, _forget_ended)
     with socket.socket(socket.AF_UNIX) as server:
@@ -137,7 +137,10 @@ def main(arguments: list[str]) -> int:
             return _exit_code(lambda: processes.run_module(arguments))
         job = {"arguments": arguments, "folder": str(Path.cwd())}
         socket.send_fds(connection, [json.dumps(job).encode()], [1, 2])
-        answer = connection.recv(1)
+        try:
+            answer = connection.recv(1)
+        except ConnectionError:  # what served has ended too
+            answer = b""
     if not answer:
         print(f"error: {' '.join(arguments)} was killed, most often for want of memory", file=sys.stderr)
         return 1

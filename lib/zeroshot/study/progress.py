@@ -19,7 +19,7 @@ STAGES = {
 }
 # Seconds that a job takes as long as none of its rule has ended: on small data, on one core.
 _EXPECTED = {"cells": 5, "first_slow_run": 40, "slow_run": 40, "quick_runs": 40, "mapping": 40,
-             "ablation": 30, "trial": 30, "umaps": 40, "page": 6, "chapter": 9, "early_chapter": 20,
+             "ablation": 30, "trial": 30, "umaps": 40, "page": 3, "chapter": 7, "early_chapter": 15,
              "book": 60}  # fmt: skip
 _NOISE = re.compile(
     r"$|Select jobs|Execute \d+ jobs|\[\w{3} \w{3} [ \d:]+\]$|\d+ of \d+ steps|Building DAG|Using shell"
