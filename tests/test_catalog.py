@@ -6,6 +6,7 @@ import math
 import os
 import re
 import time
+from itertools import product
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from zeroshot import catalog, models
 from zeroshot.catalog import CatalogError
 from zeroshot.models import weights
 from zeroshot.models.weights import ROLES, Checkpoint
+from zeroshot.runtime import paths
 
 FILES_SET = {
     "title": "A",
@@ -216,18 +218,89 @@ def test_name_inside_an_entry_is_refused(register):
 
 
 def test_parameters_of_another_type_than_the_code_declares_are_refused(register):
-    for value in ("x", [1], None, True, 1.5):
-        recipes = {"standard": {"source": "this test", "parameters": {"n_components": value}}}
-        register("models", MODEL | {"recipes": recipes})
-        message = (
-            r"entry 'entry': recipes\.standard\.parameters: n_components should be a valid integer, and is"
-        )
+    for wrong in ({"n_components": None}, {"max_iterations": [50]}, {"stop_early": "no"}):
+        (name,) = wrong
+        recipes = {"standard": {"source": "this test", "parameters": wrong}}
+        register("models", MODEL | {"implementation": "harmony:Harmony", "recipes": recipes})
+        message = rf"entry 'entry': recipes\.standard\.parameters: {name} should be a valid \w+, and is"
         with pytest.raises(CatalogError, match=message):
             models.load("entry")
     simulated = catalog.dataset("simulated-atlas").model_copy(update={"parameters": {"n_cells": "many"}})
     load = importlib.import_module("zeroshot.data.load")
     with pytest.raises(CatalogError, match=r"'simulated-atlas': .*n_cells should be a valid integer"):
         load._preparation(load.simulate, simulated)
+
+
+def test_parameters_out_of_range_are_refused_where_the_registry_is_read(register):
+    ladder = next(iter(yaml.safe_load(paths.catalog("ladders").read_text()).values()))
+    network = next(iter(ladder["networks"]))
+
+    def in_recipe(parameters: dict) -> dict:
+        return MODEL | {"recipes": {"standard": {"source": "x", "parameters": parameters}}}
+
+    def in_network(field: str):
+        return lambda values: ladder | {
+            "networks": {network: ladder["networks"][network] | {field: values}}, "baselines": ["pca"],
+        }  # fmt: skip
+
+    # The ladder first: what the others replace, it names.
+    places = (
+        *((f"networks.{network}.{field}", "ladders", in_network(field))
+          for field in ("architecture", "training", "reading")),
+        ("recipes.standard.parameters", "models", in_recipe),
+        ("architecture", "models", lambda values: TWIN | {"architecture": values}),
+        ("parameters", "datasets", lambda values: FILES_SET | {"parameters": values}),
+    )  # fmt: skip
+    wrong = (
+        ("n_genes", -3), ("n_genes", 0), ("n_genes", 10**12), ("n_genes", True), ("n_genes", 2.5),
+        ("n_genes", "many"), ("min_cells", -1), ("dropout", 1.5), ("dropout", False), ("layer", 10**6),
+        ("learning_rate", 0), ("seed", -1), ("nlayers", 0), ("another", -1), ("another", -0.5),
+    )  # fmt: skip
+    for field, registry, entry in places:
+        place = rf"{registry}\.yml: entry 'entry': {re.escape(field)}"
+        for name, value in wrong:
+            with pytest.raises(CatalogError, match=rf"{place}: {name}: must be a (whole )?number from "):
+                register(registry, entry({name: value}))
+        with pytest.raises(CatalogError, match=rf"{place}: inner: depth: must be a whole number"):
+            register(registry, entry({"inner": {"depth": 0}}))
+    right = {"n_genes": None, "min_cells": 0, "dropout": 0, "layer": -1, "cls_value": -2, "another": False,
+             "objects": [""]}  # fmt: skip
+    register("datasets", FILES_SET)
+    assert register("models", in_recipe(right))["entry"].recipes["standard"].parameters == right
+
+
+def test_texts_without_a_word_and_truth_values_inside_are_refused(register, home):
+    # The first entry of each file, with one field emptied.
+    registries = ("other_models", "corpus_sources", "corpora", "ladders")
+    for registry, field in product(registries, ("title", "description")):
+        entry = yaml.safe_load((home / "data" / f"{registry}.yml").read_text())
+        first = next(iter(entry))
+        text = yaml.safe_dump(entry | {first: entry[first] | {field: ""}}, sort_keys=False)
+        before = (home / "data" / f"{registry}.yml").read_text()
+        with pytest.raises(CatalogError, match=rf"{registry}\.yml: entry '{first}': {field}: must be a text"):
+            register(registry, text)
+        (home / "data" / f"{registry}.yml").write_text(before)
+    for change, message in (
+        ({"seeds_of": {"pca": True}}, "seeds_of: pca: must be a number, not true"),
+        ({"seeds_of": {"": 1}}, "a key is empty"),
+        ({"seeds": 10**9}, "seeds: .*less than or equal to 1000"),
+        ({"seed": -1}, "seed: .*greater than or equal to 0"),
+        ({"chapters": ["../notebooks/01_data"]}, "no chapter"),
+    ):
+        with pytest.raises(CatalogError, match=message):
+            register("studies", STUDY | change)
+    for registry, fields in KINDS.items():
+        for change in ({"title": ""}, {"description": " "}, {"title": "\n"}):
+            with pytest.raises(
+                CatalogError, match=rf"{registry}\.yml.*: {next(iter(change))}: must be a text"
+            ):
+                register(registry, fields | change)
+    for change, message in (
+        ({"notes": ["a", ""]}, "notes: 1: must be a text"),
+        ({"files": [FILES_SET["files"][0] | {"size": True}]}, r"files\.0\.size: must be a number, not true"),
+    ):
+        with pytest.raises(CatalogError, match=message):
+            register("datasets", FILES_SET | change)
 
 
 def test_missing_and_mistyped_fields_are_named(register):

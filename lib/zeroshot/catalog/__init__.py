@@ -17,7 +17,7 @@ from zeroshot.catalog.gene_symbols import SYMBOLS, approved_symbols
 from zeroshot.catalog.gene_tables import GeneTable, gene_tables, read_gene_table
 from zeroshot.catalog.ladders import Ladder, LadderNetwork
 from zeroshot.catalog.names import CatalogError, did_you_mean, find
-from zeroshot.catalog.parameters import require_types
+from zeroshot.catalog.parameters import RANGES, require_types
 from zeroshot.catalog.records import (
     MEDIAN_OVER_DATASETS,
     Card,
@@ -43,8 +43,8 @@ RUN_PAGE = "run"
 CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, PublishedNumber, EvidenceSource)
 
 __all__ = [
-    "MEDIAN_OVER_DATASETS", "RUN_PAGE", "SYMBOLS", "Card", "CatalogError", "CellType", "CitedCard", "Corpus",
-    "CorpusSource", "DatasetCard", "GeneTable", "Ladder", "LadderNetwork", "ModelCard", "OtherModel",
+    "MEDIAN_OVER_DATASETS", "RANGES", "RUN_PAGE", "SYMBOLS", "Card", "CatalogError", "CellType", "CitedCard",
+    "Corpus", "CorpusSource", "DatasetCard", "GeneTable", "Ladder", "LadderNetwork", "ModelCard", "OtherModel",
     "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
     "WeightsFile", "WeightsSource", "address_problem", "approved_symbols", "cell_types", "corpora", "corpus",
     "corpus_sources", "dataset", "datasets", "did_you_mean", "family_anchor", "find", "gene_tables",
@@ -175,11 +175,10 @@ def _check_names(
         other = names.setdefault((model_card.name, recipe), reference)
         if other != reference:
             raise CatalogError(f"models: {other} and {reference} are the same recipe; keep one of them")
+    chapters = {file.stem: file for file in sorted(paths.notebooks().glob("*.ipynb"))}
+    chapters.pop(RUN_PAGE, None)
     for chapter in card.chapters:
-        if chapter == RUN_PAGE or not (paths.notebooks() / f"{chapter}.ipynb").is_file():
-            existing = {file.stem: file for file in sorted(paths.notebooks().glob("*.ipynb"))}
-            existing.pop(RUN_PAGE, None)
-            find(existing, chapter, "chapter (a notebook of notebooks/)")
+        find(chapters, chapter, "chapter (a notebook of notebooks/)")
 
 
 def cell_types(dataset_name: str) -> dict[str, str | None]:

@@ -19,6 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from zeroshot.catalog.parameters import unusable_number
+from zeroshot.runtime.reproducible import LARGEST_SEED
+
 # What would change the text around it on a page or in a terminal: control characters (line breaks and tabs
 # apart), separators of lines, marks that turn the direction of writing, halves of characters.
 _UNPRINTABLE = re.compile(
@@ -110,6 +113,8 @@ def unusable(value: Any, where: str = "") -> str | None:
         for key, item in value.items():
             if not isinstance(key, str):
                 return f"{place}the key {key!r} is not text. Put it in quotes"
+            if not key.strip():
+                return f"{place}a key is empty. Write the name that its value is for"
             problem = unusable(key, where) or unusable(item, f"{where}.{key}" if where else key)
             if problem:
                 return problem
@@ -134,13 +139,35 @@ class Record(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _number_is_no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
-        """Pydantic reads true as 1; in a card it is a slip."""
-        if isinstance(value, bool):
-            kinds = _kinds(cls.model_fields[info.field_name].annotation)
-            if bool not in kinds and kinds & {int, float}:
-                raise ValueError(f"must be a number, not {str(value).lower()}")
+    def _no_slip(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic reads true as 1, and takes a text without a word; in a card both are slips."""
+        if problem := _slip(value, cls.model_fields[info.field_name].annotation):
+            raise ValueError(problem)
         return value
+
+
+def _slip(value: Any, annotation: Any) -> str | None:
+    """Where a field, or a part of it, holds a truth value for a number or an empty text; None if nowhere."""
+    kinds = _kinds(annotation)
+    if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+        return f"must be a number, not {str(value).lower()}"
+    if isinstance(value, str) and str in kinds and not value.strip():
+        return "must be a text, and is empty. Write one, or leave the field out if it may be absent"
+    parts = value.items() if isinstance(value, Mapping) else ()
+    if isinstance(value, list | tuple):
+        parts = enumerate(value)
+    for kind in (kind for kind in kinds if get_origin(kind) in (Mapping, tuple)):
+        of_parts = next(argument for argument in reversed(get_args(kind)) if argument is not Ellipsis)
+        for place, part in parts:
+            if problem := _slip(part, of_parts):
+                return f"{place}: {problem}"
+    return None
+
+
+def _checked_parameters(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    if problem := unusable_number(parameters):
+        raise ValueError(problem)
+    return parameters
 
 
 def _kinds(annotation: Any) -> set[Any]:
@@ -156,13 +183,15 @@ def _kinds(annotation: Any) -> set[Any]:
 # Cards are shared by the whole process: a mapping inside one must be as immutable as the card.
 read_only = AfterValidator(MappingProxyType)
 as_dict = WrapSerializer(lambda mapping, serialize: serialize(dict(mapping)))  # pydantic knows no proxies
-Parameters = Annotated[Mapping[str, Any], read_only, as_dict]
+Parameters = Annotated[Mapping[str, Any], AfterValidator(_checked_parameters), read_only, as_dict]
 
 Address = Annotated[str, AfterValidator(_checked_address)]
 FileName = Annotated[str, AfterValidator(_checked_file_name)]
 RelativePath = Annotated[str, AfterValidator(_checked_path)]
 Line = Annotated[str, AfterValidator(_one_line)]
-Size = Annotated[int, Field(gt=0)]  # bytes, or how many there are of something
+Size = Annotated[int, Field(gt=0, le=10**15)]  # bytes, or how many there are of something
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Seeds = Annotated[int, Field(ge=1, le=1000)]  # how many
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 EntryName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from zeroshot.catalog.fields import EntryName, Line, Parameters, Record, Size, as_dict, read_only
+from zeroshot.catalog.fields import EntryName, Line, Parameters, Record, Seeds, Size, as_dict, read_only
 from zeroshot.catalog.records import Card
 
 
@@ -28,10 +28,11 @@ class Ladder(Card):
     title: Line
     description: str
     networks: Annotated[Mapping[EntryName, LadderNetwork], read_only, as_dict]
-    corpora: Annotated[Mapping[EntryName, Size], read_only, as_dict]  # with the number of seeds on each
+    corpora: Annotated[Mapping[EntryName, Seeds], read_only, as_dict]  # with the number of seeds on each
     passes: Size  # cells that each training reads, of a small corpus the same ones many times; of PCA none
     genes: Size  # of the vocabulary, those in most cells of the corpus
-    validations: Size  # of each training, evenly over its steps, besides the one before the first step
+    # Of each training, evenly over its steps, besides the one before the first step.
+    validations: int = Field(gt=0, le=10_000)
     scored_validations: tuple[int, ...] = Field(min_length=1)  # at which of them, from 0 on, it is scored
     datasets: tuple[str, ...] = Field(min_length=1)  # targets
     cells: Size  # of each target, at most

@@ -20,6 +20,8 @@ from zeroshot.catalog.fields import (
     Parameters,
     Record,
     RelativePath,
+    Seed,
+    Seeds,
     Sha256,
     Size,
     as_dict,
@@ -229,20 +231,20 @@ class ModelCard(CitedCard):
     twin_of: str | None = None  # the trained model whose architecture it has
     organism: Line | None = None
     gene_ids: Literal["symbol", "Ensembl"] | None = None
-    max_tokens: int | None = Field(default=None, gt=0)
-    layers: int | None = Field(default=None, gt=0)
-    dim: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, le=2**20)
+    layers: int | None = Field(default=None, gt=0, le=512)
+    dim: int | None = Field(default=None, gt=0, le=2**17)
     objective: Objective | None = None  # of a family that has `zeroshot.models.PredictsMasked`
-    parameter_count: int | None = Field(default=None, gt=0)
+    parameter_count: Size | None = None
     pretrained_on: Pretraining | None = None
     verified: str | None = None  # what has been run, in words
     uses: tuple[Literal["batch", "label"], ...] = ()
-    min_batches: int = Field(default=1, ge=1)
+    min_batches: int = Field(default=1, ge=1, le=1000)
     trained_on_target: bool
     seeded: bool = False  # another seed gives another embedding
     recipe: str
     recipes: Annotated[Mapping[EntryName, Recipe], read_only, as_dict]  # names become parts of paths
-    version: int = 1
+    version: int = Field(default=1, ge=1, le=10**6)
 
     @property
     def access(self) -> Literal["none", "installed", "download", "bring"]:
@@ -302,23 +304,27 @@ class OtherModel(CitedCard):
 class StudyCard(Card):
     """One study of ``data/studies.yml``: a grid of data sets and models, and the chapters to build."""
 
-    title: str
+    title: Line
     description: str
     datasets: tuple[str, ...]
     models: tuple[str, ...]
     chapters: tuple[str, ...]
-    seed: int = 0
-    seeds: int = Field(default=3, ge=1)  # under how many a model is scored whose embedding depends on it
-    twin_seeds: int | None = Field(default=None, ge=1)  # the same for untrained twins; None for as many
-    seeds_of: Annotated[Mapping[str, Annotated[int, Field(ge=1)]], read_only, as_dict] = Field(
+    seed: Seed = 0
+    seeds: Seeds = 3  # under how many a model is scored whose embedding depends on it
+    twin_seeds: Seeds | None = None  # the same for untrained twins; None for as many
+    seeds_of: Annotated[Mapping[str, Seeds], read_only, as_dict] = Field(
         default_factory=lambda: MappingProxyType({})  # the same for some of its models, by name
     )
-    subset: int | None = Field(default=None, gt=1)
-    reconstruction_cells: int = Field(default=24, ge=2)  # of each data set, for the pretraining objective
+    subset: int | None = Field(default=None, gt=1, le=10**9)
+    reconstruction_cells: int = Field(
+        default=24, ge=2, le=10**6
+    )  # of each data set, for the pretraining objective
     ablation_datasets: tuple[str, ...] | None = None  # some of its data sets; None for all
     ablation_models: tuple[str, ...] | None = None  # some of its models, by name; None for all
-    ablation_cells: int = Field(default=200, ge=20)  # of each of these data sets, at most
-    ablation_tokens: int | None = Field(default=None, ge=16)  # most of a cell there; None for the model's own
+    ablation_cells: int = Field(default=200, ge=20, le=10**6)  # of each of these data sets, at most
+    ablation_tokens: int | None = Field(
+        default=None, ge=16, le=2**20
+    )  # most of a cell there; None for the model's own
     ablation_metrics: tuple[str, ...] = ("avg_bio",)  # of sensitivity; conventions are scored by all
     mappings: tuple[tuple[str, str], ...] = ()  # of its data sets: reference, and query that gets its labels
     mapping_cells: int = Field(default=1000, ge=50)  # of each of the two, at most

@@ -14,15 +14,6 @@ SIZES = {
     "heads": ("nheads", "num_attention_heads"),
     "feed-forward width": ("d_hid", "intermediate_size"),
 }
-LIMITS = {
-    **dict.fromkeys(SIZES["layers"], (1, 512)),
-    **dict.fromkeys(SIZES["width"], (1, 2**15)),
-    **dict.fromkeys(SIZES["heads"], (1, 2**10)),
-    **dict.fromkeys(SIZES["feed-forward width"], (1, 2**17)),
-    "n_bins": (3, 2**15), "pad_value": (-1_000_000, 1_000_000), "mask_value": (-1_000_000, 1_000_000),
-    "hidden": (1, 2**15), "dim": (1, 2**15),
-    "max_position_embeddings": (3, 2**17), "layer_norm_eps": (1e-20, 0.1), "initializer_range": (1e-6, 1.0),
-}  # fmt: skip
 CHOICES = {"hidden_act": ("relu", "gelu"), "special_tokens": (False, True)}
 # Of the released config, written as the card has them: these networks are trained without dropout and with
 # the one name of padding, and length and layers of a classifier are none of theirs.
@@ -113,7 +104,7 @@ def _expected(field: str, value: object, default: object) -> str | None:
     if field in CHOICES:
         one_of = " or ".join(str(choice).lower() for choice in CHOICES[field])
         return None if value in CHOICES[field] and type(value) is type(default) else one_of
-    least, most = LIMITS[field]
+    least, most = catalog.RANGES[field]
     whole = type(default) is int
     # Whatever no comparison holds for, as nan, is out of every range.
     if type(value) in ((int,) if whole else (int, float)) and least <= value <= most:
