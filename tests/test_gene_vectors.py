@@ -1,5 +1,6 @@
 """Gene vectors: rows of released layouts, those of data sets, and their scores on planted sets of genes."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -29,7 +30,7 @@ from zeroshot.data import contract, simulate_atlas
 from zeroshot.embedding.gene_vectors import GeneVectorsError, gene_vectors, needs_cells, without_vectors
 from zeroshot.models import Cells
 from zeroshot.models.gene_vectors import GeneVectors
-from zeroshot.models.weights import find, read_content, read_dictionary, read_state
+from zeroshot.models.weights import WeightsError, find, read_content, read_dictionary, read_state
 from zeroshot.results import gene_sets
 from zeroshot.runtime.outputs import OutputError
 
@@ -158,6 +159,31 @@ def test_models_without_gene_vectors_say_why(cells):
         "geneformer-v1-10m",
     } <= kinds
     assert {name for name in kinds if needs_cells(catalog.model(name))} == {"hvg", "pca", "random"}
+
+
+def test_vectors_that_are_no_finite_numbers_are_refused(monkeypatch, tmp_path):
+    folder = write_scgpt(tmp_path / "released", GENES)
+    file, name = folder / "best_model.pt", "encoder.embedding.weight"
+    state = torch.load(file, weights_only=True)
+    for wrong, message in (
+        (torch.full_like(state[name], torch.nan), "NaN or infinite"),
+        (state[name].to(torch.int8), "is int8"),
+        (state[name].to(torch.int64), "is int64"),
+        (state[name].to(torch.complex64), "is complex64"),
+    ):
+        torch.save(state | {name: wrong}, file)
+        with pytest.raises(WeightsError, match=rf"best_model\.pt is refused: {name} .*{message}"):
+            from_folder(monkeypatch, "scgpt-human", folder)
+
+
+def test_a_data_set_of_equal_cells_has_no_gene_vectors(cells):
+    rows = np.zeros(12, dtype=int)
+    equal = replace(
+        cells, counts=cells.counts[rows], ids=cells.ids[:12], library_size=cells.library_size[rows]
+    )
+    for model in ("pca", "hvg"):
+        with pytest.raises(GeneVectorsError, match="0 genes differ between 12 cells; at least 2 are needed"):
+            gene_vectors(model, cells=equal)
 
 
 def test_symbols_of_other_names():

@@ -84,6 +84,9 @@ def test_damaged_pages_and_tables_are_made_again(tmp_path, capsys):
         for content in contents:
             write()
             (tmp_path / name).write_bytes(content)
+            if name == "scores.csv":  # which `zeroshot keep` would copy
+                with pytest.raises(finished_files.DamagedError, match=rf"{tmp_path}/scores\.csv: not as"):
+                    finished_files.require_whole(tmp_path)
             finished_files.remove_damaged(tmp_path)
             assert [other for other in whole if not (tmp_path / other).exists()] == [name]
             assert f"{tmp_path / name} is not as it was written" in capsys.readouterr().err

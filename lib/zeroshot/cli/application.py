@@ -197,10 +197,11 @@ def embed(
         raise UsageError(f"{model} needs {card.min_batches} batches: name their column with --batch-key")
     print(f"embedding {cells.n_obs:,} cells with {model}", file=sys.stderr)
     options = {"seed": seed, "precision": precision, "weights": weights, "settings": settings}
-    with failures.about(f"{model} on {source}"):
+    of_folder = f" with the weights of {weights}" if weights else ""
+    with failures.about(f"{model}{of_folder} on {source}"):
         embedded = pipeline.embed(cells, model, recipe, **options)
-    matrix = embedded.load("embedding")
-    integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))
+        matrix = embedded.load("embedding")
+        integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))
     # What a registered data set notes is on its card.
     of_file = cells.uns["dataset"]["notes"] if file.suffix == ".h5ad" else ()
     notes = [*of_file, *embedded.load("notes")["notes"]]
@@ -316,8 +317,10 @@ def run(
 def keep(study: Annotated[str, typer.Argument(help="Name of a study that has been run.")]) -> None:
     """Copy a study's scores to data/scores, for a commit: a changed number is a visible diff."""
     from zeroshot import results
+    from zeroshot.study import finished
 
     catalog.study(study)
+    finished.require_whole(paths.study(study))
     print(*results.keep(study), sep="\n")
 
 

@@ -40,7 +40,8 @@ def genes(
     if dataset is not None:
         with failures.about(dataset):
             cells = Cells.of(data.load(dataset, require_labels=False), with_batches=False)
-    vectors = gene_vectors(model, recipe, cells=cells, weights=weights, seed=seed)
+    with failures.about(f"{model} on {dataset}" if dataset else model):
+        vectors = gene_vectors(model, recipe, cells=cells, weights=weights, seed=seed)
     if output is not None:
         with failures.about(output), outputs.replacing(output) as temporary:
             write(vectors, temporary, kind)

@@ -29,6 +29,7 @@ from zeroshot.models.weights import (
     read_state,
 )
 from zeroshot.models.weights.files import REMEDY, read_json
+from zeroshot.models.weights.state import require_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +79,9 @@ def gene_vectors(
     card = catalog.model(model)
     catalog.find(card.recipes, recipe or card.recipe, f"recipe of {model}")
     if reason := without_vectors(card):
-        raise GeneVectorsError(reason)
+        raise GeneVectorsError(
+            f"{reason}. Choose another --model, for example scgpt-small, geneformer-small or pca"
+        )
     family = card.implementation
     if needs_cells(card):
         if cells is None:
@@ -100,7 +103,7 @@ def gene_vectors(
 def without_vectors(card: catalog.ModelCard) -> str | None:
     """Why a model has no gene vectors; None if it has."""
     if card.twin_of:
-        return f"{card.name} was never trained: its gene vectors are random numbers. Choose `random` for such"
+        return f"{card.name} was never trained: its gene vectors are random numbers, as those of `random` are"
     if card.implementation is None:
         return f"{card.name} is made from labels and has no gene vectors"
     if needs_cells(card) or card.implementation in _OF_NETWORKS:
@@ -193,11 +196,22 @@ def _random(cells: Cells, seed: int) -> GeneVectors:
 
 
 def _standardised(cells: Cells) -> tuple[np.ndarray, pd.Index]:
-    """(cells, genes) float32 with mean 0 and variance 1 of each gene, and the names of the genes."""
+    """(cells, genes) float32 with mean 0 and variance 1 of each gene, and the names of the genes.
+
+    Raises
+    ------
+    GeneVectorsError
+        If fewer than two genes can be compared.
+    """
     detected = cells.detected(_MIN_CELLS)
     values = cells.log_normalized()[:, detected].toarray()
     spread = values.std(axis=0)
     varying = spread > 0
+    if varying.sum() < 2:
+        raise GeneVectorsError(
+            f"{varying.sum()} genes differ between {len(values):,} cells; at least 2 are needed. Give a data "
+            "set of more cells or genes"
+        )
     values = (values[:, varying] - values[:, varying].mean(axis=0)) / spread[varying]
     return values.astype(np.float32), cells.genes[detected][varying].astype(str)
 
@@ -320,12 +334,13 @@ def _tensor(path: Path, name: str) -> "Tensor":
     Raises
     ------
     zeroshot.models.weights.WeightsError
-        If there is none with two axes.
+        If there is none with two axes, or not all it holds are finite floating-point numbers.
     """
     content = read_state(path) if path.suffix == ".safetensors" else read_content(path)
     tensor = _first(content, name)
     if tensor is None or tensor.ndim != 2:
         raise WeightsError(f"{path} has no table of gene vectors, {name}. {REMEDY}")
+    require_finite(tensor, name, path)
     return tensor
 
 

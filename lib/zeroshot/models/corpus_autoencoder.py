@@ -73,7 +73,11 @@ class CorpusAutoencoder:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             As :func:`zeroshot.models.corpus_pca.counts_over_genes`.
+        zeroshot.models.weights.WeightsError
+            As :func:`zeroshot.models.corpus_pca.require_one_fit`.
         """
+        if self.architecture is None:
+            require_one_fit(self.checkpoint)  # before a cut list is taken for a foreign data set
         genes = genes_of(cells, self.checkpoint, self.vocabulary)
         counts, overlap = counts_over_genes(cells, genes, "Corpus autoencoder")
         values = cells.with_counts(counts).log_normalized()

@@ -82,7 +82,11 @@ class CorpusPca:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             As :func:`counts_over_genes`.
+        zeroshot.models.weights.WeightsError
+            As :func:`require_one_fit`.
         """
+        if self.architecture is None:
+            require_one_fit(self.checkpoint)  # before a cut list is taken for a foreign data set
         genes = genes_of(cells, self.checkpoint, self.vocabulary)
         counts, overlap = counts_over_genes(cells, genes, "Corpus PCA")
         # Library sizes are those over all genes, whether the vocabulary has them or not.

@@ -80,7 +80,11 @@ class CorpusScvi:
         ------
         zeroshot.tokens.genes.GeneOverlapError
             As :func:`zeroshot.models.corpus_pca.counts_over_genes`.
+        zeroshot.models.weights.WeightsError
+            As :func:`zeroshot.models.corpus_pca.require_one_fit`.
         """
+        if self.architecture is None:
+            require_one_fit(self.checkpoint)  # before a cut list is taken for a foreign data set
         genes = genes_of(cells, self.checkpoint, self.vocabulary)
         counts, overlap = counts_over_genes(cells, genes, "Corpus scVI")
         values = counts.astype(np.float32).log1p()

@@ -17,6 +17,26 @@ def remember(folder: Path) -> None:
         store.write_text(_record(folder), json.dumps(hashes, indent=1, sort_keys=True) + "\n")
 
 
+class DamagedError(ValueError):
+    """A table of a study is not the one that was finished."""
+
+
+def require_whole(folder: Path) -> None:
+    """Refuse a study one of whose tables is not what was finished: its numbers come from nowhere.
+
+    Raises
+    ------
+    DamagedError
+        If one is not.
+    """
+    tables = [file for file in _damaged(folder) if file.parent == folder]
+    if tables:
+        raise DamagedError(
+            f"{', '.join(map(str, tables))}: not as written by the run of the study, but damaged or edited. "
+            f"Run it again, `zeroshot run {folder.name}`: it makes the file again."
+        )
+
+
 def remove_damaged(folder: Path) -> None:
     """Delete executed pages and tables of a study that are not what was finished; a run makes them again.
 
@@ -27,12 +47,20 @@ def remove_damaged(folder: Path) -> None:
     for unfinished in (folder / "executed").glob("**/.*"):
         if unfinished.is_dir():
             shutil.rmtree(unfinished, ignore_errors=True)
+    for file in _damaged(folder):
+        print(f"{file} is not as it was written: it is made again", file=sys.stderr)
+        file.unlink()
+
+
+def _damaged(folder: Path) -> list[Path]:
+    """Pages that cannot be read, and files whose content is not that of the finished ones."""
     hashes = _remembered(folder)
-    for file in _files(folder):
-        expected = hashes.get(_name(folder, file))
-        if (expected and expected != hashing.short_sha256(file)) or _is_cut_off(file):
-            print(f"{file} is not as it was written: it is made again", file=sys.stderr)
-            file.unlink()
+    expected = {file: hashes.get(_name(folder, file)) for file in _files(folder)}
+    return [
+        file
+        for file, digest in expected.items()
+        if (digest and digest != hashing.short_sha256(file)) or _is_cut_off(file)
+    ]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -262,6 +262,25 @@ def write_state(path: Path, state: "Mapping[str, Tensor]") -> None:
     save_file(halves, path)
 
 
+def require_finite(tensor: "Tensor", name: str, path: Path) -> None:
+    """Refuse a tensor of a file that is no whole one of finite floating-point numbers.
+
+    Raises
+    ------
+    WeightsError
+        With what it is.
+    """
+    problem = _unusable(tensor)
+    if problem is None and not tensor.is_floating_point():
+        problem = str(tensor.dtype).removeprefix("torch.")
+    elif problem is None and not _is_finite(tensor):
+        problem = "NaN or infinite in places"
+    if problem:
+        raise WeightsError(
+            f"{path} is refused: {name} is {problem}. Expected finite floating-point numbers. {_REMEDY}"
+        )
+
+
 def _is_finite(tensor: "Tensor") -> bool:
     # What is not finite stays so in a sum, which needs no memory; but the sum of finite values may not be.
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
