@@ -47,6 +47,8 @@ def test_what_is_no_file_or_takes_none_is_refused(source, tmp_path):
         "mine.h5ad/out.h5ad", "/proc/out.h5ad", "x" * 300,
     )  # fmt: skip
     before = sorted(tmp_path.iterdir())
+    for odd_input in ("circle", "x" * 300):  # whoever reads it will refuse it
+        require_new(Path("out.h5ad"), odd_input)
     for output in wrong:
         with pytest.raises(OutputError, match="--output"):
             require_new(Path(output), source)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from scipy import sparse
 from zeroshot import embedding
 from zeroshot.data import DataError, columns, contract, features, load
 from zeroshot.data.embedded import read_embeddings
+from zeroshot.data.h5ad import open_h5ad
 
 MISSING = (np.nan, None, "", " ", "nan", "NaN", "None", "none", "NA", "<NA>", "N/A", "null")
 
@@ -639,3 +641,29 @@ def test_a_path_that_cannot_be_one_is_refused_by_name():
     for path in ("~nobody-here/x.h5ad", "a" * 300):
         with pytest.raises(DataError, match="cannot be opened"):
             load(path)
+    for path, message in (
+        ("https://example.org/a.h5ad", "is an address.*download it"),
+        ("file:///tmp/a.h5ad", "is an address"),
+        ("a" * 300 + ".h5ad", "there is no file|cannot be opened"),
+    ):
+        with pytest.raises(DataError, match=message):
+            open_h5ad(Path(path))
+
+
+def test_a_name_that_is_no_text_and_an_unknown_compression_say_what_to_do(write, tmp_path):
+    path = write(cells())
+    odd = tmp_path / "\udcff.h5ad"
+    shutil.copy(path, odd)
+    with pytest.raises(DataError, match=r"UTF-8 is expected\. Rename the file"):
+        load(odd)
+    with h5py.File(path, "a") as file:
+        data = file["X/data"][:]
+        del file["X/data"]
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk(data.shape)
+        properties.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, ())  # zstd
+        kind, space = h5py.h5t.py_create(data.dtype), h5py.h5s.create_simple(data.shape)
+        node = h5py.h5d.create(file["X"].id, b"data", kind, space, properties)
+        h5py.Dataset(node).id.write_direct_chunk((0,), data.tobytes(), 0)
+    with pytest.raises(DataError, match=r"X cannot be read .* not installed here .*compression='gzip'"):
+        load(path)

@@ -206,7 +206,7 @@ def _standardised(cells: Cells) -> tuple[np.ndarray, pd.Index]:
     detected = cells.detected(_MIN_CELLS)
     values = cells.log_normalized()[:, detected].toarray()
     spread = values.std(axis=0)
-    varying = spread > 0
+    varying = np.ptp(values, axis=0) > 0  # the spread of equal values may be a rounding error
     if varying.sum() < 2:
         raise GeneVectorsError(
             f"{varying.sum()} genes differ between {len(values):,} cells; at least 2 are needed. Give a data "

@@ -136,6 +136,7 @@ def _file_beside(target: Path) -> Iterator[Path]:
 
 
 def _same_file(target: Path, source: Path) -> bool:
-    if target == source.resolve():
+    # Not by pathlib, which raises of a source that is a circle of links or has a name too long.
+    if str(target) == os.path.realpath(source):
         return True
-    return target.exists() and source.exists() and target.samefile(source)
+    return target.exists() and os.path.exists(source) and target.samefile(source)  # noqa: PTH110

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import h5py
 
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a path has one slash of https://
+
+
 def open_h5ad(path: Path) -> "h5py.File":
     """The file opened for reading; close it, or use it in a ``with`` statement.
 
@@ -25,8 +28,11 @@ def open_h5ad(path: Path) -> "h5py.File":
 
     path = Path(path)
     try:
+        str(path).encode()
         _require_hdf5(path)
         file = h5py.File(path, "r")
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}: a name that is text in UTF-8 is expected. Rename the file.") from error
     except PermissionError as error:
         raise DataError(f"{path} may not be read: ask for the permission, or read a copy.") from error
     except OSError as error:
@@ -52,8 +58,11 @@ def _require_hdf5(path: Path) -> None:
     """Say what a file is that is no HDF5, and what to do with it."""
     import h5py
 
-    if not path.exists():
-        raise DataError(f"there is no file {path}: an .h5ad file is expected. Correct the path.")
+    if not os.path.exists(path):  # noqa: PTH110 - of a name that is too long, pathlib raises
+        remedy = "Correct the path."
+        if _ADDRESS.match(str(path)):
+            remedy = "It is an address, and only files are read: download it, and name the file."
+        raise DataError(f"there is no file {path}: an .h5ad file is expected. {remedy}")
     if path.is_dir():
         zarr = any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json"))
         raise DataError(
@@ -90,9 +99,13 @@ def reading(path: Path, place: str) -> Iterator[None]:
         notes = " ".join([str(error), *getattr(error, "__notes__", ())])
         if (key := re.search(r"reading key '([^']+)'", notes)) and key[1] not in (place, message):
             place = f"{key[1]!r} of {place}"
-        raise DataError(
-            f"{path}: {place} cannot be read ({message}). Download or write the file again."
-        ) from error
+        remedy = "Download or write the file again."
+        if "filter" in message or "plugin" in message:
+            remedy = (
+                "It is compressed with a filter that is not installed here (such as zstd or blosc): where it "
+                "can be read, write it again with adata.write_h5ad(new_path, compression='gzip')."
+            )
+        raise DataError(f"{path}: {place} cannot be read ({message}). {remedy}") from error
 
 
 def require_self_contained(file: "h5py.File", path: Path) -> None:
