@@ -1,6 +1,7 @@
 """Errors in one line: what is told of them, and the exit code."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -68,3 +69,17 @@ def test_closed_streams_lead_nowhere_and_not_into_a_file(tmp_path):
     command = f'exec {sys.executable} -c "{source}" <&- >&- 2>&-'
     assert subprocess.run(["bash", "-c", command], cwd=tmp_path, check=False).returncode == 0
     assert (tmp_path / "out").read_text() == "True"
+
+
+def test_another_locale_changes_neither_files_nor_arguments():
+    source = (
+        "import sys; from zeroshot.runtime import streams; streams.use_utf8()\n"
+        "print(open(0).read(), sys.argv[1])"
+    )
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for options in ([], ["-E"]):  # the latter reads no variable: it must not start itself for ever
+        shown = subprocess.run(
+            [sys.executable, *options, "-c", source, "ü"], input="é".encode(), env=os.environ | locale,
+            capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert options or shown.stdout.decode() == "é ü\n"

@@ -38,8 +38,9 @@ def unusable_number(parameters: Mapping[str, Any]) -> str | None:
     Mappings inside are read in the same way, and of a list each item. Null is left to the types.
     """
     for name, value in parameters.items():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, Mapping):
+        is_number = name in RANGES or name.startswith(_SIZES)
+        for item in value if isinstance(value, list | tuple) and not is_number else (value,):
+            if isinstance(item, Mapping) and not is_number:
                 problem = unusable_number(item)
             else:
                 expected = _expected(name, item)

@@ -430,6 +430,7 @@ def _source(committed: bool, policy: str) -> Literal["computed", "committed"]:
 
 def main() -> None:
     """Run the command line; errors end with a message and an exit code, see the head of this file."""
+    streams.use_utf8()
     streams.open_closed()
     reproducible.fix_arithmetic()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no Unicode must not end a command

@@ -1,10 +1,22 @@
-"""Standard streams that are closed, or that take no more."""
+"""Standard streams that are closed, or that take no more; the encoding of files."""
 
 import contextlib
+import locale
 import os
 import sys
 from pathlib import Path
 from typing import TextIO
+
+
+def use_utf8() -> None:
+    """Start this program again in Python's UTF-8 mode, where the locale has another encoding.
+
+    Our files, and most names of files, are UTF-8. What this program starts inherits the mode.
+    """
+    is_utf8 = sys.flags.utf8_mode or locale.getencoding().lower() in ("utf-8", "utf8")
+    if not is_utf8 and os.environ.get("PYTHONUTF8") != "1":  # which python -E does not read
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same program
 
 
 def open_closed() -> None:
