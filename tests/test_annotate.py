@@ -185,3 +185,16 @@ def test_copies_of_reference_cells_are_named(files, monkeypatch):
 def test_annotate_refuses(zeroshot, arguments, message):
     result = zeroshot("query.h5ad", *arguments)
     assert result.exit_code and message in str(result.exception), result.output
+
+
+def test_errors_of_a_file_name_the_options_that_the_command_has(files, zeroshot):
+    root, _ = files
+    cells = anndata.read_h5ad(root / "reference.h5ad")
+    cells.X = cells.X.log1p()
+    cells.write_h5ad(root / "log.h5ad")
+    annotated = zeroshot("query.h5ad", "--reference", "log.h5ad", "--label-key", "type", "--model", "pca")
+    assert "--counts is --reference-layer here" in annotated.exception.__notes__
+    pretrain = ["pretrain", "--model", "corpus-pca", "--corpus", "log.h5ad", "--output", "weights"]
+    for command in (["genes", "--model", "pca", "--dataset", "log.h5ad"], pretrain):
+        notes = CliRunner().invoke(cli.app, command).exception.__notes__
+        assert any(note.startswith("--counts is no option of this command: store") for note in notes)

@@ -153,9 +153,9 @@ def _slip(value: Any, annotation: Any) -> str | None:
         return f"must be a number, not {str(value).lower()}"
     if isinstance(value, str) and str in kinds and not value.strip():
         return "must be a text, and is empty. Write one, or leave the field out if it may be absent"
-    parts = value.items() if isinstance(value, Mapping) else ()
+    parts = list(value.items()) if isinstance(value, Mapping) else []
     if isinstance(value, list | tuple):
-        parts = enumerate(value)
+        parts = list(enumerate(value))
     for kind in (kind for kind in kinds if get_origin(kind) in (Mapping, tuple)):
         of_parts = next(argument for argument in reversed(get_args(kind)) if argument is not Ellipsis)
         for place, part in parts:

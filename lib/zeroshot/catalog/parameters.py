@@ -24,7 +24,7 @@ RANGES = MappingProxyType(
         "max_position_embeddings": (3, 2**17), "max_tokens": (3, 2**17), "tokens_per_step": (3, 2**22),
         "epochs": (1, 10_000), "learning_rate": (1e-9, 1.0), "seed": (0, LARGEST_SEED),
         "layer": (-512, 512),  # below zero from the end
-        **dict.fromkeys(("pad_value", "mask_value", "cls_value"), (-1e6, 1e6)),
+        **dict.fromkeys(("pad_value", "mask_value"), (-1_000_000, 1_000_000)), "cls_value": (-1e6, 1e6),
         **dict.fromkeys(("min_cells", "min_counts", "least_genes", "n_layers_cls"), (0, _MOST)),
         **dict.fromkeys(("dropout", "warmup", "held_out", "weight_decay"), (0.0, 1.0)),
         **dict.fromkeys(("batch_strength", "depth_strength", "composition_strength"), (0.0, 100.0)),

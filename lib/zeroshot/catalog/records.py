@@ -316,15 +316,13 @@ class StudyCard(Card):
         default_factory=lambda: MappingProxyType({})  # the same for some of its models, by name
     )
     subset: int | None = Field(default=None, gt=1, le=10**9)
-    reconstruction_cells: int = Field(
-        default=24, ge=2, le=10**6
-    )  # of each data set, for the pretraining objective
+    # Of each data set, for the pretraining objective.
+    reconstruction_cells: int = Field(default=24, ge=2, le=10**6)
     ablation_datasets: tuple[str, ...] | None = None  # some of its data sets; None for all
     ablation_models: tuple[str, ...] | None = None  # some of its models, by name; None for all
     ablation_cells: int = Field(default=200, ge=20, le=10**6)  # of each of these data sets, at most
-    ablation_tokens: int | None = Field(
-        default=None, ge=16, le=2**20
-    )  # most of a cell there; None for the model's own
+    # Most of a cell there; None for the model's own.
+    ablation_tokens: int | None = Field(default=None, ge=16, le=2**20)
     ablation_metrics: tuple[str, ...] = ("avg_bio",)  # of sensitivity; conventions are scored by all
     mappings: tuple[tuple[str, str], ...] = ()  # of its data sets: reference, and query that gets its labels
     mapping_cells: int = Field(default=1000, ge=50)  # of each of the two, at most

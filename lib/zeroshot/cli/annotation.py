@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zeroshot import catalog
-from zeroshot.cli.options import BatchKey, MissingLabels, Seed, files_of_weights, require_suffix
+from zeroshot.cli.options import BatchKey, MissingLabels, Seed, files_of_weights, reading, require_suffix
 from zeroshot.runtime import failures, outputs, printing
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def annotate(
     batch_key: BatchKey = None,
     reference_batch_key: Annotated[str | None, typer.Option(help="The same column of the reference.")] = None,
     input_layer: Annotated[
-        str | None, typer.Option(help="Matrix of QUERY to read: X, raw or the name of a layer.")
+        str | None,
+        typer.Option(
+            "--input-layer", "--counts", help="Matrix of QUERY to read: X, raw or the name of a layer."
+        ),
     ] = None,
     reference_layer: Annotated[str | None, typer.Option(help="Matrix of the reference to read.")] = None,
     missing_labels: MissingLabels = "drop",
@@ -79,7 +82,8 @@ def annotate(
         require_suffix(output, *_FORMATS)
         if output.suffix == ".h5ad":
             require_free(query, columns.values(), overwrite=overwrite)
-    with failures.about(reference):
+    of_the_reference = {"--counts": "--reference-layer here", "--batch-key": "--reference-batch-key here"}
+    with reading(reference, of_the_reference):
         of_reference = data.load(
             reference,
             label_key=label_key,

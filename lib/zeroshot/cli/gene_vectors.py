@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zeroshot.cli.options import Seed, files_of_weights
+from zeroshot.cli.options import NO_COUNTS, Seed, files_of_weights, reading
 from zeroshot.runtime import failures, outputs, printing
 
 _SHOWN = 5  # genes that are printed, with as many of their values
@@ -38,7 +38,7 @@ def genes(
         outputs.require_new(output, *inputs, *files_of_weights(model, recipe, weights))
     cells = None
     if dataset is not None:
-        with failures.about(dataset):
+        with reading(dataset, NO_COUNTS):
             cells = Cells.of(data.load(dataset, require_labels=False), with_batches=False)
     with failures.about(f"{model} on {dataset}" if dataset else model):
         vectors = gene_vectors(model, recipe, cells=cells, weights=weights, seed=seed)

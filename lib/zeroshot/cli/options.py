@@ -1,11 +1,13 @@
 """Options that several commands share."""
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from zeroshot.runtime import reproducible
+from zeroshot.runtime import failures, reproducible
 from zeroshot.runtime.outputs import OutputError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -24,6 +26,30 @@ Name = Annotated[str | None, typer.Argument(help="Print all that is known of thi
 Seed = Annotated[
     int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="The same seed gives the same bytes.")
 ]
+
+
+# For commands that read counts and have no option to name them.
+NO_COUNTS = {"--counts": "no option of this command: store the raw counts in X or in layers['counts']"}
+
+
+@contextlib.contextmanager
+def reading(source: str, instead: Mapping[str, str]) -> Iterator[None]:
+    """Note which input was read, and what this command has instead of the options that an error names.
+
+    Parameters
+    ----------
+    source
+        The input.
+    instead
+        By option of `zeroshot embed`, for which the errors of a file are written.
+    """
+    with failures.about(source):
+        try:
+            yield
+        except Exception as error:
+            for option in instead.keys() & set(str(error).replace(")", " ").split()):
+                error.add_note(f"{option} is {instead[option]}")
+            raise
 
 
 def files_of_weights(model: str, recipe: str | None, weights: Path | None) -> tuple[Path, ...]:

@@ -11,8 +11,8 @@ import typer
 
 from zeroshot import catalog
 from zeroshot.cli import registries
-from zeroshot.cli.options import AsJson, Name, Seed
-from zeroshot.runtime import assignments, failures
+from zeroshot.cli.options import NO_COUNTS, AsJson, Name, Seed, reading
+from zeroshot.runtime import assignments
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -179,10 +179,10 @@ def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnDat
             )
     parts = {}
     for name, source in zip(names, corpus, strict=True):
-        with failures.about(source):
+        with reading(source, NO_COUNTS):
             parts[name] = data.load(source, require_labels=False)
     for name in test_sets:
-        with failures.about(name):
+        with reading(name, NO_COUNTS):
             pretraining.require_apart(parts, data.load(name, require_labels=False), name)
     cells = pretraining.combine(parts, n_genes=n_genes)
     for name, part in cells.uns["corpus"].items():

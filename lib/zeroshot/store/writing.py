@@ -31,8 +31,8 @@ def _unwritten(folder: Path, error: OSError) -> str:
         where = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(where).free / 2**20
         return (
-            f"the disk of {folder} is full ({free:,.1f} MiB free): nothing was written, and what was there "
-            "stays. Free some space and run the same command again."
+            f"the disk of {folder} is full ({free:,.1f} MiB free), or takes no file so large: nothing was "
+            "written, and what was there stays. Free some space and run the same command again."
         )
     return (
         f"{folder} cannot be written: {error}. Expected a place where files can be made: correct its "

@@ -260,6 +260,7 @@ def write_state(path: Path, state: "Mapping[str, Tensor]") -> None:
             "float16. Train with a lower learning rate."
         )
     save_file(halves, path)
+    path.chmod(0o644)  # which safetensors leaves to its owner alone
 
 
 def require_finite(tensor: "Tensor", name: str, path: Path) -> None:
