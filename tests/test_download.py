@@ -125,8 +125,8 @@ def card(url, content=CONTENT, **changes):
     hashes = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     file = SourceFile(name="file.bin", url=url, **(hashes | changes))
     return DatasetCard(
-        name="toy", title="", description="", organism="", tissue="", source="files", files=(file,),
-        licence="", label_key="cell_type", verified=False,
+        name="toy", title="A", description="B", organism="C", tissue="D", source="files", files=(file,),
+        licence="E", label_key="cell_type", verified=False,
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def card(files=None, name="toy", **source) -> ModelCard:
     """A card of a pretrained model with these files by role."""
     files = files or {"config": {"path": "config.json"}, "weights": {"path": "model.safetensors"}}
     return ModelCard(
-        name=name, title="Toy", kind="foundation", implementation="toy:Toy", description="", licence="MIT",
+        name=name, title="Toy", kind="foundation", implementation="toy:Toy", description="A", licence="MIT",
         family="toy", weights={"files": files, **(source or {"hub": REPOSITORY, "revision": REVISION})},
         weights_licence="MIT", organism="human", gene_ids="Ensembl", max_tokens=8, layers=1, dim=4,
         pretrained_on={"corpora": ["none"], "source": "this test"}, verified="here", trained_on_target=False,
@@ -771,3 +771,11 @@ def test_plain_addresses(tmp_path):
         server.content["model.safetensors"] = bytes(2**20) + b"other"
         with pytest.raises(WeightsError, match="is not the file the registry describes"):
             weights.find(wanted)
+
+
+def test_the_token_of_a_user_is_neither_read_nor_sent(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path))  # to read a folder is an error
+    source = catalog.model("geneformer-v1-10m").weights
+    assert hub.cached(source, source.files["weights"]) is None
