@@ -246,7 +246,7 @@ def test_settings_and_sizes_out_of_range_are_refused_before_cells_are_read_or_me
 
 
 def test_each_field_of_an_architecture_that_can_be_trained_has_its_range():
-    ranges = {*architectures.LIMITS, *architectures.CHOICES, *architectures.FIXED}
+    ranges = {*catalog.RANGES, *architectures.CHOICES, *architectures.FIXED}
     for card in catalog.models().values():
         if card.architecture is not None and card.objective is not None:
             assert set(card.architecture) <= ranges
