@@ -203,10 +203,10 @@ def test_one_gene_that_does_not_fit(folder):
 @pytest.mark.parametrize(
     "names",
     [
-        [f"ENSG{n:011d}" for n in range(16)],
+        [f"ENSG9{n:010d}" for n in range(16)],  # of no gene
         [f"ENSMUSG{n:011d}.3" for n in range(16)],
         [str(n) for n in range(16)],
-        [*SYMBOLS[:7], *(f"ENSG{n:011d}" for n in range(9))],
+        [*SYMBOLS[:7], *(f"ENSG9{n:010d}" for n in range(9))],
     ],
     ids=["Ensembl", "with version", "Entrez", "nine of sixteen"],
 )
@@ -226,6 +226,18 @@ def test_half_of_the_names_may_be_identifiers(folder):
     assert prepared.notes == ("8 genes are named by identifiers, which mean nothing to the model",)
     plain = model.tokenizer(random_cells(), 0)
     assert plain.notes == () and plain.overlap["genes"].tolist() == [16, 0]
+
+
+def test_genes_without_symbols_are_called_by_those_of_their_ids(folder):
+    ids = ["ENSG00000019582", "ENSG00000087086.9", "ENSG00000167286", "ENSG00000999999"]
+    model = Cellama(checkpoint=checkpoint_in(folder))
+    counts = np.array([[4, 3, 2, 1], [0, 2, 5, 0]])
+    prepared = model.tokenizer(make_cells(counts, ids), 0)
+    sentences = ["Top genes are CD74, FTL, CD3D, and ENSG00000999999.", "Top genes are CD3D, and FTL."]
+    assert rows_of(prepared.tokenize(np.arange(2))) == reference_tokens(folder, sentences)
+    assert prepared.overlap["rule"].tolist() == ["symbol", "Ensembl", "identifier"]
+    assert prepared.overlap["genes"].tolist() == [0, 3, 1]
+    assert prepared.notes == ("1 genes are named by identifiers, which mean nothing to the model",)
 
 
 def test_a_cell_without_genes_has_an_empty_sentence(folder):

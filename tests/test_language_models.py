@@ -108,7 +108,7 @@ def test_what_cannot_be_read_is_refused(causal, t5, tmp_path):
     with pytest.raises(WeightsError, match="ChatCell's are of type 't5'"):
         embedded(ChatCell(checkpoint=checkpoint))
     with pytest.raises(GeneOverlapError, match="identifiers"):
-        ids = [f"ENSG{number:011d}" for number in range(6)]
+        ids = [f"ENSG9{number:010d}" for number in range(6)]
         CellSentenceModel(checkpoint=checkpoint).tokenizer(cells_of(COUNTS, ids), 0)
     config = json.loads((causal / "config.json").read_text())
     for change, message in (

@@ -50,8 +50,20 @@ def test_models_without_weights_are_left_out_with_the_reason(pretrained, capsys)
     assert pages == {f"runs/{cells}/{model}" for cells in pretrained.datasets for model in untrained}
     reasons = {(pair.dataset, pair.model): pair.reason for pair in study.skipped(pretrained)}
     assert len(reasons) == 4
-    assert "gene symbols" in reasons["celllines-scmixology", "scgpt-kidney@paper"]
+    assert "ZEROSHOT_WEIGHTS" in reasons["celllines-scmixology", "scgpt-kidney@paper"]
     assert "ZEROSHOT_WEIGHTS" in reasons["pbmc68k-reduced", "geneformer-v1-10m"]
+
+
+def test_ids_of_human_genes_alone_do_for_models_that_read_symbols(monkeypatch):
+    card = catalog.dataset("celllines-scmixology")
+    assert card.gene_names == "Ensembl"
+    models = [name for name, model in catalog.models().items() if model.gene_ids == "symbol"]
+    assert {"corpus-pca", "cellama", "genept-w", "scgpt-human", "chatcell-base"} <= set(models)
+    assert [study.misfit(card.name, name) for name in models] == [None] * len(models)
+    monkeypatch.setattr(catalog, "dataset", lambda name: card.model_copy(update={"organism": "mouse"}))
+    assert "genes of mouse by Ensembl id" in study.misfit(card.name, "corpus-pca")
+    assert study.misfit(card.name, "scgpt-untrained@short") is None
+    assert study.misfit(card.name, "geneformer-v1-10m") is None
 
 
 def test_weights_in_a_folder_are_used_and_decide(pretrained, home, monkeypatch):
@@ -59,9 +71,8 @@ def test_weights_in_a_folder_are_used_and_decide(pretrained, home, monkeypatch):
     write_kidney(home)
 
     def inputs() -> dict:
-        (run,) = (run for run in study.runs(pretrained) if run.parameters["model"] == "scgpt-kidney")
-        assert run.path == "runs/pbmc68k-reduced/scgpt-kidney--paper"
-        return run.inputs
+        by_path = {run.path: run.inputs for run in study.runs(pretrained)}
+        return by_path["runs/pbmc68k-reduced/scgpt-kidney--paper"]
 
     first = inputs()
     assert set(first["weights"]) == {"config", "weights", "vocabulary"}

@@ -93,11 +93,12 @@ class Cellama:
         Raises
         ------
         zeroshot.tokens.genes.GeneOverlapError
-            If more than half of the genes are named by identifiers: there is nothing to read in them.
+            If more than half of the genes are named by identifiers that have no symbol: there is nothing to
+            read in them.
         zeroshot.models.weights.WeightsError
             If vocabulary and config are of different models, or ``max_tokens`` is too long for it.
         """
-        overlap = examine_names(cells.genes, cells.counts, "CELLama")
+        words, overlap = examine_names(cells.genes, cells.counts, "CELLama")
         config = read_config(self.checkpoint.files["config"])
         if not 3 <= self.max_tokens <= config.max_position_embeddings:
             raise WeightsError(
@@ -106,7 +107,7 @@ class Cellama:
             )
         pieces = read_word_pieces(self.checkpoint.files["vocabulary"], config.vocab_size)
         chosen = self._choose(cells)
-        names = cells.genes[chosen].astype(str).to_numpy(object)
+        names = words[chosen]
         # Without a choice of genes no copy is made of what may be most of the memory.
         values = cells.counts if chosen.all() else cells.counts[:, chosen]
 

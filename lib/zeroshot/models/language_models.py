@@ -255,7 +255,7 @@ def sentence_tokenizer(
     Parameters
     ----------
     cells
-        Their genes must have names that can be read.
+        Their genes must have names that can be read, or Ensembl ids of genes that have such names.
     vocabulary
         Turns text into tokens, special ones included.
     write
@@ -272,10 +272,10 @@ def sentence_tokenizer(
     Raises
     ------
     zeroshot.tokens.genes.GeneOverlapError
-        If more than half of the genes are named by identifiers: there is nothing to read in them.
+        If more than half of the genes are named by identifiers that have no symbol: there is nothing to read
+        in them.
     """
-    overlap = examine_names(cells.genes, cells.counts, title)
-    names = cells.genes.astype(str).to_numpy(object)
+    names, overlap = examine_names(cells.genes, cells.counts, title)
 
     def tokenize(rows: np.ndarray) -> Tokens:
         columns, offsets = top_genes(cells.counts[rows], n_genes)

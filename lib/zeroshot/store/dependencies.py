@@ -42,6 +42,9 @@ SAME_NUMBERS = {
     "f00223d6eb4482f58b37": "360b0f23160b945926e3",  # its users tell it the counts: models.scgpt,
     "72fb8ab17af5ea286d57": "0f6df8d3497dd18e864c",  # models.geneformer,
     "2b5ac2a763d7a1310b3d": "97aa0e5c1bac2154339e",  # models.gene_texts
+    "57deb56769fa16863c7c": "9e19cb86f4a565397f14",  # tokens.sentences: calls ids by their symbols;
+    "6c44f5e91a26078fa337": "99642a15c88a114d801a",  # its users take the names of it: models.cellama,
+    "3c12450e5c0b033bf971": "fefb6bd9b8db374dcaba",  # models.language_models
     "040d4e6ab157311cdc89": "8a335ecce297fe40451f",  # models: refuses parameters of another type
     "7691ba627246945618f2": "385ef40fe80ac29f292f",  # data.h5ad.file: says more of files that are not read
     "4b5393218d9a07860e70": "e39ce36a4c6dd4a3149e",  # runtime.outputs: blames no output for its input

@@ -424,6 +424,10 @@ def _unreadable_genes(dataset: str, reference: str) -> str | None:
     card, recipe = catalog.split_reference(reference)
     cells = catalog.dataset(dataset)
     own_vocabulary = card.recipes[recipe].parameters.get("vocabulary") == "data-set"
-    if card.gene_ids == "symbol" and cells.gene_names != "symbol" and not own_vocabulary:
-        return f"reads gene symbols, the data set names its genes by {cells.gene_names} id"
+    has_symbols = cells.gene_names == "symbol" or cells.organism == "human"  # HGNC names human genes only
+    if card.gene_ids == "symbol" and not has_symbols and not own_vocabulary:
+        return (
+            f"reads gene symbols, the data set names genes of {cells.organism} by {cells.gene_names} id, and "
+            "only human ids are translated"
+        )
     return None

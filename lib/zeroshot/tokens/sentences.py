@@ -8,15 +8,20 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .genes import GeneOverlapError, is_identifier
+from zeroshot.catalog import SYMBOLS, read_gene_table
+
+from .genes import GeneOverlapError, align_symbols, is_identifier
 from .sequences import Tokens
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
 
-def examine_names(genes: pd.Index, counts: sparse.csr_matrix, title: str) -> pd.DataFrame:
-    """Count gene names a reader of English could have met, and identifiers.
+def examine_names(genes: pd.Index, counts: sparse.csr_matrix, title: str) -> tuple[np.ndarray, pd.DataFrame]:
+    """Names of genes as a reader of English could have met them, and how many of them are identifiers.
+
+    Where most genes are named by Ensembl ids, so that the data set has no symbols, each is called by the
+    symbol that HGNC approves, as :func:`zeroshot.tokens.genes.align_symbols` finds it.
 
     Parameters
     ----------
@@ -29,31 +34,39 @@ def examine_names(genes: pd.Index, counts: sparse.csr_matrix, title: str) -> pd.
 
     Returns
     -------
-    pandas.DataFrame
-        One row per kind of name: ``rule`` ("symbol" or "identifier"), ``genes``, ``share`` of the genes,
-        ``counts``, the share of all counts that these genes have.
+    names : numpy.ndarray
+        (genes,) str objects.
+    overlap : pandas.DataFrame
+        One row per kind of name: ``rule`` ("symbol", "Ensembl" for the symbols of ids, if there are any, or
+        "identifier"), ``genes``, ``share`` of the genes, ``counts``, the share of all counts that these
+        genes have.
 
     Raises
     ------
     GeneOverlapError
-        If more than half are identifiers.
+        If more than half are identifiers that have no symbol.
     """
-    named = pd.Series(genes.astype(str))
-    identifiers = named.map(is_identifier).to_numpy(bool)
+    symbols = read_gene_table(SYMBOLS)["symbol"]
+    alignment = align_symbols(genes.astype(str), {symbol: row for row, symbol in enumerate(symbols)})
+    translated = alignment.rules == "Ensembl"
+    names = genes.astype(str).to_numpy(object, copy=True)
+    names[translated] = [symbols[row] for row in alignment.targets[translated]]
+    identifiers = np.fromiter(map(is_identifier, names), bool, len(names))
     share = identifiers.mean()
     if share > 0.5:
         raise GeneOverlapError(
-            f"{title} reads gene names as words, but {share:.0%} of the {len(named):,} gene names are "
-            f"identifiers such as {', '.join(named[identifiers][:3])}; at least half must be symbols such as "
+            f"{title} reads gene names as words, but {share:.0%} of the {len(names):,} gene names are "
+            f"identifiers such as {', '.join(names[identifiers][:3])}; at least half must be symbols such as "
             "CD74. Give the symbols as var_names and load the data set again."
         )
     totals = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
-    masks = {"symbol": ~identifiers, "identifier": identifiers}
+    masks = {"symbol": ~identifiers & ~translated, "Ensembl": translated, "identifier": identifiers}
     rows = [
         (rule, int(mask.sum()), mask.mean(), totals[mask].sum() / max(totals.sum(), 1))
         for rule, mask in masks.items()
+        if rule != "Ensembl" or mask.any()
     ]
-    return pd.DataFrame(rows, columns=["rule", "genes", "share", "counts"])
+    return names, pd.DataFrame(rows, columns=["rule", "genes", "share", "counts"])
 
 
 def note_identifiers(overlap: pd.DataFrame) -> tuple[str, ...]:
