@@ -469,6 +469,10 @@ SMALL_ARCHITECTURES = {
     "scMulan": {"n_layer": 2, "n_head": 2, "n_embd": 16, "expression_level": 10},
     "scPRINT": {"nlayers": 2, "nhead": 2, "d_model": 16},
     "SCimilarity": {"depth": 2, "hidden": 12, "dim": 8}, "Corpus PCA": {"dim": 8},
+    "Tahoe-x1": {"d_model": 16, "n_layers": 2, "n_heads": 2},
+    "TranscriptFormer": {
+        "embed_dim": 16, "num_heads": 2, "num_layers": 2, "model_dim": 24, "protein_dim": 12,
+    },
     "Corpus scVI": {"depth": 2, "hidden": 12, "dim": 8}, "Corpus autoencoder": {"hidden": 12, "dim": 8},
 }  # fmt: skip
 
@@ -479,6 +483,8 @@ def small_parameters(family: str | None, n_genes: int) -> dict[str, int]:
         return {"n_genes": 12}
     if family == "scPRINT":  # fewer than the cells express: else all of them are drawn under any seed
         return {"n_genes": 20}
+    if family == "Tahoe-x1":  # for the same reason
+        return {"max_tokens": 20}
     if family != "UCE":
         return {}
     return {"n_heads": 2, "n_draws": 48, "first_chromosome": 4 + n_genes, "batch_size": 10**6}

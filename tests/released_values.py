@@ -1,11 +1,14 @@
-"""Folders in the layout of SCimilarity, scPRINT, scMulan and CellLM, and of what is fitted here."""
+"""Folders in the layout of models of values, SCimilarity to TranscriptFormer, and of what is fitted here."""
 
+import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import yaml
 from released import ensembl_ids, linear, norm, performer_layer, random_state
+from safetensors.torch import save_file
 
 from zeroshot.models.corpus_pca import write_fit
 
@@ -37,6 +40,72 @@ def write_scimilarity(folder: Path, symbols: Sequence[str], *, seed: int = 0) ->
     content = {"state_dict": {f"network.{name}": values for name, values in state.items()}}
     torch.save(content, folder / "encoder.ckpt")
     (folder / "gene_order.tsv").write_text("\n".join(symbols))
+    return folder
+
+
+TAHOE_CONFIG = {
+    "d_model": 16, "n_layers": 2, "n_heads": 2, "expansion_ratio": 2, "transformer_activation": "relu",
+    "norm_scheme": "pre", "cell_emb_style": "cls", "use_glu": False,
+}  # fmt: skip
+
+
+def write_tahoe(folder: Path, symbols: Sequence[str], *, seed: int = 0) -> Path:
+    """The folder of a size: a config in YAML, weights with heads, the vocabulary; and names of genes."""
+    ids, dim = ensembl_ids(symbols), TAHOE_CONFIG["d_model"]
+    tokens = {token: number for number, token in enumerate(["<pad>", *ids.values(), "<cls>", "<eoc>"])}
+    shapes = {
+        "model.gene_encoder.embedding.weight": (len(tokens), dim),
+        "model.flag_encoder.weight": (2, dim),
+    }
+    shapes |= norm("model.gene_encoder.enc_norm", dim) | linear("model.expression_encoder.linear1", dim, 1)
+    shapes |= linear("model.expression_encoder.linear2", dim, dim) | norm(
+        "model.expression_encoder.norm", dim
+    )
+    for layer in range(TAHOE_CONFIG["n_layers"]):
+        prefix = f"model.transformer_encoder.layers.{layer}"
+        shapes |= linear(f"{prefix}.self_attn.Wqkv", 3 * dim, dim)
+        shapes |= linear(f"{prefix}.self_attn.out_proj", dim, dim)
+        shapes |= linear(f"{prefix}.up_proj", 2 * dim, dim) | linear(f"{prefix}.down_proj", dim, 2 * dim)
+        shapes |= norm(f"{prefix}.norm1", dim) | norm(f"{prefix}.norm2", dim)
+    shapes |= norm("model.transformer_encoder.norm", dim) | linear("model.mvc_decoder.gene2query", dim, dim)
+    shapes |= linear("model.expression_decoder.out_proj", 1, dim)
+    inside = folder / "70m-model"
+    inside.mkdir(parents=True, exist_ok=True)
+    (inside / "model_config.yml").write_text(yaml.safe_dump(TAHOE_CONFIG))
+    (inside / "vocab.json").write_text(json.dumps(tokens))
+    save_file(random_state(shapes, seed), inside / "model.safetensors")
+    (folder / "gene_name_id_dict_gc104M.pkl").write_bytes(pickle.dumps(ids))
+    return folder
+
+
+TRANSCRIPTFORMER_CONFIG = {
+    "embed_dim": 16, "num_heads": 2, "num_layers": 2, "model_dim": 24, "seq_len": 200, "softcap": 10,
+    "log_counts_eps": 1e-6, "activation": "gelu", "attn_bias": False, "fw_bias": False,
+}  # fmt: skip
+
+
+def write_transcriptformer(folder: Path, symbols: Sequence[str], *, seed: int = 0, **changes) -> Path:
+    """Config, weights with heads, proteins by gene in HDF5, assays; and names of genes."""
+    import h5py
+
+    ids, config = ensembl_ids(symbols), TRANSCRIPTFORMER_CONFIG | changes
+    dim, ffn = config["embed_dim"], config["model_dim"]
+    shapes = {"gene_embeddings.embedding.weight": (7 + len(ids), 12), "aux_embeddings.assay.weight": (3, dim)}
+    shapes |= linear("gene_embeddings.mlp.layers.0", dim, 12) | norm("gene_embeddings.mlp.layers.2", dim)
+    shapes |= linear("gene_embeddings.mlp.layers.4", dim, dim) | linear("mu.mlp.layers.0", 8, 2 * dim)
+    for layer in range(config["num_layers"]):
+        prefix = f"transformer_encoder.encoder_layers.{layer}"
+        shapes |= {f"{prefix}.self_attn.linears.{part}.weight": (dim, dim) for part in range(4)}
+        shapes |= {f"{prefix}.linear1.weight": (ffn, dim), f"{prefix}.linear2.weight": (dim, ffn)}
+        shapes |= norm(f"{prefix}.norm1", dim) | norm(f"{prefix}.norm2", dim)
+    (folder / "vocabs").mkdir(parents=True, exist_ok=True)
+    content = {"model": {"model_config": config, "data_config": {"special_tokens": None}}}
+    (folder / "config.json").write_text(json.dumps(content))
+    torch.save(random_state(shapes, seed), folder / "model_weights.pt")
+    (folder / "vocabs" / "assay_vocab.json").write_text(json.dumps({"unknown": 0, "10x 3' v3": 1, "CEL": 2}))
+    with h5py.File(folder / "vocabs" / "homo_sapiens_gene.h5", "w") as file:
+        file.create_dataset("keys", data=[gene.encode() for gene in ids.values()])
+    (folder / "gene_name_id_dict_gc104M.pkl").write_bytes(pickle.dumps(ids))
     return folder
 
 

@@ -32,6 +32,8 @@ from released_values import (
     write_scimilarity,
     write_scmulan,
     write_scprint,
+    write_tahoe,
+    write_transcriptformer,
 )
 from scipy import sparse
 
@@ -93,6 +95,8 @@ def released_folders(tmp_path_factory):
         ("scMulan", False): write_scmulan(where / "scmulan", genes),
         ("scPRINT", False): write_scprint(where / "scprint", genes),
         ("SCimilarity", False): write_scimilarity(where / "scimilarity", genes),
+        ("Tahoe-x1", False): write_tahoe(where / "tahoe", genes),
+        ("TranscriptFormer", False): write_transcriptformer(where / "transcriptformer", genes),
         ("Small scGPT", False): write_scgpt(where / "small-scgpt", genes),
         ("Small Geneformer", False): write_geneformer(
             where / "small-geneformer", genes, special=False, max_tokens=128

@@ -242,6 +242,12 @@ def _of_scgpt(checkpoint: Checkpoint) -> _Rows:
     return *_by_number(numbers, tensor, checkpoint), "token embeddings"
 
 
+def _of_tahoe(checkpoint: Checkpoint) -> _Rows:
+    numbers = read_dictionary(checkpoint.files["vocabulary"])
+    tensor = _tensor(checkpoint.files["weights"], "gene_encoder.embedding.weight")
+    return *_by_number(numbers, tensor, checkpoint), "token embeddings"
+
+
 def _of_scbert(checkpoint: Checkpoint) -> _Rows:
     tensor = _tensor(checkpoint.files["weights"], "pos_emb.emb.weight")
     return read_genes(checkpoint.files["vocabulary"]), tensor[:-1], "gene2vec, as positions"
@@ -289,6 +295,12 @@ def _of_celllm(checkpoint: Checkpoint) -> _Rows:
     return read_genes(checkpoint.files["vocabulary"]), tensor[:-2], "gene2vec, as positions"
 
 
+def _of_transcriptformer(checkpoint: Checkpoint) -> _Rows:
+    genes = read_genes(checkpoint.files["vocabulary"])  # special tokens stand before them
+    tensor = _tensor(checkpoint.files["weights"], "gene_embeddings.embedding.weight")
+    return genes, tensor[len(tensor) - len(genes) :], "protein embeddings (ESM-2)"
+
+
 def _of_scimilarity(checkpoint: Checkpoint) -> _Rows:
     tensor = _tensor(checkpoint.files["weights"], "network.0.1.weight")
     genes = read_genes(checkpoint.files["vocabulary"], heading=False)
@@ -311,6 +323,8 @@ _OF_NETWORKS: Mapping[str, Callable[[Checkpoint], _Rows]] = MappingProxyType(
         "scmulan:ScMulan": _of_scmulan,
         "celllm:CellLm": _of_celllm,
         "scimilarity:Scimilarity": _of_scimilarity,
+        "tahoe:Tahoe": _of_tahoe,
+        "transcriptformer:TranscriptFormer": _of_transcriptformer,
     }
 )
 

@@ -22,6 +22,7 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "gene_medians": ("gene_median_dictionary*.pkl", "gene_median_dictionary*.json"),
         "gene_names": ("gene_name_id_dict*.pkl", "gene_name_id_dict*.json"),
         "ensembl_mapping": ("ensembl_mapping_dict*.pkl", "ensembl_mapping_dict*.json"),
+        "assays": ("assay_vocab.json",),
         "vocabulary": ("vocab.json", "vocab.txt", "tokenizer.json", "gene_list.txt", "*.config.json"),
         "dissociated_means": ("dissociated_mean*.npy",),
         "merfish_means": ("merfish_mean*.npy",),
@@ -36,10 +37,10 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 DICTIONARIES = frozenset(ROLES) - {"config", "weights", "projection"}
 _NUMBERING = ("token_dictionary", "vocabulary")
 _MOST_FILES = 20_000  # in a folder that is searched for those of one model
-# A folder with its own dictionaries may lack these: names, and the means of technologies not asked for.
+# A folder with its own dictionaries may lack these: names, and means and assays that nobody asks for.
 _OPTIONAL = (
     "gene_names", "ensembl_mapping", "dissociated_means", "merfish_means", "cosmx_means", "xenium_means",
-    "iss_means",
+    "iss_means", "assays",
 )  # fmt: skip
 
 
@@ -68,8 +69,6 @@ class ListedFile:
 
     Attributes
     ----------
-    role
-        "config", "weights", "vocabulary", …; see ``ROLES``.
     path
         In the place it comes from.
     size
@@ -80,7 +79,6 @@ class ListedFile:
         Whether it is on this machine, and what the card describes.
     """
 
-    role: str
     path: str
     size: int | None
     sha256: str | None
@@ -90,14 +88,17 @@ class ListedFile:
 def listed(card: ModelCard) -> list[ListedFile]:
     """The files of a model's card, and which of them are on this machine. Uses no network.
 
+    A file of two roles, as CellPLM's config with its list of genes, is listed once.
+
     Raises
     ------
     WeightsError
         If the card names no weights.
     """
+    by_path = {file.path: (role, file) for role, file in _source(card).files.items()}
     return [
-        ListedFile(role, file.path, file.size, file.sha256, at_hand(card, [role]) is None)
-        for role, file in _source(card).files.items()
+        ListedFile(path, file.size, file.sha256, at_hand(card, [role]) is None)
+        for path, (role, file) in by_path.items()
     ]
 
 

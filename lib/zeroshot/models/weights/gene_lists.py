@@ -1,13 +1,18 @@
 """The order of a model's genes, from the file in which it was released."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zeroshot.models.weights.error import WeightsError
 from zeroshot.models.weights.files import REMEDY, foreign_kind, head_of, read_bytes
 
+if TYPE_CHECKING:
+    import h5py
+
 EXPECTED = (
-    "a list of genes: .txt with one a line, .tsv or .csv with a column gene_name, .h5ad, or .pt by gene"
+    "a list of genes: .txt with one a line, .tsv or .csv with a column gene_name, .h5ad, .h5 with keys, or "
+    ".pt by gene"
 )
 _MOST_GENES = 2**20
 
@@ -19,7 +24,8 @@ def read_genes(path: Path, *, heading: bool = True) -> list[str]:
     ----------
     path
         ``.txt`` with one name a line, ``.tsv`` or ``.csv`` with a column ``gene_name``, ``.h5ad`` (the names
-        of its variables), or ``.pt`` with something for each gene by its name.
+        of its variables), ``.h5`` with the names as ``keys``, or ``.pt`` with something for each gene by its
+        name.
     heading
         False for a model whose ``.tsv`` has no heading but one name a line.
 
@@ -28,7 +34,10 @@ def read_genes(path: Path, *, heading: bool = True) -> list[str]:
     WeightsError
         If the file is damaged, or its names are none, empty or not unique.
     """
-    kinds = {".txt": _of_lines, ".tsv": _of_table, ".csv": _of_table, ".h5ad": _of_h5ad, ".pt": _of_torch}
+    kinds = {
+        ".txt": _of_lines, ".tsv": _of_table, ".csv": _of_table, ".h5ad": _of_h5ad, ".h5": _of_keys,
+        ".pt": _of_torch,
+    }  # fmt: skip
     if path.suffix not in kinds:
         raise WeightsError(f"{path} is refused: expected {EXPECTED}. {REMEDY}")
     if not heading:
@@ -91,19 +100,26 @@ def _text(path: Path) -> str:
 
 
 def _of_h5ad(path: Path) -> list[str]:
+    return _of_hdf5(path, lambda file: file["var"][file["var"].attrs["_index"]])
+
+
+def _of_keys(path: Path) -> list[str]:
+    return _of_hdf5(path, lambda file: file["keys"])
+
+
+def _of_hdf5(path: Path, pick: "Callable[[h5py.File], h5py.Dataset]") -> list[str]:
     import h5py
 
     head_of(path, EXPECTED)
     try:
         with h5py.File(path, "r") as file:
-            variables = file["var"]
-            index = variables[variables.attrs["_index"]]
+            index = pick(file)
             if index.ndim != 1 or len(index) > _MOST_GENES:
-                raise ValueError(f"its variables are of shape {index.shape}")
+                raise ValueError(f"its names are of shape {index.shape}")
             return [str(name) for name in index.asstr()[:]]
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
-            f"{path} is damaged, or no .h5ad file: {str(error)[:200]}. Expected {EXPECTED}. {REMEDY}"
+            f"{path} is damaged, or no {path.suffix} file: {str(error)[:200]}. Expected {EXPECTED}. {REMEDY}"
         ) from None
 
 
