@@ -21,7 +21,14 @@ from released import (
     write_scgpt,
     write_uce,
 )
-from released_values import write_celllm, write_scimilarity, write_scmulan, write_scprint
+from released_values import (
+    write_celllm,
+    write_scimilarity,
+    write_scmulan,
+    write_scprint,
+    write_tahoe,
+    write_transcriptformer,
+)
 from typer.testing import CliRunner
 
 from zeroshot import catalog, cli, data, models
@@ -65,13 +72,16 @@ def from_folder(monkeypatch, model, folder):
         ("cellplm", write_cellplm, "embedder.feat_enc.emb", 0),
         ("celllm", write_celllm, "pos_emb.emb.weight", 0),
         ("scprint-medium", write_scprint, "gene_encoder.embeddings.weight", 0),
+        ("tahoe-x1-70m", write_tahoe, "model.gene_encoder.embedding.weight", 1),
+        ("transcriptformer-sapiens", write_transcriptformer, "gene_embeddings.embedding.weight", 7),
     ],
 )
 def test_rows_of_released_tensors_have_the_names_of_their_genes(
     monkeypatch, tmp_path, model, write, tensor, first
 ):
     found, checkpoint = from_folder(monkeypatch, model, write(tmp_path / "released", GENES))
-    content = read_content(checkpoint.files["weights"])
+    path = checkpoint.files["weights"]
+    content = read_state(path) if path.suffix == ".safetensors" else read_content(path)
     content = next((content[k] for k in ("cell", "state_dict", "model_state_dict") if k in content), content)
     content = content.get("state_dict", content)
     expected = content[tensor].float().numpy()[first : first + len(GENES)]

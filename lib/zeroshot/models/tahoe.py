@@ -69,7 +69,7 @@ class Tahoe:
 
     Source
     ------
-    Gandhi et al. 2025; tahoebio/tahoe-x1: blocks.py at 00c06b7 for the layers and the mask, model.py at
+    Tahoe Therapeutics 2025; tahoebio/tahoe-x1: blocks.py at 00c06b7 for the layers and the mask, model.py at
     00675cc, collator.py at 08a1b89 for bins and sampling, emb_extractor.py at 14ddf74 for what is embedded.
     Read there, not executed: no output of the reference was at hand to compare with. Without genes to
     predict, the mask that the models of 70 million and 1.3 billion parameters were trained with hides
@@ -183,7 +183,7 @@ class TahoeNetwork(nn.Module):
 
     Source
     ------
-    Gandhi et al. 2025; SCGPTModel of model.py at 00675cc.
+    Tahoe Therapeutics 2025; SCGPTModel of model.py at 00675cc.
     """
 
     def __init__(self, config: Mapping[str, Any], n_tokens: int) -> None:
