@@ -44,8 +44,8 @@ CitingCard = TypeVar("CitingCard", DatasetCard, ModelCard, OtherModel, Published
 
 __all__ = [
     "MEDIAN_OVER_DATASETS", "RANGES", "RUN_PAGE", "SYMBOLS", "Card", "CatalogError", "CellType", "CitedCard",
-    "Corpus", "CorpusSource", "DatasetCard", "GeneTable", "Ladder", "LadderNetwork", "ModelCard", "OtherModel",
-    "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
+    "Corpus", "CorpusSource", "DatasetCard", "GeneTable", "Ladder", "LadderNetwork", "ModelCard",
+    "OtherModel", "Parameters", "Pretraining", "PublishedNumber", "Recipe", "Seen", "SourceFile", "StudyCard",
     "WeightsFile", "WeightsSource", "address_problem", "approved_symbols", "cell_types", "corpora", "corpus",
     "corpus_sources", "dataset", "datasets", "did_you_mean", "family_anchor", "find", "gene_tables",
     "ladder", "ladders", "loadable", "model", "models", "other_models", "read", "read_gene_table",
