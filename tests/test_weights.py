@@ -773,7 +773,7 @@ def test_plain_addresses(tmp_path):
             weights.find(wanted)
 
 
-def test_the_token_of_a_user_is_neither_read_nor_sent(tmp_path, monkeypatch):
+def test_a_look_into_the_cache_reads_no_token(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path))  # to read a folder is an error

@@ -81,7 +81,7 @@ def download(source: WeightsSource, file: WeightsFile, otherwise: str) -> Path:
 
     url = hf_hub_url(source.hub, file.path, revision=source.revision)
     try:
-        stated = transfer.watched(lambda: get_hf_file_metadata(url, token=False), lambda: 0)
+        stated = transfer.watched(lambda: get_hf_file_metadata(url), lambda: 0)
     except Exception as error:  # of a dozen unrelated classes: the hub's, its HTTP client's, the system's
         raise OutOfReachError(f"{url}: {transfer.one_line(error)}.") from None
     expected = _expected(source, file, url, stated)
