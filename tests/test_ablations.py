@@ -28,7 +28,7 @@ def project(tmp_path_factory):
     """A project of its own with an empty store, and the cells of every test here."""
     root = tmp_path_factory.mktemp("home")
     (root / "data").mkdir()
-    for name in ("datasets", "models", "studies"):
+    for name in ("datasets", "models", "studies", "cell_types"):
         shutil.copy(CHECKOUT / "data" / f"{name}.yml", root / "data")
     (root / "notebooks").symlink_to(CHECKOUT / "notebooks")
     with pytest.MonkeyPatch.context() as patch:

@@ -662,7 +662,7 @@ def test_registry_of_pretrained_models():
     cards = catalog.models()
     trained = [card for card in cards.values() if card.weights]
     baselines = [card for card in trained if card.kind == "baseline"]
-    assert len(trained) - len(baselines) == 40
+    assert len(trained) - len(baselines) == 42
     assert all(card.weights.in_repository and card.pretrained_on.corpus for card in baselines)
     for card in trained:
         assert set(card.weights.files) <= set(ROLES) and not card.trained_on_target
@@ -677,9 +677,10 @@ def test_registry_of_pretrained_models():
             assert all(getattr(card, field) == getattr(twin, field) for field in shared), card.name
             architecture = card.architecture
             sizes = {**architecture, **architecture.get("encoder", {})}
-            depths = ("num_hidden_layers", "nlayers", "depth", "enc_layers", "n_layer")
+            depths = ("num_hidden_layers", "nlayers", "depth", "enc_layers", "n_layer", "n_layers",
+                      "num_layers")  # fmt: skip
             widths = ("hidden_size", "embsize", "hidden_dim", "dim_model", "dim", "enc_hid", "n_embd",
-                      "d_model")  # fmt: skip
+                      "d_model", "model_dim")  # fmt: skip
             assert [sizes[name] for name in depths if name in sizes] == ([card.layers] if card.layers else [])
             assert [sizes[name] for name in widths if name in sizes] == [card.dim]
             assert card.recipes[card.recipe].parameters["vocabulary"] == "data-set"

@@ -210,17 +210,13 @@ def test_what_cannot_be_trained_is_refused_before_cells_are_read(card, home, mon
     with pytest.raises(ValueError, match="there is no device 'nope'"):
         ladders.climb(card, ladders.rungs(card), device="nope")
     for old, new, message in (
-        (
-            "max_tokens: 16",
-            "max_tokens: x",
-            "training of masked values: max_tokens should be a valid integer",
-        ),
-        ("nlayers: 1", "nlayers: [1]", "nlayers of scgpt-untrained is"),
+        ("max_tokens: 16", "max_tokens: x", "training: max_tokens: must be a whole number from 3"),
+        ("max_tokens: 16", "max_steps: 16", "no setting .*training of masked values.* is called .max_steps"),
+        ("nlayers: 1", "nlayers: [1]", "architecture: nlayers: must be a whole number from 1 to 512"),
     ):
         (home / "data" / "ladders.yml").write_text(LADDERS.replace(old, new))
-        other = catalog.ladder("tiny")
         with pytest.raises(ValueError, match=message):
-            ladders.climb(other, ladders.rungs(other))
+            ladders.climb(catalog.ladder("tiny"), ladders.rungs(card))
 
 
 def test_the_networks_of_the_registered_ladders_can_be_trained():

@@ -197,8 +197,7 @@ def embed(
         raise UsageError(f"{model} needs {card.min_batches} batches: name their column with --batch-key")
     print(f"embedding {cells.n_obs:,} cells with {model}", file=sys.stderr)
     options = {"seed": seed, "precision": precision, "weights": weights, "settings": settings}
-    of_folder = f" with the weights of {weights}" if weights else ""
-    with failures.about(f"{model}{of_folder} on {source}"):
+    with failures.about(f"{model}{f' with the weights of {weights}' if weights else ''} on {source}"):
         embedded = pipeline.embed(cells, model, recipe, **options)
         matrix = embedded.load("embedding")
         integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))

@@ -35,7 +35,7 @@ from zeroshot.tokens.genes import align_ensembl, note_silent_cells, over_vocabul
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import cell_keys, value_tokens
 
-PACKAGES = ("numpy", "pandas", "pyyaml", "scipy", "torch")
+PACKAGES = ("PyYAML", "numpy", "pandas", "scipy", "torch")
 
 _LARGEST_VALUE = 512  # values above are clipped
 _SPECIAL = ("<pad>", "<cls>")

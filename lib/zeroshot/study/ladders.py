@@ -239,6 +239,9 @@ def _fit(card: catalog.Ladder, rung: Rung) -> Path:
 
 def _settings(card: catalog.Ladder, network: catalog.LadderNetwork, device: str) -> pretraining.Training:
     place = f"data/ladders.yml: entry {card.name!r}: training of {network.title}"
+    known = {field.name: field for field in dataclasses.fields(pretraining.Training)}
+    for name in network.training:
+        catalog.find(known, name, f"setting ({place})")
     catalog.require_types(pretraining.Training, network.training, place)
     return pretraining.Training(**network.training, device=device, validations=card.validations)
 
