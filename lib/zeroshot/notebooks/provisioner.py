@@ -17,7 +17,9 @@ class CopyProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         """Start it with a command: the name of a module and arguments."""
-        self.process = self.waiting.start([*cmd, f"--IPKernelApp.parent_handle={os.getpid()}"])
+        # jupyter_client interrupts a kernel before it stops it; one still at work logs that as an error.
+        options = [f"--IPKernelApp.parent_handle={os.getpid()}", "--IPKernelApp.log_level=CRITICAL"]
+        self.process = self.waiting.start([*cmd, *options])
         self.pid = self.pgid = self.process.pid
         self.cwd = kwargs.get("cwd") or Path.cwd()
         return self.connection_info
