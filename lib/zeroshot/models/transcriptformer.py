@@ -155,8 +155,8 @@ class TranscriptFormer:
         path, expected = self.checkpoint.files["assays"], "assay_vocab.json of a TranscriptFormer"
         numbers = require_numbering(read_json(path, expected), path, expected)
         if self.assay not in numbers:
-            known = ", ".join(list(numbers)[:10])
-            raise WeightsError(f"{path} has no assay {self.assay!r}: choose one of it, such as {known}")
+            examples = ", ".join(list(numbers)[:10])
+            raise WeightsError(f"{path} has no assay {self.assay!r}: choose one of it, such as {examples}")
         if len(numbers) != n_assays:
             raise WeightsError(f"{path} has {len(numbers)} assays, the model {n_assays}. {REMEDY}")
         return None if self.assay == "unknown" else numbers[self.assay]
@@ -270,15 +270,15 @@ def read_columns(
     """
     counts.sort_indices()
     expressed = np.diff(counts.indptr)
-    kept = np.minimum(expressed, room)
-    places = [slice(first, first + n) for first, n in zip(counts.indptr[:-1], kept, strict=True)]
+    n_genes = np.minimum(expressed, room)
+    places = [slice(first, first + n) for first, n in zip(counts.indptr[:-1], n_genes, strict=True)]
     ids = chain.from_iterable(([start], entries[counts.indices[place]]) for place in places)
     values = chain.from_iterable(([1.0], np.minimum(counts.data[place], clip_counts)) for place in places)
     return Tokens(
         np.concatenate([*ids]).astype(np.int64),
         np.concatenate([*values]).astype(np.float32),
-        np.concatenate([[0], np.cumsum(kept + 1)]).astype(np.int64),
-        (expressed - kept).astype(np.int64),
+        np.concatenate([[0], np.cumsum(n_genes + 1)]).astype(np.int64),
+        (expressed - n_genes).astype(np.int64),
     )
 
 

@@ -108,10 +108,10 @@ def keep(name: str, computed: Path) -> pd.DataFrame:
     zeroshot.results.table_files.TableFileError
         If a table is damaged; nothing is written then.
     """
-    kept, new = load(name), _read(name, computed)
+    old, new = load(name), _read(name, computed)
     replaced = pd.MultiIndex.from_frame(new["scores"][[*RUNG]])
     tables = {}
-    for table, rows in kept.items():
+    for table, rows in old.items():
         others = rows[~pd.MultiIndex.from_frame(rows[[*RUNG]]).isin(replaced)]
         tables[table] = pd.concat([others, new[table]]) if len(others) else new[table]
     write(committed(name), tables)

@@ -150,8 +150,8 @@ def join(card: catalog.Ladder, *, keep: bool = False) -> list[Rung]:
     output = paths.build() / "ladders" / card.name
     ladders.concatenate(output, [tables_directory(card, rung) for rung in finished])
     if keep:
-        kept = ladders.keep(card.name, output).itertuples(index=False, name=None)
-        finished = [Rung(*rung) if rung[1] else Rung("", "", 0) for rung in kept]
+        in_git = ladders.keep(card.name, output).itertuples(index=False, name=None)
+        finished = [Rung(*rung) if rung[1] else Rung("", "", 0) for rung in in_git]
     return [rung for rung in rungs(card) if rung not in finished]
 
 
@@ -239,9 +239,9 @@ def _fit(card: catalog.Ladder, rung: Rung) -> Path:
 
 def _settings(card: catalog.Ladder, network: catalog.LadderNetwork, device: str) -> pretraining.Training:
     place = f"data/ladders.yml: entry {card.name!r}: training of {network.title}"
-    known = {field.name: field for field in dataclasses.fields(pretraining.Training)}
+    settings = {field.name: field for field in dataclasses.fields(pretraining.Training)}
     for name in network.training:
-        catalog.find(known, name, f"setting ({place})")
+        catalog.find(settings, name, f"setting ({place})")
     catalog.require_types(pretraining.Training, network.training, place)
     return pretraining.Training(**network.training, device=device, validations=card.validations)
 
