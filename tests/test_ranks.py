@@ -88,6 +88,11 @@ def test_methods_are_compared_on_data_sets_that_all_have_and_the_rest_is_listed(
         "pbmc-12k": ("data set", "no score of Harmony"),
         "depth only": ("control", "not scored on all of these data sets"),
     }
+    everywhere = ranks.rank(scores_of(values), "avg_bio", least_share=1)
+    assert everywhere.n_datasets == 4 and set(everywhere.methods["method"]) == {"PCA", "HVG"}
+    assert ("method", "Harmony", "a score on 3 of 4 data sets only") in set(
+        everywhere.omitted.itertuples(index=False, name=None)
+    )
 
 
 def test_intervals_are_reproducible_percentiles_that_hold_the_mean():

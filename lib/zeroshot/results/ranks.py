@@ -10,7 +10,7 @@ from zeroshot import catalog, metrics
 
 ALPHA = 0.05
 RESAMPLES = 2000
-# A method with scores on fewer of the data sets would take too many of them away from the others.
+# A method with scores on fewer of the data sets takes too many of them away from the others.
 LEAST_SHARE = 0.5
 MOST_PAIRS = 5  # that a sentence names
 COLUMNS = [
@@ -110,12 +110,11 @@ class Ranking:
         return groups
 
 
-def rank(scores: pd.DataFrame, metric: str, *, seed: int = 0) -> Ranking:
+def rank(scores: pd.DataFrame, metric: str, *, least_share: float = LEAST_SHARE, seed: int = 0) -> Ranking:
     """Rank the methods of a study by a metric, data set by data set.
 
     Methods are all that are no controls; of a model in several recipes the default one, or the first if that
-    was not run. They are ranked on the data sets on which each of them has a score. A method with scores on
-    fewer than half of the data sets that have any is not ranked.
+    was not run. They are ranked on the data sets on which each of them has a score.
 
     Parameters
     ----------
@@ -123,6 +122,9 @@ def rank(scores: pd.DataFrame, metric: str, *, seed: int = 0) -> Ranking:
         Tidy scores of a study, as :func:`zeroshot.results.load` returns them.
     metric
         Name of a metric.
+    least_share
+        A method with scores on a smaller share, from 0 to 1, of the data sets that have any is not ranked. At
+        1 no data set is left out.
     seed
         Of the bootstrap.
 
@@ -140,7 +142,7 @@ def rank(scores: pd.DataFrame, metric: str, *, seed: int = 0) -> Ranking:
     models = dict(zip(scores["method"], scores["model"], strict=True))
     rows, controls = methods_and_controls(scores, metric)
     of_methods, omitted = one_recipe_each(rows)
-    table, reasons = complete(of_methods)
+    table, reasons = complete(of_methods, least_share)
     omitted += reasons
     sign = -1 if metrics.METRICS[metric].higher_is_better else 1
     ranks = (sign * table).rank(axis="columns")
@@ -182,7 +184,9 @@ def one_recipe_each(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, s
     return rows[rows["recipe"].eq(rows["model"].map(recipe_of))], omitted
 
 
-def complete(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
+def complete(
+    rows: pd.DataFrame, least_share: float = LEAST_SHARE
+) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
     """(n_datasets, n_methods) scores without a gap, and the data sets and methods that this leaves out."""
     table = rows.pivot(index="dataset", columns="method", values="value")
     table = table.reindex(index=rows["dataset"].unique(), columns=rows["method"].unique())
@@ -190,10 +194,10 @@ def complete(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str, str
     omitted = [("data set", name, "no method has a score") for name in table.index[empty]]
     table = table[~empty]
     share = table.notna().mean()
-    for method in table.columns[share < LEAST_SHARE]:
+    for method in table.columns[share < least_share]:
         reason = f"a score on {table[method].notna().sum()} of {len(table)} data sets only"
         omitted.append(("method", method, reason))
-    table = table.loc[:, share >= LEAST_SHARE]
+    table = table.loc[:, share >= least_share]
     for dataset, values in table[table.isna().any(axis="columns")].iterrows():
         omitted.append(("data set", dataset, f"no score of {', '.join(values.index[values.isna()])}"))
     return table.dropna(), omitted
