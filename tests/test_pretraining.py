@@ -1,8 +1,10 @@
 """Networks trained on cells: what is hidden, what is learnt, and the same weights each time."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from zeroshot.pretraining import (
     TrainingError,
     architectures,
     baselines,
+    duration,
     objectives,
     steps,
 )
@@ -328,6 +331,30 @@ def test_a_smaller_share_is_a_part_of_a_larger_one_and_does_not_depend_on_the_or
     assert {name.split(":")[1] for name in tenth} != set(cells[:20])
 
 
+def test_minutes_are_epochs_as_measured_and_a_half_done_training_keeps_its_own(cells, tmp_path, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(duration, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    def epochs(minutes: float) -> float:
+        return pretraining.epochs_in(minutes, VALUES, cells, tmp_path / "net", SETTINGS, SMALL[VALUES])
+
+    def interrupt(report: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    # Each look at the clock takes a second: a validation one, three steps four.
+    one_epoch = pretraining.Run(VALUES, cells, replace(SETTINGS, epochs=1.0), SMALL[VALUES]).plan.n_steps
+    seconds = 60 - (SETTINGS.validations + 1)
+    assert epochs(1.0) == pytest.approx(seconds / (4 / 3 * one_epoch), rel=0.005)
+    with pytest.raises(TrainingError, match="held-out cells alone take"):
+        epochs(SETTINGS.validations / 60)
+    begun = replace(SETTINGS, epochs=1.25, minutes_per_checkpoint=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        pretraining.train(
+            VALUES, cells, tmp_path / "net", begun, architecture=SMALL[VALUES], progress=interrupt
+        )
+    assert epochs(1.0) == 1.25
+
+
 CORPUS = """
 small: {title: Small, description: Two., sources: [SOURCES], apart_from: [toy], cells: CELLS, share: 0.5}
 """
@@ -380,5 +407,6 @@ def test_the_command_trains_refuses_and_names_the_model_to_read_it_with(tmp_path
     leak = run("--test-set", "simulated-atlas")
     assert isinstance(leak.exception, (CorpusError, TrainingError))
     assert isinstance(run("--architecture=nlayers").exception, ValueError)
+    assert "give one" in str(run("--minutes", "1").exception)
     twice = run("--corpus", "mine/simulated-atlas.h5ad", "--output", str(tmp_path / "other"))
     assert "two sources of the corpus are called simulated-atlas" in str(twice.exception)

@@ -1,6 +1,7 @@
 """``zeroshot pretrain``: networks trained on cells of your choice, and baselines fitted to them."""
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 # Options that say how a network is trained: what is fitted in one go has no such settings.
 _OF_TRAINING = (
-    "field", "epochs", "max_tokens", "tokens_per_step", "learning_rate", "device", "precision",
+    "field", "epochs", "minutes", "max_tokens", "tokens_per_step", "learning_rate", "device", "precision",
 )  # fmt: skip
 
 
@@ -43,6 +44,9 @@ def pretrain(
         int, typer.Option(min=100, help="Genes of the vocabulary, those in most cells.")
     ] = 18_000,
     epochs: Annotated[float, typer.Option(min=0.0, help="Passes over the cells.")] = 5.0,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Instead of epochs: as many as take this long here.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=3, help="Genes read of a cell at once, at most.")] = 512,
     tokens_per_step: Annotated[int, typer.Option(min=3, help="Tokens of a step, padding included.")] = 16_384,
     learning_rate: Annotated[float, typer.Option(help="Highest of the schedule.")] = 1e-3,
@@ -72,6 +76,8 @@ def pretrain(
         settings = {"epochs": int(epochs)} if "epochs" in options else {}
         _fit(model, corpus, output, test_set or (), genes, seed, settings)
         return
+    if minutes is not None and "epochs" in _given(context):
+        raise pretraining.TrainingError("--epochs and --minutes both say how long to train: give one")
     settings = pretraining.Training(
         epochs=epochs, max_tokens=max_tokens, tokens_per_step=tokens_per_step, learning_rate=learning_rate,
         seed=seed, precision=precision, device=device,
@@ -84,15 +90,14 @@ def pretrain(
     cells = _cells(corpus, genes, test_set or ())
     facts = pretraining.facts_of(cells, corpus)
     print(f"training {model} on {cells.n_obs:,} cells and {cells.n_vars:,} genes", file=sys.stderr)
+    to_read = Cells.of(cells, with_batches=False)
+    if minutes is not None:
+        epochs = pretraining.epochs_in(minutes, model, to_read, output, settings, architecture)
+        print(f"in {minutes:g} minutes: --epochs {epochs:g}, which gives the same weights", file=sys.stderr)
+        settings = dataclasses.replace(settings, epochs=epochs)
     with steps_bar() as show:
         pretraining.train(
-            model,
-            Cells.of(cells, with_batches=False),
-            output,
-            settings,
-            architecture=architecture,
-            facts=facts,
-            progress=show,
+            model, to_read, output, settings, architecture=architecture, facts=facts, progress=show
         )
     _print_losses(output)
     print(f"{output}: read it with --model {catalog.model(model).twin_of or model} --weights {output}")

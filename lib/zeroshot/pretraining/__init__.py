@@ -5,10 +5,12 @@ folder of the released layout, which ``--weights`` reads. ``fit`` does so with w
 """
 
 from zeroshot.pretraining.corpora import CorpusError, combine, facts_of, load_corpus, require_apart
+from zeroshot.pretraining.duration import epochs_in
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.fitting import fit, fitted
 from zeroshot.pretraining.objectives import MASKING, Masking
-from zeroshot.pretraining.training import Run, Training, require_new, train, untrained
+from zeroshot.pretraining.output import require_new
+from zeroshot.pretraining.training import Run, Training, train, untrained
 from zeroshot.pretraining.validation import validate
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Training",
     "TrainingError",
     "combine",
+    "epochs_in",
     "facts_of",
     "fit",
     "fitted",

@@ -9,7 +9,8 @@ from zeroshot import models
 from zeroshot.models import Cells
 from zeroshot.pretraining.architectures import card_of
 from zeroshot.pretraining.error import TrainingError
-from zeroshot.pretraining.training import hash_of, require_new
+from zeroshot.pretraining.output import partial_folder, require_new
+from zeroshot.pretraining.training import hash_of
 
 
 class Fitted(Protocol):
@@ -81,7 +82,7 @@ def fit(
             f"{name} is not fitted to a corpus in one go: train it, or choose corpus-pca or corpus-scvi"
         )
     require_new(output)
-    partial = output.with_name(f"{output.name}.partial")
+    partial = partial_folder(output)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)

@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +24,7 @@ from zeroshot.pretraining.architectures import card_of, with_changes
 from zeroshot.pretraining.baselines import trivial_losses
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
+from zeroshot.pretraining.output import partial_folder, require_new
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
 from zeroshot.runtime import reproducible
 from zeroshot.tokens.sequences import Tokenizer, Tokens
@@ -172,7 +172,7 @@ def train(
     """
     require_new(output)
     run = Run(model, cells, training, architecture, at_validation)
-    partial = output.with_name(f"{output.name}.partial")
+    partial = partial_folder(output)
     try:
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -190,24 +190,6 @@ def train(
     release.rename(output)
     shutil.rmtree(partial)
     return history
-
-
-def require_new(output: Path) -> None:
-    """Refuse a folder to write that exists, or that could not be made.
-
-    Raises
-    ------
-    TrainingError
-        If a finished training is there, or the folder cannot be made.
-    """
-    if os.path.lexists(output):
-        raise TrainingError(f"{output} exists: a finished training is never replaced. Name another --output.")
-    if output.parts[:1] and output.parts[0].startswith("~"):
-        raise TrainingError(f"{output} begins with ~, which only a shell replaces: write the path out")
-    above = next(folder for folder in output.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise TrainingError(f"{output} cannot be made: {above} is not a directory that takes one. Name "
-                            "another --output.")  # fmt: skip
 
 
 def untrained(name: str, training: Training, changes: Mapping[str, Any] | None = None) -> Trainable:
