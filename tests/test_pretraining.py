@@ -331,6 +331,14 @@ def test_a_smaller_share_is_a_part_of_a_larger_one_and_does_not_depend_on_the_or
     assert {name.split(":")[1] for name in tenth} != set(cells[:20])
 
 
+def test_the_arithmetic_of_a_training_is_that_of_its_layers():
+    # One layer of width 4 with 8 between: 4 * 16 + 2 * 32 weights, each two operations for a token; attention
+    # has 2 * 2 * 4 for each of 3 tokens. Of 5 cells with 3 tokens, forward once and backward twice.
+    changes = {"nlayers": 1, "embsize": 4, "nheads": 2, "d_hid": 8}
+    assert architectures.arithmetic(VALUES, changes, 3, 5) == 3 * 5 * 3 * (2 * 128 + 16 * 3)
+    assert architectures.arithmetic("corpus-pca", {}, 3, 5) == 0
+
+
 def test_minutes_are_epochs_as_measured_and_a_half_done_training_keeps_its_own(cells, tmp_path, monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr(duration, "time", SimpleNamespace(monotonic=lambda: next(clock)))

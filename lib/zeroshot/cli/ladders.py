@@ -10,6 +10,9 @@ from zeroshot.cli import registries
 from zeroshot.cli.options import AsJson, Name
 from zeroshot.cli.pretraining import steps_bar
 
+# Operations a second: a third of what an NVIDIA A100 does in bfloat16 by its data sheet.
+GPU_SPEED = 1e14
+
 
 def ladder(
     name: Name = None,
@@ -30,10 +33,14 @@ def ladder(
     if name is None:
         rows = [
             {"name": card.name, "trainings": len(card.networks) * sum(card.corpora.values()),
-             "cells": f"{card.passes:,} each", "title": card.title}
+             "cells": f"{card.passes:,} each", "gpu_hours": round(_gpu_hours(card), 2), "title": card.title}
             for card in catalog.ladders().values()
         ]  # fmt: skip
-        registries.show(rows, ["name", "trainings", "cells", "title"], None, as_json)
+        registries.show(rows, ["name", "trainings", "cells", "gpu_hours", "title"], None, as_json)
+        print(
+            f"gpu_hours: layers of the transformers alone, at {GPU_SPEED / 1e12:.0f} TFLOP/s; not measured",
+            file=sys.stderr,
+        )
         return
     from zeroshot.study import ladders
 
@@ -53,3 +60,14 @@ def ladder(
     print(f"{name}: {len(by_path) - len(open_rungs)} of {len(by_path)} rungs are finished")
     for one in open_rungs:
         print(f"  not finished: {one.path}")
+
+
+def _gpu_hours(card: catalog.Ladder) -> float:
+    """Hours of all trainings of a ladder on one GPU, scoring not included."""
+    from zeroshot.pretraining.architectures import arithmetic
+
+    operations = sum(
+        arithmetic(network.model, network.architecture, network.training.get("max_tokens", 0), card.passes)
+        for network in card.networks.values()
+    )
+    return operations * sum(card.corpora.values()) / GPU_SPEED / 3600

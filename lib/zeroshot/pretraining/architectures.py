@@ -72,9 +72,8 @@ def with_changes(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens
     architecture = {**card.architecture, **changes}
     if not set(SIZES["heads"]) & set(architecture):
         return architecture  # of no transformer
-    sizes = {size: next(architecture[name] for name in names if name in architecture)
-             for size, names in SIZES.items()}  # fmt: skip
-    width, heads, hidden = sizes["width"], sizes["heads"], sizes["feed-forward width"]
+    sizes = _sizes(architecture)
+    width, heads = sizes["width"], sizes["heads"]
     if width % heads:
         raise TrainingError(
             f"{heads} heads do not divide a width of {width}: give sizes of which one is a multiple of the "
@@ -86,7 +85,7 @@ def with_changes(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens
             f"--max-tokens is {max_tokens:,}, and {card.name} has {room:,} positions: lower it, or add "
             f"--architecture max_position_embeddings={max_tokens}"
         )
-    n_bytes = _BYTES * sizes["layers"] * (4 * width**2 + 2 * width * hidden)
+    n_bytes = _BYTES * _weights(sizes)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if n_bytes > memory:
         raise TrainingError(
@@ -95,6 +94,41 @@ def with_changes(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens
             f"{_name('width', architecture)} with --architecture"
         )
     return architecture
+
+
+def arithmetic(name: str, changes: Mapping[str, Any], max_tokens: int, cells: int) -> float:
+    """Floating-point operations of a training, those of the transformer's layers; 0 for any other network.
+
+    A backward pass counts twice a forward one. What embeds and predicts genes is not counted.
+
+    Parameters
+    ----------
+    name, changes
+        As for :func:`zeroshot.pretraining.untrained`.
+    max_tokens
+        Tokens of a cell; as if each cell had so many, an upper bound.
+    cells
+        Cells that are trained on, each as often as it is read.
+    """
+    architecture = {**(card_of(name).architecture or {}), **changes}
+    if not set(SIZES["heads"]) & set(architecture):
+        return 0.0
+    sizes = _sizes(architecture)
+    layers, width = sizes["layers"], sizes["width"]
+    return 3.0 * cells * max_tokens * (2 * _weights(sizes) + 4 * layers * max_tokens * width)
+
+
+def _weights(sizes: Mapping[str, int]) -> int:
+    """Parameters of the layers."""
+    width = sizes["width"]
+    return sizes["layers"] * (4 * width**2 + 2 * width * sizes["feed-forward width"])
+
+
+def _sizes(architecture: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        size: next(architecture[name] for name in names if name in architecture)
+        for size, names in SIZES.items()
+    }
 
 
 def _expected(field: str, value: object, default: object) -> str | None:
