@@ -1,5 +1,6 @@
 """Networks trained on cells: what is hidden, what is learnt, and the same weights each time."""
 
+import errno
 import itertools
 import json
 from dataclasses import replace
@@ -418,3 +419,42 @@ def test_the_command_trains_refuses_and_names_the_model_to_read_it_with(tmp_path
     assert "give one" in str(run("--minutes", "1").exception)
     twice = run("--corpus", "mine/simulated-atlas.h5ad", "--output", str(tmp_path / "other"))
     assert "two sources of the corpus are called simulated-atlas" in str(twice.exception)
+
+
+def test_a_full_disk_is_named_and_leaves_the_state_that_was_saved(cells, tmp_path, monkeypatch):
+    def full(*args: object, **kwargs: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            raise RuntimeError("unexpected pos 64640 vs 64592")  # as torch does
+
+    def train(**how) -> None:
+        settings = replace(SETTINGS, minutes_per_checkpoint=1e-9)
+        pretraining.train(VALUES, cells, tmp_path / "net", settings, architecture=SMALL[VALUES], **how)
+
+    def fill_disk(report: dict[str, float]) -> None:
+        if report["step"] == 3:
+            monkeypatch.setattr(torch, "save", full)
+
+    with pytest.raises(TrainingError, match=r"state\.pt was not written: the disk of .* is full"):
+        train(progress=fill_disk)
+    assert [path.name for path in (tmp_path / "net.partial").iterdir()] == ["state.pt"]
+    monkeypatch.undo()
+    steps_done = []
+    train(progress=lambda report: steps_done.append(report["step"]))
+    assert steps_done[0] == 4
+    assert not (tmp_path / "net.partial").exists()
+
+
+def test_what_another_training_or_somebody_left_in_the_partial_folder_is_not_lost(cells, tmp_path):
+    partial = tmp_path / "net.partial"
+    partial.mkdir()
+    (partial / "state.pt").write_text("half-done")
+    with pytest.raises(TrainingError, match="half-done training of a network"):
+        pretraining.fit("corpus-pca", cells, tmp_path / "net")
+    with pytest.raises(TrainingError, match=r"state\.pt cannot be read"):
+        pretraining.train(VALUES, cells, tmp_path / "net", SETTINGS, architecture=SMALL[VALUES])
+    (partial / "notes.txt").touch()
+    with pytest.raises(TrainingError, match=r"files like notes\.txt"):
+        pretraining.train(VALUES, cells, tmp_path / "net", SETTINGS, architecture=SMALL[VALUES])
+    assert {path.name for path in partial.iterdir()} == {"state.pt", "notes.txt"}

@@ -8,8 +8,8 @@ from zeroshot.pretraining.corpora import CorpusError, combine, facts_of, load_co
 from zeroshot.pretraining.duration import epochs_in
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.fitting import fit, fitted
+from zeroshot.pretraining.folders import require_new
 from zeroshot.pretraining.objectives import MASKING, Masking
-from zeroshot.pretraining.output import require_new
 from zeroshot.pretraining.training import Run, Training, train, untrained
 from zeroshot.pretraining.validation import validate
 

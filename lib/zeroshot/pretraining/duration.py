@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from zeroshot.models import Cells
+from zeroshot.pretraining import folders
 from zeroshot.pretraining.error import TrainingError
-from zeroshot.pretraining.output import partial_folder
-from zeroshot.pretraining.training import STATE, Run, Training
+from zeroshot.pretraining.training import Run, Training
 
 # Steps are timed for so many seconds, or this share of the training if that is less.
 LONGEST_MEASUREMENT = 20.0
@@ -48,7 +48,7 @@ def epochs_in(
     TrainingError
         If the validations alone take the time, or as :func:`zeroshot.pretraining.train`.
     """
-    state = partial_folder(output) / STATE
+    state = folders.partial_path(output) / folders.STATE
     if state.exists():
         identity = json.loads(torch.load(state, map_location="cpu", weights_only=True)["identity"])
         return identity["training"]["epochs"]

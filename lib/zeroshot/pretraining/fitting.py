@@ -1,15 +1,14 @@
 """Baselines of pretraining, fitted to the cells of a corpus in one go."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from zeroshot import models
 from zeroshot.models import Cells
+from zeroshot.pretraining import folders
 from zeroshot.pretraining.architectures import card_of
 from zeroshot.pretraining.error import TrainingError
-from zeroshot.pretraining.output import partial_folder, require_new
 from zeroshot.pretraining.training import hash_of
 
 
@@ -74,21 +73,16 @@ def fit(
     Raises
     ------
     TrainingError
-        If ``output`` exists or cannot be made, or the model is not fitted to a corpus.
+        If ``output`` exists or cannot be made, the model is not fitted to a corpus, or the disk is full.
     """
     embedder = fitted(name)
     if embedder is None:
         raise TrainingError(
             f"{name} is not fitted to a corpus in one go: train it, or choose corpus-pca or corpus-scvi"
         )
-    require_new(output)
-    partial = partial_folder(output)
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise TrainingError(f"{partial} cannot be made: {error.strerror}. Name another --output.") from error
+    folders.require_new(output)
+    partial = folders.partial_folder(output, continues=False)
     n_cells, n_genes = cells.counts.shape
     corpus = {"cells": n_cells, "genes": n_genes, "sha256": hash_of(cells), **(facts or {})}
-    embedder.fit(cells, partial, seed, {"model": name, "seed": seed, "corpus": corpus}, **settings)
-    partial.rename(output)
+    with folders.release_folder(partial, output) as release:
+        embedder.fit(cells, release, seed, {"model": name, "seed": seed, "corpus": corpus}, **settings)

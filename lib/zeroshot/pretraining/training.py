@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,18 +19,17 @@ from zeroshot import catalog, models
 from zeroshot.catalog.records import Objective
 from zeroshot.embedding.engine import Precision, require_device
 from zeroshot.models import Cells, Trainable, TrainableNetwork
+from zeroshot.pretraining import folders
 from zeroshot.pretraining.architectures import card_of, with_changes
 from zeroshot.pretraining.baselines import trivial_losses
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
-from zeroshot.pretraining.output import partial_folder, require_new
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
-from zeroshot.runtime import reproducible
+from zeroshot.runtime import outputs, reproducible
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "torch")
 
-STATE = "state.pt"
 IMMATERIAL = ("minutes_per_checkpoint", "device")  # of the settings: they do not change the weights
 
 
@@ -167,28 +165,21 @@ def train(
     Raises
     ------
     TrainingError
-        If ``output`` exists, a half-done training has other settings or cells, the loss is no number, or
-        there are too few cells.
+        If ``output`` exists, a half-done training has other settings or cells, the loss is no number, there
+        are too few cells, or the disk is full.
     """
-    require_new(output)
+    folders.require_new(output)
     run = Run(model, cells, training, architecture, at_validation)
-    partial = partial_folder(output)
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"{partial} cannot be made: {error.strerror}. Name another --output.") from error
-    run.resume(partial / STATE)
-    run.continue_to_end(partial / STATE, progress)
-    release = partial / "release"
-    shutil.rmtree(release, ignore_errors=True)
-    run.release(release)
+    partial = folders.partial_folder(output, continues=True)
+    run.resume(partial / folders.STATE)
+    run.continue_to_end(partial / folders.STATE, progress)
     history = pd.DataFrame(run.history)
-    history.to_csv(release / "history.csv", index=False)
     corpus = {**run.identity["corpus"], **(facts or {})}
     record = run.identity | {"corpus": corpus, "validation": run.validation()}
-    (release / "training.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-    release.rename(output)
-    shutil.rmtree(partial)
+    with folders.release_folder(partial, output) as release:
+        run.release(release)
+        history.to_csv(release / "history.csv", index=False)
+        (release / "training.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     return history
 
 
@@ -291,8 +282,14 @@ class Run:
         if not state.exists():
             self.validate()
             return
-        saved = torch.load(state, map_location=self.device, weights_only=True)
-        identity = json.loads(saved["identity"])
+        try:
+            saved = torch.load(state, map_location=self.device, weights_only=True)
+            identity = json.loads(saved["identity"])
+        except Exception as error:  # of torch, of the system
+            raise TrainingError(
+                f"{state} cannot be read ({type(error).__name__}): expected the state that a training has "
+                "saved. Remove it: the same command then begins anew."
+            ) from error
         if identity != json.loads(json.dumps(self.identity)):
             raise TrainingError(
                 f"{state.parent} holds a half-done training with other settings or other cells. Continue it "
@@ -305,21 +302,23 @@ class Run:
 
     def save(self, state: Path) -> None:
         """Write the state whole, or leave the older one."""
-        temporary = state.with_suffix(".new")
-        torch.save(
-            {
-                "identity": json.dumps(self.identity), "history": json.dumps(self.history),
-                "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "step": self.step, "cells": self.cells, "tokens": self.n_tokens,
-            },
-            temporary,
-        )  # fmt: skip
-        temporary.replace(state)
+        content = {
+            "identity": json.dumps(self.identity), "history": json.dumps(self.history),
+            "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "step": self.step, "cells": self.cells, "tokens": self.n_tokens,
+        }  # fmt: skip
+        with (
+            folders.named_if_full(state),
+            outputs.replacing(state) as temporary,
+            temporary.open("wb") as file,
+        ):
+            torch.save(content, file)
 
     def release(self, folder: Path) -> None:
-        """Write the network as it is now into a new folder, as checkpoints are released."""
-        folder.mkdir(parents=True)
-        self.embedder.release(self.network, self.corpus, folder)
+        """Write the network as it is now into a folder, as checkpoints are released."""
+        with folders.named_if_full(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.embedder.release(self.network, self.corpus, folder)
 
     def continue_to_end(self, state: Path, progress: Callable[[dict[str, float]], None] | None) -> None:
         """Do the steps that are left."""
