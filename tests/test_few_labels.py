@@ -95,6 +95,14 @@ def test_rare_types_give_what_they_have_and_large_numbers_are_left_out():
     assert list(nothing) == few_labels.COLUMNS and nothing.empty
 
 
+def test_many_types_with_one_labelled_cell_each_print_no_warning(recwarn):
+    codes = np.arange(96) % 24
+    cells = np.eye(24)[codes] + np.random.default_rng(0).normal(0, 0.1, (96, 24))
+    scores = few_label_scores(cells, codes.astype(str), None, draws=1)
+    assert scores.query("per_type == 1 and classifier == 'logistic'")["value"].min() > 0.9
+    assert not [str(warning.message) for warning in recwarn]
+
+
 def test_draws_depend_on_the_seed_and_not_on_the_embedding(monkeypatch):
     cells, labels, batches = types(n_cells=200)
     drawn = []

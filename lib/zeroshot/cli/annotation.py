@@ -82,6 +82,7 @@ def annotate(
         require_suffix(output, *_FORMATS)
         if output.suffix == ".h5ad":
             require_free(query, columns.values(), overwrite=overwrite)
+            outputs.require_new(output, n_bytes=_size(query))
     of_the_reference = {"--counts": "--reference-layer here", "--batch-key": "--reference-batch-key here"}
     with reading(reference, of_the_reference):
         of_reference = data.load(
@@ -154,6 +155,12 @@ def annotate(
         print(f"note: {note}")
     if output is not None:
         print(f"{output}: labels of {len(table):,} cells by {of_reference.n_obs:,} of {reference}")
+
+
+def _size(source: str) -> int:
+    """Bytes of a file; of a data set that goes by its name, none that are known."""
+    file = Path(source).expanduser()
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _values(column: "pd.Series") -> "pd.Categorical | np.ndarray":

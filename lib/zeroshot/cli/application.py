@@ -250,7 +250,7 @@ def evaluate(
     from zeroshot.data.embedded import read_embeddings
     from zeroshot.embedding import integrity
 
-    outputs.require_new(output, source)
+    outputs.require_new(output, source, n_bytes=2**14)  # of a table, not found missing after an hour
     require_suffix(output, ".csv", ".csv.gz")
     names, notes = list(dict.fromkeys(embedding)), []
     cells = read_embeddings(

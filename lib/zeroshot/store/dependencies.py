@@ -51,6 +51,7 @@ SAME_NUMBERS = {
     "d3dbb93d7126d91018f7": "9dfbd5653698a9a75848",  # models.corpus_pca: refuses a list of genes of
     "9dcfbd153a0db8dba35b": "4f00227c100d9e7cbdb9",  # another fit before it is read; models.corpus_scvi,
     "958e2673f418139ac677": "90fcc8d80dea683c83c7",  # models.corpus_autoencoder
+    "265563b237be819e629a": "5850e8ffac1954bd55a5",  # metrics.label_transfer.few_labels: without a warning
 }
 
 # They import every file of their folder, so that a new one is found by itself.

@@ -1,5 +1,6 @@
 """How well cells are labelled from a few labelled cells of each type, and whether a type without is seen."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -189,7 +190,9 @@ def _logistic(train: np.ndarray, codes: np.ndarray, test: np.ndarray) -> np.ndar
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # many small products
+    # Many small products; and that each class has one cell is what is asked, of which scikit-learn warns.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         return LogisticRegression(max_iter=1000).fit(train, codes).predict(test)
 
 
