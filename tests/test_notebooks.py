@@ -1,6 +1,7 @@
 """The notebooks as they are stored, the runner that executes them, and the stamp at their foot."""
 
 import ast
+import errno
 import hashlib
 import io
 import json
@@ -25,8 +26,10 @@ from zeroshot import notebooks
 from zeroshot.notebooks import NotebookError, __main__, stamp
 from zeroshot.notebooks.cleaning import relative_paths
 from zeroshot.notebooks.kernel import sockets
+from zeroshot.notebooks.output import keep_failed
 from zeroshot.notebooks.parameters import check_parameters
 from zeroshot.runtime import paths
+from zeroshot.runtime.outputs import OutputError
 
 SOURCES = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -570,3 +573,17 @@ def test_command_of_a_stamp_survives_a_shell(tmp_path):
 def test_notebook_that_was_not_executed_has_no_stamp():
     with pytest.raises(ValueError, match="carries no stamp"):
         stamp.read(SOURCES[0])
+
+
+def test_a_full_disk_is_named_and_the_reason_of_a_failed_cell_is_not_lost(make, home, tmp_path, monkeypatch):
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(papermill, "execute_notebook", full)
+    with pytest.raises(OutputError, match=r"out\.ipynb was not written: the disk of .* is full"):
+        notebooks.execute(make("x = 1"), tmp_path / "out.ipynb", {})
+    monkeypatch.setattr(Path, "write_text", full)
+    executed = tmp_path / "executed.ipynb"
+    executed.write_bytes(b'{"metadata": {}}')
+    kept = keep_failed(executed, tmp_path / "out.ipynb")
+    assert kept.startswith("The cells up to there could not be kept") and "No space left" in kept

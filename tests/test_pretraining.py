@@ -30,6 +30,7 @@ from zeroshot.pretraining import (
     objectives,
     steps,
 )
+from zeroshot.runtime.outputs import OutputError
 from zeroshot.tokens.sequences import Tokens
 
 VALUES, RANKS = "scgpt-untrained", "geneformer-v1-10m-untrained"
@@ -436,7 +437,7 @@ def test_a_full_disk_is_named_and_leaves_the_state_that_was_saved(cells, tmp_pat
         if report["step"] == 3:
             monkeypatch.setattr(torch, "save", full)
 
-    with pytest.raises(TrainingError, match=r"state\.pt was not written: the disk of .* is full"):
+    with pytest.raises(OutputError, match=r"state\.pt was not written: the disk of .* is full"):
         train(progress=fill_disk)
     assert [path.name for path in (tmp_path / "net.partial").iterdir()] == ["state.pt"]
     monkeypatch.undo()

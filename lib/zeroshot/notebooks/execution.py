@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from zeroshot.runtime import paths
+from zeroshot.runtime import outputs, paths
 
 from . import kernel
 from .cleaning import clean
@@ -48,6 +48,8 @@ def execute(
     NotebookError
         For an unknown parameter, a value of another type, a missing parameters cell, an output that is an
         input or cannot be written, or a failing cell.
+    zeroshot.runtime.outputs.OutputError
+        If the disk is full.
     """
     parameters = check_parameters(notebook, parameters)
     require_new(notebook, output, parameters.values())
@@ -58,7 +60,12 @@ def execute(
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters with a type
     prepare_environment(threads)
-    with temporary_folder(output) as folder, kernel.sockets() as sockets:
+    advice = "Free some space and run the same command again."
+    with (
+        outputs.named_if_full(output, advice),
+        temporary_folder(output) as folder,
+        kernel.sockets() as sockets,
+    ):
         executed = Path(folder).resolve() / "executed.ipynb"
         try:
             papermill.execute_notebook(
@@ -81,7 +88,7 @@ def execute(
                 reason = f"its kernel did not start: {error}"
             raise NotebookError(
                 f"{notebook.name} with {json.dumps(parameters)} failed: {reason}\n"
-                f"The cells up to there are in {keep_failed(executed, output)}"
+                f"{keep_failed(executed, output)}"
             ) from error
         clean(executed, parameters.values())
         executed.replace(output)

@@ -61,19 +61,23 @@ def temporary_folder(output: Path) -> tempfile.TemporaryDirectory:
         ) from error
 
 
-def keep_failed(executed: Path, output: Path) -> Path:
-    """Move a notebook with a failed cell beside its output: ``<name>.failed.ipynb``.
+def keep_failed(executed: Path, output: Path) -> str:
+    """Move a notebook with a failed cell beside its output, ``<name>.failed.ipynb``, and say so.
 
     Replaces an earlier copy of that kind. A file of the user's that has the name stays; the copy then
-    gets a number.
+    gets a number. Where the disk takes none, this is said, and why the cell failed is not lost.
     """
-    content = json.loads(executed.read_text())
-    content["metadata"][_FAILED] = True
-    executed.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    number = 1
-    while _failed(output, number).exists() and not is_failed_copy(_failed(output, number)):
-        number += 1
-    return executed.replace(_failed(output, number))
+    try:
+        content = json.loads(executed.read_text())
+        content["metadata"][_FAILED] = True
+        executed.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        number = 1
+        while _failed(output, number).exists() and not is_failed_copy(_failed(output, number)):
+            number += 1
+        copy = executed.replace(_failed(output, number))
+    except OSError as error:
+        return f"The cells up to there could not be kept beside {output}: {error.strerror}"
+    return f"The cells up to there are in {copy}"
 
 
 def is_failed_copy(path: Path) -> bool:

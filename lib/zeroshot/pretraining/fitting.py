@@ -73,7 +73,9 @@ def fit(
     Raises
     ------
     TrainingError
-        If ``output`` exists or cannot be made, the model is not fitted to a corpus, or the disk is full.
+        If ``output`` exists or cannot be made, or the model is not fitted to a corpus.
+    zeroshot.runtime.outputs.OutputError
+        If the disk is full.
     """
     embedder = fitted(name)
     if embedder is None:

@@ -14,6 +14,10 @@ from zeroshot.runtime import outputs
 
 STATE = "state.pt"  # of a network that is trained, from which it continues
 RELEASE = "release"  # what becomes the output
+IF_FULL = (
+    "Free some space and give the same command again (the training of a network continues where it was saved "
+    "last), or name another --output."
+)
 
 
 def require_new(output: Path) -> None:
@@ -77,12 +81,12 @@ def release_folder(partial: Path, output: Path) -> Iterator[Path]:
 
     Raises
     ------
-    TrainingError
+    zeroshot.runtime.outputs.OutputError
         If the disk is full. A state that was saved stays.
     """
     release = partial / RELEASE
     shutil.rmtree(release, ignore_errors=True)
-    with named_if_full(output):
+    with outputs.named_if_full(output, IF_FULL):
         try:
             release.mkdir()
             yield release
@@ -91,26 +95,3 @@ def release_folder(partial: Path, output: Path) -> Iterator[Path]:
             shutil.rmtree(release, ignore_errors=True)
             raise
     shutil.rmtree(partial)
-
-
-@contextlib.contextmanager
-def named_if_full(path: Path) -> Iterator[None]:
-    """Say which file a full disk does not take, and what to do.
-
-    Raises
-    ------
-    TrainingError
-        If the disk is full.
-    """
-    try:
-        yield
-    except Exception as error:
-        # torch says of a full disk only where in a file it would write; the reason is the error before.
-        reason = outputs.full_disk(error) or outputs.full_disk(error.__context__)
-        if reason is None:
-            raise
-        raise TrainingError(
-            f"{path} was not written: the disk of {path.parent} {reason}. Free some space and give the same "
-            "command again (the training of a network continues where it was saved last), or name another "
-            "--output."
-        ) from error

@@ -165,8 +165,10 @@ def train(
     Raises
     ------
     TrainingError
-        If ``output`` exists, a half-done training has other settings or cells, the loss is no number, there
-        are too few cells, or the disk is full.
+        If ``output`` exists, a half-done training has other settings or cells, the loss is no number, or
+        there are too few cells.
+    zeroshot.runtime.outputs.OutputError
+        If the disk is full.
     """
     folders.require_new(output)
     run = Run(model, cells, training, architecture, at_validation)
@@ -308,7 +310,7 @@ class Run:
             "step": self.step, "cells": self.cells, "tokens": self.n_tokens,
         }  # fmt: skip
         with (
-            folders.named_if_full(state),
+            outputs.named_if_full(state, folders.IF_FULL),
             outputs.replacing(state) as temporary,
             temporary.open("wb") as file,
         ):
@@ -316,7 +318,7 @@ class Run:
 
     def release(self, folder: Path) -> None:
         """Write the network as it is now into a folder, as checkpoints are released."""
-        with folders.named_if_full(folder):
+        with outputs.named_if_full(folder, folders.IF_FULL):
             folder.mkdir(parents=True, exist_ok=True)
             self.embedder.release(self.network, self.corpus, folder)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from zeroshot.runtime import paths, processes
+from zeroshot.runtime import outputs, paths, processes
 
 
 class LockedError(RuntimeError):
@@ -59,7 +59,8 @@ def only_run() -> Iterator[str]:
 
 def _write_owner(record: Path, mark: str | None) -> None:
     """Write down who holds the lock: this process, and the mark of those it starts."""
-    record.write_text(json.dumps({"owner": os.getpid(), "mark": mark}))
+    with outputs.named_if_full(record, "Free some space and run the same command again."):
+        record.write_text(json.dumps({"owner": os.getpid(), "mark": mark}))
 
 
 def _read_owner(record: Path) -> tuple[int | None, str | None]:

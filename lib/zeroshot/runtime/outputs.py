@@ -89,22 +89,41 @@ def replacing(output: Path) -> Iterator[Path]:
         If the disk is full.
     """
     target = output.resolve()
+    advice = "Free some space, or choose an --output on another disk."
+    with named_if_full(output, advice), _file_beside(target) as temporary:
+        yield temporary
+        # What a full disk, or one on a network, has not taken is known only now.
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+
+
+@contextlib.contextmanager
+def named_if_full(output: Path, advice: str) -> Iterator[None]:
+    """Say what a full disk does not take, whatever a library raises.
+
+    Parameters
+    ----------
+    output
+        File or folder that is written.
+    advice
+        What to do.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
     try:
-        with _file_beside(target) as temporary:
-            yield temporary
-            # What a full disk, or one on a network, has not taken is known only now.
-            with temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(target)
-    except (OSError, RuntimeError) as error:
-        reason = full_disk(error)
+        yield
+    except Exception as error:
+        # torch says only where in a file it would write; the reason is the error before.
+        reason = full_disk(error) or full_disk(error.__context__)
         if reason is None:
             raise
-        raise OutputError(
-            f"{output} was not written: the disk of {target.parent} {reason}. Free some space, or choose an "
-            "--output on another disk."
-        ) from error
+        folder = output.resolve().parent
+        raise OutputError(f"{output} was not written: the disk of {folder} {reason}. {advice}") from error
 
 
 def reserve(path: Path, n_bytes: int) -> None:
@@ -114,7 +133,7 @@ def reserve(path: Path, n_bytes: int) -> None:
             os.posix_fallocate(handle.fileno(), 0, n_bytes)
 
 
-def full_disk(error: BaseException) -> str | None:
+def full_disk(error: BaseException | None) -> str | None:
     """What keeps a disk from taking more, if this is what an error says; else None.
 
     HDF5 has the number of the error in its text only, and raises RuntimeError where closing a file fails.
