@@ -1,18 +1,15 @@
 """How many passes over the cells a training of a given time makes on this machine."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zeroshot.models import Cells
 from zeroshot.pretraining import folders
 from zeroshot.pretraining.error import TrainingError
-from zeroshot.pretraining.training import Run, Training
+from zeroshot.pretraining.training import Run, Training, read_state
 
 # Steps are timed for so many seconds, or this share of the training if that is less.
 LONGEST_MEASUREMENT = 20.0
@@ -50,7 +47,7 @@ def epochs_in(
     """
     state = folders.partial_path(output) / folders.STATE
     if state.exists():
-        identity = json.loads(torch.load(state, map_location="cpu", weights_only=True)["identity"])
+        _, identity = read_state(state)
         return identity["training"]["epochs"]
     run = Run(model, cells, dataclasses.replace(training, epochs=1.0), architecture)
     seconds = 60 * minutes

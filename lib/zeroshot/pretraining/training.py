@@ -284,14 +284,7 @@ class Run:
         if not state.exists():
             self.validate()
             return
-        try:
-            saved = torch.load(state, map_location=self.device, weights_only=True)
-            identity = json.loads(saved["identity"])
-        except Exception as error:  # of torch, of the system
-            raise TrainingError(
-                f"{state} cannot be read ({type(error).__name__}): expected the state that a training has "
-                "saved. Remove it: the same command then begins anew."
-            ) from error
+        saved, identity = read_state(state, self.device)
         if identity != json.loads(json.dumps(self.identity)):
             raise TrainingError(
                 f"{state.parent} holds a half-done training with other settings or other cells. Continue it "
@@ -419,6 +412,24 @@ class Run:
         if self.training.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, getattr(torch, self.training.precision))
+
+
+def read_state(state: Path, device: str | torch.device = "cpu") -> tuple[dict[str, Any], dict[str, Any]]:
+    """What :meth:`Run.save` wrote, and the identity in it.
+
+    Raises
+    ------
+    TrainingError
+        If the file is damaged.
+    """
+    try:
+        saved = torch.load(state, map_location=device, weights_only=True)
+        return saved, json.loads(saved["identity"])
+    except Exception as error:  # of torch, of the system
+        raise TrainingError(
+            f"{state} cannot be read ({type(error).__name__}): expected the state that a training has "
+            "saved. Remove it: the same command then begins anew."
+        ) from error
 
 
 def hash_of(cells: Cells) -> str:
