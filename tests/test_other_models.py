@@ -52,12 +52,29 @@ def test_whoever_asks_for_one_is_told_why(home):
 
 
 def test_the_list_says_of_each_whether_it_runs():
-    lines = CliRunner().invoke(cli.app, ["models"], env={"COLUMNS": "200"}).stdout.splitlines()
-    of = {line.split()[0]: line for line in lines}
-    assert "not possible: it defines no embedding" in of["scchat"]
-    assert "installed: package" in of["cellama"] and "Apache-2.0" in of["cellama"]
-    assert "download: ctheodoris/Geneformer; 41.2 MB; Apache-2.0" in of["geneformer-v1-10m"]
-    assert "bring: https://figshare.com" in of["uce-4l"] and "3.4 GB" in of["uce-4l"]
+    printed = CliRunner().invoke(cli.app, ["models"], env={"COLUMNS": "250"}).stdout
+    parts = [part.splitlines() for part in printed.strip().split("\n\n")]
+    of = {line.split()[0]: (lines[0], line) for lines in parts for line in lines[2:]}
+    assert len(of) == len(catalog.models()) + len(OTHERS)
+    for name, heading, facts in (
+        ("pca", "run here, without weights", ("standard",)),
+        ("cellama", "run here with real weights", ("package", "90.9 MB", "Apache-2.0")),
+        ("geneformer-v1-10m", "downloaded", ("ctheodoris/Geneformer; 41.2 MB; Apache-2.0",)),
+        ("uce-4l", "that you bring", ("https://figshare.com", "; 3.4 GB; MIT")),
+        ("scbert-untrained", "untrained twins", ("own-vocabulary",)),
+        ("scchat", "cannot be run here", ("it defines no embedding",)),
+    ):
+        assert heading in of[name][0] and all(fact in of[name][1] for fact in facts), name
+
+
+def test_the_list_is_whole_at_80_columns():
+    printed = CliRunner().invoke(cli.app, ["models"], env={"COLUMNS": "80"}).stdout
+    assert max(map(len, printed.splitlines())) <= 80 and "…" not in printed
+    lines = printed.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("uce-33l"))
+    column = lines[start].index("https://")
+    address = "".join(line[column:].strip() for line in lines[start : start + 4])
+    assert address.startswith(catalog.model("uce-33l").weights.page)
 
 
 def test_the_page_of_models_says_why_and_where():

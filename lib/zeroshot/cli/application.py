@@ -108,10 +108,10 @@ def datasets(name: Name = None, as_json: AsJson = False) -> None:
 def models(name: Name = None, as_json: AsJson = False) -> None:
     """List the models: recipe, needs, and where their weights are or why there are none."""
     cards = catalog.models() | catalog.other_models()
-    rows = registries.entries(cards, name, "model")
     if name is None and not as_json:
-        rows = [registries.at_a_glance(card) for card in cards.values()]
-    registries.show(rows, ["name", "kind", "recipe", "needs", "weights"], name, as_json)
+        registries.show_models(cards.values())
+    else:
+        registries.show(registries.entries(cards, name, "model"), [], name, as_json)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Lists of registered things, as several commands print them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zeroshot import catalog
@@ -13,15 +13,40 @@ def entries(cards: Mapping[str, catalog.Card], name: str | None, kind: str) -> l
     return [card.model_dump(mode="json") for card in selected]
 
 
-def at_a_glance(card: catalog.ModelCard | catalog.OtherModel) -> dict[str, Any]:
-    """What the list of models says of one in a line; whether it runs, and with which weights, comes last."""
+# How a model's weights come here, and what the list of models says above those that it holds for.
+_ACCESS = {
+    "none": "run here, without weights",
+    "installed": "run here with real weights, which are installed",
+    "download": "run with real weights, which are downloaded",
+    "bring": "run with weights that you bring (--weights)",
+    "untrained": "untrained twins, whose weights are drawn by the seed",
+    "not possible": "cannot be run here",
+}
+
+
+def show_models(cards: Iterable[catalog.ModelCard | catalog.OtherModel]) -> None:
+    """Print a table of models for each way in which weights come here."""
+    groups: dict[str, list[dict[str, Any]]] = {access: [] for access in _ACCESS}
+    for card in cards:
+        access, row = _at_a_glance(card)
+        groups[access].append(row)
+    for access, rows in groups.items():
+        if rows:
+            printing.show(rows, list(rows[0]), title=_ACCESS[access])
+            print()
+
+
+def _at_a_glance(card: catalog.ModelCard | catalog.OtherModel) -> tuple[str, dict[str, Any]]:
+    """How a model's weights come here, and its row of the list: its default recipe, and how many others."""
     if isinstance(card, catalog.OtherModel):
-        facts = {"kind": "foundation", "recipe": None, "needs": ()}
-        return {"name": card.name} | facts | {"weights": f"not possible: {card.not_possible}"}
+        return "not possible", {"name": card.name, "why": card.not_possible}
     others = len(card.recipes) - 1
-    recipe = card.recipe + (f" +{others}" if others else "")
-    weights = ": ".join([card.access, *([whereabouts(card)] if card.weights else [])])
-    return {"name": card.name, "kind": card.kind, "recipe": recipe, "needs": card.uses, "weights": weights}
+    row = {"name": card.name, "recipe": card.recipe + (f" +{others}" if others else "")}
+    if card.twin_of:
+        return "untrained", row
+    if card.access == "none":
+        return "none", row | {"needs": card.uses}
+    return card.access, row | {"weights": whereabouts(card)}
 
 
 def whereabouts(card: catalog.ModelCard) -> str:

@@ -18,10 +18,10 @@ class _Output(Console):
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str | None = None) -> None:
-    """Print rows as a table, the first column never broken."""
+    """Print rows as a table, the first column never broken; long texts of the others take several lines."""
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0)
+        table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*(escape(_text(row[column])) for column in columns))
     _Output().print(table)
