@@ -160,6 +160,15 @@ def test_embed_adds_and_keeps(project, users_file, zeroshot):
     assert found["packages"]["scikit-learn"] and not list(project.glob(".out*"))
 
 
+def test_embed_puts_parameters_over_those_of_the_recipe(project, users_file, zeroshot):
+    given = ["--model", "pca", "-p", "n_components=7", "--parameter", "min_cells=3"]
+    assert zeroshot("embed", users_file, *given, "--output", "a.h5ad")[0] == 0
+    made = anndata.read_h5ad("a.h5ad")
+    assert made.obsm["X_pca"].shape == (240, 7)
+    recorded = dict(made.uns["X_pca_provenance"]["parameters"])
+    assert recorded == {"n_components": 7, "n_genes": 2000, "min_cells": 3}
+
+
 def test_embedding_is_that_of_the_library(project, users_file, zeroshot):
     from zeroshot import data, embedding
 
@@ -297,6 +306,9 @@ REFUSED = {
         ["--model", "pca", "--batch-key", "doner"],
         "batch column 'doner'. Did you mean donor",
     ),
+    "unknown parameter": (["--model", "pca", "-p", "n_component=7"], "Did you mean n_components"),
+    "parameter of another type": (["--model", "pca", "-p", "n_components=many"], "n_components should be"),
+    "parameter out of range": (["--model", "pca", "-p", "n_components=0"], "whole number from 1 to"),
     "missing folder": (
         ["--model", "pca", "--output", "no/out.h5ad"],
         "folder .*/no of --output does not exist",

@@ -29,11 +29,15 @@ from zeroshot.cli.options import (
     BatchKey,
     Committed,
     Cores,
+    InputLayer,
+    LibrarySizeKey,
     MissingLabels,
     Name,
+    Parameters,
     Policy,
     Profile,
     Seed,
+    model_parameters,
     require_suffix,
 )
 from zeroshot.cli.pretraining import corpora, pretrain
@@ -129,19 +133,15 @@ def embed(
     model: Annotated[str, typer.Option(help="Name of a model, see `zeroshot models`.")],
     output: Annotated[Path, typer.Option(help="The .h5ad file to write.")],
     recipe: Annotated[str | None, typer.Option(help="Recipe of the model; its default if absent.")] = None,
+    parameter: Parameters = None,
     weights: Annotated[Path | None, typer.Option(help="Folder with the weights as released.")] = None,
     key: Annotated[str | None, typer.Option(help="Key of obsm to write; X_<model> if absent.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an embedding that INPUT holds under this key.")
     ] = False,
     batch_key: BatchKey = None,
-    input_layer: Annotated[
-        str | None,
-        typer.Option("--input-layer", "--counts", help="Matrix to read: X, raw or the name of a layer."),
-    ] = None,
-    library_size_key: Annotated[
-        str | None, typer.Option(help="Column of obs with the counts of each cell over all its genes.")
-    ] = None,
+    input_layer: InputLayer = None,
+    library_size_key: LibrarySizeKey = None,
     missing_labels: MissingLabels = "refuse",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
@@ -161,7 +161,7 @@ def embed(
 
     card = catalog.model(model)
     recipe = recipe or card.recipe
-    parameters = dict(catalog.find(card.recipes, recipe, f"recipe of {model}").parameters)
+    given = model_parameters(model, parameter or ())
     key = f"X_{model}" if key is None else key
     settings = embedding.Settings(device, precision, chunk_tokens, progress=True, compile=compile_network)
     if missing_labels == "drop":
@@ -172,8 +172,8 @@ def embed(
     outputs.require_new(output, source)
     require_suffix(output, ".h5ad")
     require_place(source, key, overwrite=overwrite)
-    checkpoint = getattr(models.load(model, recipe, weights=weights), "checkpoint", None)
-    as_given = parameters.get("input") == "as-given"
+    checkpoint = getattr(models.load(model, recipe, weights=weights, parameters=given), "checkpoint", None)
+    as_given = (card.recipes[recipe].parameters | given).get("input") == "as-given"
     with failures.about(source):
         cells = data.load(
             source,
@@ -198,7 +198,7 @@ def embed(
     print(f"embedding {cells.n_obs:,} cells with {model}", file=sys.stderr)
     options = {"seed": seed, "precision": precision, "weights": weights, "settings": settings}
     with failures.about(f"{model}{f' with the weights of {weights}' if weights else ''} on {source}"):
-        embedded = pipeline.embed(cells, model, recipe, **options)
+        embedded = pipeline.embed(cells, model, recipe, parameters=given, **options)
         matrix = embedded.load("embedding")
         integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))
     # What a registered data set notes is on its card.

@@ -1,13 +1,14 @@
 """Options that several commands share."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from zeroshot.runtime import failures, reproducible
+from zeroshot.runtime import assignments, failures, reproducible
 from zeroshot.runtime.outputs import OutputError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -18,11 +19,22 @@ Profile = Annotated[Path | None, typer.Option(help="Snakemake profile, e.g. prof
 Committed = Annotated[
     bool, typer.Option("--committed", help="Compute nothing: take the scores that git keeps in data/scores.")
 ]
+InputLayer = Annotated[
+    str | None,
+    typer.Option("--input-layer", "--counts", help="Matrix to read: X, raw or the name of a layer."),
+]
+LibrarySizeKey = Annotated[
+    str | None, typer.Option(help="Column of obs with the counts of each cell over all its genes.")
+]
 MissingLabels = Annotated[
     Literal["refuse", "drop", "keep"],
     typer.Option(help="Cells without label or batch: refuse, drop, or keep texts such as NA as a name."),
 ]
 Name = Annotated[str | None, typer.Argument(help="Print all that is known of this one.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", "-p", help="name=value over that of the recipe, e.g. tgthighres=f2."),
+]
 Seed = Annotated[
     int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="The same seed gives the same bytes.")
 ]
@@ -58,6 +70,35 @@ def files_of_weights(model: str, recipe: str | None, weights: Path | None) -> tu
 
     checkpoint = models.find_checkpoint(catalog.model(model), recipe, weights)
     return tuple(checkpoint.files.values()) if checkpoint else ()
+
+
+def model_parameters(model: str, texts: Iterable[str]) -> dict[str, Any]:
+    """Parameters of a model that are put over those of its recipe, each ``name=value`` as a text.
+
+    Raises
+    ------
+    ValueError
+        For a text without ``=`` and a name that comes twice.
+    zeroshot.catalog.CatalogError
+        For a parameter that the model does not have, and a value of another type or out of range.
+    """
+    from zeroshot import catalog, models
+    from zeroshot.catalog.parameters import unusable_number
+
+    given = assignments.split(texts, "parameter", "-p tgthighres=f2")
+    card = catalog.model(model)
+    if not given or card.implementation is None:  # of which nothing can be loaded, as models.load says
+        return {}
+    family = models.implementation(card)
+    names = [field.name for field in fields(family) if field.name not in ("checkpoint", "architecture")]
+    parameters = {}
+    for name, text in given.items():
+        catalog.find(dict.fromkeys(names), name, f"parameter of {model}")
+        parameters[name] = assignments.literal(text)
+    catalog.require_types(family, parameters, "--parameter")
+    if problem := unusable_number(parameters):
+        raise catalog.CatalogError(f"--parameter {problem}")
+    return parameters
 
 
 def require_suffix(output: Path, *suffixes: str) -> None:
