@@ -19,6 +19,7 @@ from released import (
     write_sccello,
     write_scfoundation,
     write_scgpt,
+    write_tgpt,
     write_uce,
 )
 from released_values import (
@@ -125,6 +126,13 @@ def test_scmulan_has_its_genes_in_the_order_of_their_list(monkeypatch, tmp_path)
     assert vectors.vectors.tobytes() == table[1 : len(GENES) + 1].flip(0).numpy().tobytes()
 
 
+def test_tgpt_has_words_by_the_symbols_that_they_spell(monkeypatch, tmp_path):
+    vectors, checkpoint = from_folder(monkeypatch, "tgpt", write_tgpt(tmp_path / "released", GENES))
+    table = read_content(checkpoint.files["weights"])["transformer.wte.weight"]
+    assert list(vectors.names) == GENES  # the vocabulary has HLA_DRA
+    assert vectors.vectors.tobytes() == table[4:].numpy().tobytes()  # special words are no genes
+
+
 def test_scimilarity_has_a_column_of_its_first_layer_for_each_gene(monkeypatch, tmp_path):
     folder = write_scimilarity(tmp_path / "released", GENES)
     vectors, checkpoint = from_folder(monkeypatch, "scimilarity", folder)
@@ -167,6 +175,7 @@ def test_models_without_gene_vectors_say_why(cells):
         "uce-4l",
         "scgpt-human",
         "geneformer-v1-10m",
+        "tgpt",
     } <= kinds
     assert {name for name in kinds if needs_cells(catalog.model(name))} == {"hvg", "pca", "random"}
 

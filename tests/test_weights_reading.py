@@ -680,3 +680,19 @@ def test_a_checkpoint_that_holds_genes_and_tensors_is_read_once(monkeypatch, tmp
     embedder.tokenizer(cells, 0).tokenize(np.arange(2))
     assert embedder.network(cells, 0) is not embedder.network(cells, 0)
     assert paths.count(embedder.checkpoint.files["weights"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "write"),
+    [("nicheformer", write_nicheformer), ("scmulan", write_scmulan), ("scprint-medium", write_scprint)],
+)
+def test_names_that_data_parallel_prefixed_are_read(tmp_path, model, write):
+    folder, cells = write(tmp_path / "released", ["A", "B", "C"]), cells_of([[1, 2, 0]], ["A", "B", "C"])
+    expected = models.load(model, weights=folder).network(cells, 0).state_dict()
+    path = weights.find(catalog.model(model), folder).files["weights"]
+    content = torch.load(path, weights_only=True)
+    entry = "model" if model == "scmulan" else "state_dict"
+    content[entry] = {f"module.{name}": tensor for name, tensor in content[entry].items()}
+    torch.save(content | {"optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}]}, path)
+    found = models.load(model, weights=folder).network(cells, 0).state_dict()
+    assert all((found[name] == tensor).all() for name, tensor in expected.items())

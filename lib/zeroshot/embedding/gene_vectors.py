@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from zeroshot import catalog, models
-from zeroshot.models import Cells, scmulan, scprint
+from zeroshot.catalog import SYMBOLS, read_gene_table
+from zeroshot.models import Cells, scmulan, scprint, tgpt
 from zeroshot.models.gene_vectors import GeneVectors, HasGeneVectors
 from zeroshot.models.nicheformer import FIRST_GENE
 from zeroshot.models.uce import read_genome
@@ -301,6 +302,14 @@ def _of_transcriptformer(checkpoint: Checkpoint) -> _Rows:
     return genes, tensor[len(tensor) - len(genes) :], "protein embeddings (ESM-2)"
 
 
+def _of_tgpt(checkpoint: Checkpoint) -> _Rows:
+    numbers = tgpt.read_words(checkpoint.files["vocabulary"])
+    tensor = _tensor(checkpoint.files["weights"], "wte.weight")
+    words, rows = _by_number(numbers, tensor, checkpoint)
+    symbols = {tgpt.word(symbol): symbol for symbol in read_gene_table(SYMBOLS)["symbol"]}
+    return [symbols.get(word, word) for word in words], rows, "embeddings of words"
+
+
 def _of_scimilarity(checkpoint: Checkpoint) -> _Rows:
     tensor = _tensor(checkpoint.files["weights"], "network.0.1.weight")
     genes = read_genes(checkpoint.files["vocabulary"], heading=False)
@@ -324,6 +333,7 @@ _OF_NETWORKS: Mapping[str, Callable[[Checkpoint], _Rows]] = MappingProxyType(
         "celllm:CellLm": _of_celllm,
         "scimilarity:Scimilarity": _of_scimilarity,
         "tahoe:Tahoe": _of_tahoe,
+        "tgpt:Tgpt": _of_tgpt,
         "transcriptformer:TranscriptFormer": _of_transcriptformer,
     }
 )

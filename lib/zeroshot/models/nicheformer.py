@@ -24,6 +24,7 @@ from zeroshot.models.networks import (
     untrained_network,
 )
 from zeroshot.models.released_names import rename_layer
+from zeroshot.models.released_tensors import tensors_of
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content, read_genes
 from zeroshot.models.weights.files import REMEDY, head_of, require_architecture
@@ -360,7 +361,7 @@ def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     require_architecture(config, path, _SIZES, {}, heads="nheads", width="dim_model")
     if not config.get("learnable_pe", True):
         raise WeightsError(f"{path} has no learnt positions, which this network expects. {REMEDY}")
-    return config, {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    return config, tensors_of(state)
 
 
 def rename(key: str) -> str | None:

@@ -24,6 +24,7 @@ from zeroshot.models.networks import (
 )
 from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.released_names import rename_layer
+from zeroshot.models.released_tensors import tensors_of
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content
 from zeroshot.models.weights.files import REMEDY, require_whole
@@ -337,7 +338,7 @@ def _read_model(path: Any, entry: str) -> tuple[dict[str, Any], dict[str, torch.
     state = model.get("state_dict") if isinstance(model, dict) else None
     try:
         merged = {**config["model_config"]["mae_autobin"], **config["dataset_config"]["rnaseq"]}
-        tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        tensors = tensors_of(state)
         parts = [merged["encoder"], merged["decoder"]]
     except (TypeError, KeyError, AttributeError):
         raise WeightsError(

@@ -18,6 +18,7 @@ from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.networks import require_genes, require_vocabulary, trained_network, untrained_network
 from zeroshot.models.released_names import rename_gpt_layer, rename_part
+from zeroshot.models.released_tensors import tensors_of
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content
 from zeroshot.models.weights.files import REMEDY, require_whole
@@ -267,7 +268,7 @@ def read_release(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise WeightsError(
             f"{path} asks for {config['n_head']} heads in a width of {config['n_embd']}. {REMEDY}"
         )
-    return config, {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    return config, tensors_of(state)
 
 
 def read_words(path: Path) -> tuple[list[str], list[str]]:

@@ -19,6 +19,7 @@ from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.geneformer_files import read_names
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.released_names import rename_in_layer, rename_part
+from zeroshot.models.released_tensors import tensors_of
 from zeroshot.models.untrained import fill_normal, gene_rows
 from zeroshot.models.weights import Checkpoint, WeightsError, read_content
 from zeroshot.models.weights.files import REMEDY, shortened
@@ -299,7 +300,7 @@ def read_release(path: Path, classes: Sequence[str] = ()) -> tuple[dict[str, Any
         for name in ("hyper_parameters", "state_dict")
     ]
     config, state = (part if isinstance(part, dict) else {} for part in parts)
-    state = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    state = tensors_of(state)
     numbers = {key.split(".")[2] for key in state if key.startswith(_BLOCKS)}
     if not numbers or _CLASSES not in state or state[_CLASSES].ndim != 2:
         raise WeightsError(
