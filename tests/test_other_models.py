@@ -52,7 +52,7 @@ def test_whoever_asks_for_one_is_told_why(home):
 
 
 def test_the_list_says_of_each_whether_it_runs():
-    printed = CliRunner().invoke(cli.app, ["models"], env={"COLUMNS": "250"}).stdout
+    printed = CliRunner().invoke(cli.app, ["models"], env={"COLUMNS": "1000"}).stdout
     parts = [part.splitlines() for part in printed.strip().split("\n\n")]
     of = {line.split()[0]: (lines[0], line) for lines in parts for line in lines[2:]}
     assert len(of) == len(catalog.models()) + len(OTHERS)
