@@ -11,7 +11,18 @@ import pytest
 from bs4 import BeautifulSoup
 
 import reading_list
-from reading_list import atlas, corpora, csv_rows, facts, model_table, pages, sections_of_survey, survey, tree
+from reading_list import (
+    atlas,
+    corpora,
+    csv_rows,
+    facts,
+    model_table,
+    pages,
+    sections_of_survey,
+    survey,
+    tables,
+    tree,
+)
 from reading_list.records import posting_date
 from zeroshot import catalog, figures, metrics
 from zeroshot.catalog import CatalogError
@@ -154,7 +165,14 @@ def test_a_card_speaks_for_all_that_it_states():
     for name in FACTS:
         for card in facts.cards(PAPERS[name]):
             assert card.organism.replace(" and ", "; ") in FACTS[name]["organisms"].value
-            assert card.weights_licence in FACTS[name]["licence of weights"].value
+            if card.authors_encoder is None:
+                assert card.weights_licence in FACTS[name]["licence of weights"].value
+
+
+def test_a_card_with_other_weights_than_the_authors_says_nothing_of_theirs():
+    assert facts.cards(PAPERS["scelmo"])[0].parameter_count
+    assert not {"parameters", "corpus", "weights", "licence of weights"} & set(FACTS["scelmo"])
+    assert FACTS["genept"]["weights"].source.startswith("yiqunchen/GenePT")
 
 
 # A row of model_facts.csv, and what is said of it.
@@ -228,6 +246,13 @@ def test_the_table_has_every_model_and_a_source_for_every_fact():
     on_page = BeautifulSoup(cards.table(), "html.parser")
     for link in PAGE.select("#models a[href*='models.html#']"):
         assert on_page.find(id=link["href"].partition("#")[2]), link["href"]
+
+
+def test_a_model_with_a_card_that_cannot_be_run_is_marked():
+    column = 1 + model_table.COLUMNS.index("in this book")  # after the date
+    here = {name: PAGE.find(id=f"model-{name}").find_all("td")[column] for name in LEAVES}
+    assert (here["cellfm"].text, here["scgpt"].text, here["scmmgpt"].text) == ("no", "yes", "–")
+    assert here["cellfm"].a["href"].endswith("#family-cellfm")
 
 
 def test_heads_with_a_filter_survive_the_site():
@@ -335,6 +360,15 @@ def test_every_part_of_the_survey_leads_to_a_page_or_says_that_none_does():
     text = pages.pages()["reading_list/survey_sections"]
     assert text.count("\n- **") == len(rows)
     assert text.count("**: none. ") == sum(row.page is None for row in rows)
+
+
+def test_the_survey_s_models_say_what_runs_here_and_with_which_language_model():
+    rows = tables.surveyed_models().set_index("model")["in this book"]
+    runs = {name: BeautifulSoup(cell, "html.parser").text == "yes" for name, cell in rows.items()}
+    assert [name for name in runs if runs[name]] == [row["model"] for row in survey.families_in_book()]
+    notes = tables.other_base_models()
+    assert [note.partition(":")[0] for note in notes] == ["Cell2Sentence", "GenePT", "scELMo", "CELLama"]
+    assert all(re.search(r"here it is [\w-]+/[\w.-]+", note) for note in notes)
 
 
 @needs_shared

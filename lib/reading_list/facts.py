@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from reading_list import corpora, csv_rows, entries, survey
 from reading_list.records import Address, Paper, Text
 from zeroshot import catalog
-from zeroshot.catalog import CatalogError, ModelCard
+from zeroshot.catalog import CatalogError, ModelCard, OtherModel
 from zeroshot.runtime import escaping
 
 Name = Literal[
@@ -92,6 +92,11 @@ def cards(paper: Paper) -> list[ModelCard]:
     return [c for c in foundation if paper.name in {key.removesuffix("-preprint") for key in c.cited}]
 
 
+def cards_of_others(paper: Paper) -> list[OtherModel]:
+    """Cards of a paper's model where it cannot be run here: they say why."""
+    return [card for card in catalog.other_models().values() if paper.name in card.cited]
+
+
 def use_of_weights(of_model: dict[Name, Fact]) -> Use | None:
     """What the licence of a model's weights says of commercial use, None for one without known weights."""
     if "weights" not in of_model:
@@ -152,20 +157,26 @@ def _of_survey(model: survey.SurveyModel) -> dict[Name, Fact]:
 
 
 def _of_cards(of_paper: list[ModelCard]) -> dict[Name, Fact]:
-    """What the cards of a paper say; where they differ, everything they say."""
-    if not of_paper:
-        return {}
-    source = of_paper[0].weights
-    place = f"https://huggingface.co/{source.hub}" if source.hub else source.page
-    counts = sorted({card.parameter_count for card in of_paper if card.parameter_count})
+    """What the cards of a paper say; where they differ, everything they say.
+
+    Cards whose weights are not those that the authors use say nothing of the authors' weights.
+    """
     values: dict[Name, str | None] = {
         "organisms": "; ".join(dict.fromkeys(card.organism.replace(" and ", "; ") for card in of_paper)),
-        "parameters": ", ".join(f"{count / 1e6:.0f}" for count in counts) + " million" if counts else None,
-        "corpus": "; ".join(dict.fromkeys(c for card in of_paper for c in card.pretrained_on.corpora)),
-        "weights": place or "folder of the authors",
-        "licence of weights": "; ".join(dict.fromkeys(card.weights_licence for card in of_paper)),
         "licence of code": "; ".join(dict.fromkeys(card.licence for card in of_paper)),
     }
+    place = None
+    if own := [card for card in of_paper if card.authors_encoder is None]:
+        source = own[0].weights
+        place = f"https://huggingface.co/{source.hub}" if source.hub else source.page
+        counts = sorted({card.parameter_count for card in own if card.parameter_count})
+        millions = ", ".join(f"{count / 1e6:.0f}" for count in counts)
+        values |= {
+            "parameters": f"{millions} million" if counts else None,
+            "corpus": "; ".join(dict.fromkeys(c for card in own for c in card.pretrained_on.corpora)),
+            "weights": place or "folder of the authors",
+            "licence of weights": "; ".join(dict.fromkeys(card.weights_licence for card in own)),
+        }
     return {
         name: Fact(value, "its card here", place if name == "weights" else None)
         for name, value in values.items()

@@ -57,11 +57,13 @@ class ModelTable:
             cells |= {name: self._fact(name, of_model.get(name)) for name in facts.NAMES}
             use = uses[leaf.paper] = facts.use_of_weights(of_model)
             cells["commercial use"] = self._cell((use,) if use else ())
-            families = dict.fromkeys(card.family for card in facts.cards(papers[leaf.paper]))
-            cells["in this book"] = self._cell(("yes",) if families else ())
-            cells["in this book"]["url"] = (
-                f"../book/models.html#{catalog.family_anchor(next(iter(families)))}" if families else None
-            )
+            paper = papers[leaf.paper]
+            here = facts.cards(paper)
+            cells["in this book"] = self._cell(())
+            if cards := here or facts.cards_of_others(paper):
+                anchor = catalog.family_anchor(cards[0].family)
+                cells["in this book"] = self._cell(("yes" if here else "no",))
+                cells["in this book"]["url"] = f"../book/models.html#{anchor}"
             cells["numbers by others"] = self._cell(measured.get(leaf.paper, ()))
             rows.append({"leaf": leaf, "cells": [cells[column] for column in COLUMNS]})
         self.commercial_use = pd.Series(uses, dtype=object).dropna()

@@ -67,13 +67,15 @@ def extremes(values: pd.Series) -> dict[str, tuple[str, int]]:
 
 def surveyed_models() -> pd.DataFrame:
     """The survey's models and what it says of them, a row each, linked to papers and cards; HTML."""
-    links = templates.macros("notebooks/links.html")
+    links, papers = templates.macros("notebooks/links.html"), entries.load()
 
     def row(model: survey.SurveyModel) -> dict[str, str | int]:
-        card = links.family_link(catalog.family_anchor(model.card), "yes") if model.card else "–"
+        runs = "yes" if survey.cards(model) else "no"
+        card = links.family_link(catalog.family_anchor(model.card), runs) if model.card else "–"
+        paper = papers.get(model.paper)
         return {
             "model": escaping.escape(model.name),
-            "paper": str(links.paper_link(model.paper, model.paper) if model.paper else "–"),
+            "paper": str(links.paper_link(paper.name, paper.short_name or paper.name) if paper else "–"),
             "in this book": str(card),
             "year": model.year,
             "type": model.model_type,
@@ -88,15 +90,19 @@ def surveyed_models() -> pd.DataFrame:
 
 
 def other_base_models() -> list[str]:
-    """Sentences on models whose card here loads another language model than the survey names."""
+    """Sentences on models of which a card here loads another language model than the survey names."""
     sentences = []
     for name, model in survey.models().items():
-        hubs = [card.weights.hub or "" for card in survey.cards(model) if card.weights]
-        if model.base_model and hubs and model.base_model not in " ".join(hubs):
-            ours = ", ".join(hubs)
+        others = []
+        for card in survey.cards(model):
+            if model.base_model and card.weights:
+                place = card.weights.hub or card.weights.page.removeprefix("https://huggingface.co/")
+                same = model.base_model in f"{place} {card.description}" and not card.authors_encoder
+                others += [] if same or place in others else [place]
+        if others:
             sentences.append(
-                f"{name}: the survey names {model.base_model} as its language model, "
-                f"the card here loads {ours}."
+                f"{name}: the survey names {model.base_model} as its language model; "
+                f"here it is {' or '.join(others)}."
             )
     return sentences
 
