@@ -132,6 +132,13 @@ def test_the_picture_to_point_at_links_every_model_to_its_entry():
     assert outputs.harmless_html(str(TREE)).count("<a ") == len(MODELS)  # nothing of it is taken for foreign
 
 
+def test_the_tree_is_filtered_by_what_the_table_records():
+    words = MODELS.set_index("paper")
+    assert words.loc["novae", "objective"] == ("contrastive learning",)
+    for column, fact in (("objective", "objective"), ("tokenisation", "input embedding")):
+        assert set(words.index[words[column].map(bool)]) == {p for p in LEAVES if fact in FACTS[p]}
+
+
 def test_the_picture_for_paper_has_every_model():
     figure = figures.draw_tree(MODELS)
     assert list(pd.read_csv(io.StringIO(figures.to_csv(figure)))["paper"]) == list(MODELS["paper"])

@@ -5,13 +5,17 @@ from typing import Any
 
 import pandas as pd
 
-from reading_list import corpora, tree
+from reading_list import corpora, facts, tree
 from zeroshot import catalog
 from zeroshot.catalog import StudyCard
 
 
 def tree_of_models() -> pd.DataFrame:
-    """Every model of :func:`reading_list.tree.leaves`: name, paper, trunk, date, modality, words."""
+    """Every model of :func:`reading_list.tree.leaves`: name, paper, trunk, date, modality, words.
+
+    ``objective`` and ``tokenisation`` are what is recorded of a model, as in the table of all models.
+    """
+    recorded = facts.of_models()
     rows = [
         {
             "name": leaf.name,
@@ -21,12 +25,16 @@ def tree_of_models() -> pd.DataFrame:
             "modality": leaf.modality,
             "peer_reviewed": leaf.peer_reviewed,
             "reads": leaf.inputs,
-            "objective": leaf.objective,
-            "tokenisation": leaf.tokenisation,
+            "objective": _words(recorded[leaf.paper].get("objective")),
+            "tokenisation": _words(recorded[leaf.paper].get("input embedding")),
         }
         for leaf in tree.leaves()
     ]
     return pd.DataFrame(rows)
+
+
+def _words(fact: facts.Fact | None) -> tuple[str, ...]:
+    return fact.words if fact else ()
 
 
 def corpora_and_sources() -> pd.DataFrame:

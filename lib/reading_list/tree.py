@@ -41,8 +41,6 @@ class Leaf:
     date: str  # "2024-11-09", "2025-04" or "2023"
     inputs: tuple[Input, ...]
     peer_reviewed: bool
-    tokenisation: tuple[str, ...]
-    objective: tuple[str, ...]
 
     @property
     def year(self) -> int:
@@ -102,6 +100,4 @@ def _leaf(paper: Paper) -> Leaf:
         peer_reviewed=bool(
             paper.peer_reviewed or (paper.venue and paper.venue not in get_args(PreprintVenue))
         ),
-        tokenisation=paper.tokenisation,
-        objective=paper.objective,
     )
