@@ -160,7 +160,7 @@ def test_chapters_are_complete_by_themselves(execute):
 def test_the_chapter_on_labels_says_who_maps_best(execute):
     text, glued = execute("labels", study="usual")
     value = glued["mapper_value"]
-    assert f"of another data set, {glued['mapper']} is best: mean accuracy {value:.2f}" in text
+    assert f"of another data set, {glued['mapper']} has the highest mean accuracy, {value:.2f}" in text
     # Two draws 0.01 apart: the interval is 0.005 times 12.7 to both sides.
     assert value == pytest.approx(0.465) and "0.40 to 0.53; n = 1 pair" in text
     assert "Pairs of data sets (reference → query): 1, with" in text and "maps no data set" not in text

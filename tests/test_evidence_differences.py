@@ -333,3 +333,10 @@ def test_tables_of_faults_and_sources():
     table = evidence.source_table(evidence.load(faults=True))
     assert table["rows"].sum() == 62_626 and set(table["grade"]) == set("ABCD")
     assert table["link"].str.startswith("https://").all()
+
+
+def test_profiles_are_shown_in_words(rows):
+    profiles = evidence.profiles(rows, "openproblems_batch_integration")
+    shown = evidence.profile_table(profiles)
+    assert not shown.columns.str.contains("_").any() and set(shown["marks the bound"]) >= {"upper", "–"}
+    assert list(shown["on the front"].eq("yes")) == list(profiles["front"])

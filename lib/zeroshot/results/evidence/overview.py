@@ -208,6 +208,16 @@ def profiles(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     return table.assign(front=_on_front(table))
 
 
+def profile_table(table: pd.DataFrame) -> pd.DataFrame:
+    """What :func:`profiles` returns, for a page: titles of methods, heads in words, "yes" on the front."""
+    table = readable(table)
+    words = table.assign(
+        front=table["front"].map({True: "yes", False: "–"}), bound=table["bound"].replace("", "–")
+    )
+    heads = {"batch_mixing": "batch mixing", "n_datasets": "data sets", "front": "on the front"}
+    return words.rename(columns=heads | {"bound": "marks the bound"})
+
+
 def _on_front(table: pd.DataFrame) -> list[bool]:
     """Which methods no other one beats in clustering and seconds; table with the best clustering first."""
     candidate = table["kind"].ne("control") & table["seconds"].notna()
