@@ -20,7 +20,9 @@
 
   function number(shown) {
     const found = NUMBER.exec(shown);
-    const unit = /\b(?:thousand|million|billion|trillion)\b/.exec(shown)?.[0];
+    // That of "57, 110 and 112 million", and not of what comes later: "519,609 samples, 1.3 million profiles".
+    const rest = found ? shown.slice(found[0].length) : "";
+    const unit = /^(?:[\s\d.,–-]|to\b|and\b|or\b)*\b(thousand|million|billion|trillion)\b/.exec(rest)?.[1];
     return found ? Number(found[1].replaceAll(",", "").replace("−", "-")) * (UNITS[unit] ?? 1) : NaN;
   }
 

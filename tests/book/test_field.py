@@ -90,6 +90,11 @@ def test_the_tree_and_the_table_of_models_are_filtered(book, new_tab, viewport):
     first = [re.search(r"([\d.]+)\D.*?(million|billion)", f"{text} ") for text in shown]
     sizes = [float(found[1]) * {"million": 1, "billion": 1000}[found[2]] for found in first]
     assert sizes == sorted(sizes) and len(sizes) > 20 and tab.problems == []
+    page.locator("#models th button", has_text="corpus size").click()
+    column = 3 + model_table.COLUMNS.index("corpus size")
+    shown = page.locator(f"#models tbody td:nth-child({column}) [data-key]").all_inner_texts()
+    samples = next(place for place, text in enumerate(shown) if text.startswith("519,609 bulk samples, about"))
+    assert samples < shown.index("11 million cells"), "the unit of a later number is not that of the first"
 
 
 def test_counts_of_editions_are_those_of_the_entries(book):
