@@ -93,7 +93,7 @@ def test_the_tree_and_the_table_of_models_are_filtered(book, new_tab, viewport):
     page.locator("#models th button", has_text="corpus size").click()
     column = 3 + model_table.COLUMNS.index("corpus size")
     shown = page.locator(f"#models tbody td:nth-child({column}) [data-key]").all_inner_texts()
-    samples = next(place for place, text in enumerate(shown) if text.startswith("519,609 bulk samples, about"))
+    samples = next(place for place, text in enumerate(shown) if text.startswith("519,609 bulk samples, "))
     assert samples < shown.index("11 million cells"), "the unit of a later number is not that of the first"
 
 
