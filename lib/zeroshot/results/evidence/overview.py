@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from zeroshot import catalog
+from zeroshot.runtime import templates
 
 from .tables import COLUMNS, measures, methods, sources
 
@@ -242,8 +243,11 @@ def fault_counts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def source_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each source: grade with its reason, licence, what is taken, commit and rows."""
-    n_rows = rows.groupby("source").size()
+    """Return one row for each source: grade with its reason, licence, what is taken, commit, link and rows.
+
+    ``link`` is HTML.
+    """
+    n_rows, links = rows.groupby("source").size(), templates.macros("notebooks/links.html")
     return pd.DataFrame(
         [
             {
@@ -255,7 +259,7 @@ def source_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "licence": card.licence,
                 "taken": "table" if card.taken == "table" else "values, as facts",
                 "commit": (card.commit or "")[:7],
-                "link": card.repository,
+                "link": str(links.web_link(card.repository, card.repository.removeprefix("https://"))),
                 "rows": int(n_rows.get(name, 0)),
                 "cites": ", ".join(card.cited),
             }
