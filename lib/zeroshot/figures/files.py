@@ -29,6 +29,7 @@ def drawn(figure: Figure, table: pd.DataFrame) -> Figure:
         line.set_rasterized(
             line.get_marker() not in ("", "None", None) and len(line.get_xdata()) > MOST_POINTS
         )
+    figure.stale = False  # else a kernel draws it once more, for nobody, before it is shown
     return figure
 
 
