@@ -73,9 +73,6 @@ def draw_forest(summary: pd.DataFrame) -> Figure:
     hollow = plt.Line2D([], [], marker="o", linestyle="", color="#444444", markerfacecolor="white")
     entries = [*marks, (hollow, "some data seen in pretraining")]
     add_legend(figure, entries, not_shown=more, loc="outside lower center", ncols=4, fontsize=8)
-    # Laid out once: with this many names it would take longer than drawing, and a page draws it three times.
-    figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")
     return drawn(figure, summary)
 
 

@@ -29,6 +29,10 @@ def drawn(figure: Figure, table: pd.DataFrame) -> Figure:
         line.set_rasterized(
             line.get_marker() not in ("", "None", None) and len(line.get_xdata()) > MOST_POINTS
         )
+    # Laid out once: a page draws it four times, and its layout takes as long as drawing.
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     figure.stale = False  # else a kernel draws it once more, for nobody, before it is shown
     return figure
 
