@@ -17,9 +17,10 @@ STUDY = config["study"]
 POLICY = config.get("policy", "reuse")
 BUILD = f"build/studies/{STUDY}"
 # Instead of the shell, and ended with Snakemake, see zeroshot.runtime.processes.
-JOB = f"exec {shlex.quote(sys.executable)} -m zeroshot.runtime.processes"
-# In a copy of a process that has imported what pages need, see zeroshot.runtime.copies.
-PAGE = f"exec {shlex.quote(sys.executable)} -m zeroshot.runtime.copies zeroshot.notebooks"
+PYTHON = f"exec {shlex.quote(sys.executable)} -m zeroshot.runtime"
+# In a copy of a process that has imported what such jobs need, see zeroshot.runtime.copies.
+JOB = f"{PYTHON}.copies zeroshot.study"
+PAGE = f"{PYTHON}.copies zeroshot.notebooks"
 
 PLAN = json.loads(Path(f"{BUILD}/plan.json").read_text())
 RUNS = list(PLAN["runs"])
@@ -85,7 +86,7 @@ rule cells:
     message:
         "cells of {wildcards.dataset}"
     shell:
-        JOB + f" zeroshot.study cells {POLICY} {{threads}} {{input:q}} {{output:q}}"
+        JOB + f" cells {POLICY} {{threads}} {{input:q}} {{output:q}}"
 
 
 if SLOW:
@@ -109,7 +110,7 @@ if SLOW:
         message:
             "run {wildcards.model} on {wildcards.dataset}"
         shell:
-            JOB + f" zeroshot.study run {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
+            JOB + f" run {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
 
     # The runs of one data set before those of others: its UMAPs compile umap-learn, half a minute of CPU, while
     # the others run. Where all runs end together, UMAPs of all data sets start together, and all compile it.
@@ -146,7 +147,7 @@ for number, dataset in enumerate(DATASETS_RUN):
             message:
                 f"run {', '.join(run.split('/')[2] for run in quick)} on {dataset}"
             shell:
-                JOB + f" zeroshot.study run {POLICY} {{threads}} {{params.jobs:q}}"
+                JOB + f" run {POLICY} {{threads}} {{params.jobs:q}}"
 
 
 # All models on the cells of two data sets in one process: they share the cells, too.
@@ -167,7 +168,7 @@ rule mapping:
     message:
         "mapping of {wildcards.query} on {wildcards.reference}"
     shell:
-        JOB + f" zeroshot.study mapping {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
+        JOB + f" mapping {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
 
 
 # All ablations of a model on a data set in one process, so that imports are paid for once.
@@ -187,7 +188,7 @@ rule ablation:
     message:
         "ablations of {wildcards.model} on {wildcards.dataset}"
     shell:
-        JOB + f" zeroshot.study ablation {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
+        JOB + f" ablation {POLICY} {{threads}} {{input[0]:q}} {{params.directory:q}}"
 
 
 rule ablations:
@@ -200,7 +201,7 @@ rule ablations:
     message:
         "tables of the ablations"
     shell:
-        JOB + f" zeroshot.study ablations {POLICY} {{threads}} {{input[0]:q}} {BUILD}/ablations"
+        JOB + f" ablations {POLICY} {{threads}} {{input[0]:q}} {BUILD}/ablations"
 
 
 def cells_of_trial(wildcards):
@@ -222,7 +223,7 @@ rule trial:
     message:
         "trial of the metrics, {wildcards.table} {wildcards.part}"
     shell:
-        JOB + f" zeroshot.study trial {POLICY} {{threads}} {{input[0]:q}} {{output:q}}"
+        JOB + f" trial {POLICY} {{threads}} {{input[0]:q}} {{output:q}}"
 
 
 rule umaps:
@@ -239,7 +240,7 @@ rule umaps:
     message:
         "UMAPs of {wildcards.dataset}"
     shell:
-        JOB + f" zeroshot.study umaps {POLICY} {{threads}} {{input[0]:q}} {{output:q}}"
+        JOB + f" umaps {POLICY} {{threads}} {{input[0]:q}} {{output:q}}"
 
 
 rule tables:
@@ -253,7 +254,7 @@ rule tables:
     message:
         f"tables of the study, {PLAN['source']}"
     shell:
-        JOB + f" zeroshot.study tables {POLICY} {{threads}} {{input[0]:q}} {BUILD}"
+        JOB + f" tables {POLICY} {{threads}} {{input[0]:q}} {BUILD}"
 
 
 rule page:
@@ -313,4 +314,4 @@ rule book:
     message:
         "rendering the book"
     shell:
-        JOB + f" zeroshot.site {STUDY} {{threads}}"
+        PYTHON + f".processes zeroshot.site {STUDY} {{threads}}"

@@ -38,7 +38,7 @@ pd.DataFrame([[1] * 12])"""
 def serve(home: Path, monkeypatch: pytest.MonkeyPatch):
     """Start what serves pages of notebooks, and wait until it listens."""
     with sockets() as folder:
-        address = Path(folder) / "pages"
+        address = Path(copies.socket_of("zeroshot.notebooks", folder))
         servers = []
 
         def start(*names: str) -> None:
@@ -47,7 +47,7 @@ def serve(home: Path, monkeypatch: pytest.MonkeyPatch):
             while not address.exists():
                 assert servers[0].poll() is None
                 time.sleep(0.05)
-            monkeypatch.setenv(copies.ADDRESS, str(address))
+            monkeypatch.setenv(copies.FOLDER, folder)
 
         yield start
         for server in servers:
@@ -110,5 +110,5 @@ def test_a_job_that_nobody_serves_runs_by_itself(tmp_path, monkeypatch):
     (tmp_path / "job.py").write_text("import sys\nprint(sys.argv[1:])\nraise SystemExit(3)")
     for address in (None, str(tmp_path / "nobody")):
         if address:
-            monkeypatch.setenv(copies.ADDRESS, address)
+            monkeypatch.setenv(copies.FOLDER, address)
         assert ask(tmp_path, "job", "a b") == (3, "['a b']\n", "")

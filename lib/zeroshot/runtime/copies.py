@@ -1,8 +1,8 @@
 """Jobs in copies (``os.fork``) of one process that has imported what they need, so that it is imported once.
 
-``python -m zeroshot.runtime.copies MODULE ARGUMENT…`` asks the process that serves this run for a copy of it
-that runs the module, with the streams of this one. A copy holds nothing of the jobs before it. Where no
-process serves, as on a cluster or with a command by hand, the module runs here.
+``python -m zeroshot.runtime.copies MODULE ARGUMENT…`` asks the process that serves jobs of the module for a
+copy of it that runs the module, with the streams of this one. A copy holds nothing of the jobs before it.
+Where no process serves, as on a cluster or with a command by hand, the module runs here.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from zeroshot.runtime import processes
 
-# Environment variable: the socket of the process that serves.
-ADDRESS = "ZEROSHOT_COPIES"
+# Environment variable: the folder with the sockets of the processes that serve, see `socket_of`.
+FOLDER = "ZEROSHOT_COPIES"
 # On macOS system libraries may crash in a copy, and Windows makes none.
 POSSIBLE = sys.platform == "linux"
 _LONGEST_MESSAGE = 2**16
@@ -43,7 +43,8 @@ class Copy:
         if self.pid == 0:
             code = 1
             try:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for number in (signal.SIGCHLD, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_DFL)
                 processes.end_with_parent(parent)
                 code = _exit_code(work)
             finally:
@@ -73,6 +74,11 @@ class Copy:
         return self._exit_code
 
 
+def socket_of(module: str, folder: str) -> str:
+    """Path of the socket at which jobs of a module are asked for: short, as a socket's must be."""
+    return f"{folder}/{module.rpartition('.')[2]}"
+
+
 def serve(address: str, make_ready: Callable[[], None]) -> None:
     """Do the jobs that other processes ask for, each in a copy, until this process is stopped.
 
@@ -84,6 +90,7 @@ def serve(address: str, make_ready: Callable[[], None]) -> None:
         Imports what the jobs need; jobs wait meanwhile.
     """
     signal.signal(signal.SIGCHLD, _forget_ended)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its copies, which may clean up, end with it
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen(socket.SOMAXCONN)
@@ -132,7 +139,7 @@ def main(arguments: list[str]) -> int:
     processes.end_with_parent()
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(os.environ[ADDRESS])
+            connection.connect(socket_of(arguments[0], os.environ[FOLDER]))
         except (KeyError, OSError):  # nobody serves
             return _exit_code(lambda: processes.run_module(arguments))
         job = {"arguments": arguments, "folder": str(Path.cwd())}

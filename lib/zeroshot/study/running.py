@@ -131,7 +131,7 @@ def _run(
         try:
             with contextlib.ExitStack() as stack:
                 if copies.POSSIBLE and not (dry_run or profile):
-                    environment |= stack.enter_context(_serving_pages(folder, environment, mark))
+                    environment |= stack.enter_context(_serving_copies(folder, environment, mark))
                 code = processes.run(
                     [*command, "--", target],
                     environment,
@@ -156,18 +156,23 @@ def _run(
 
 
 @contextlib.contextmanager
-def _serving_pages(folder: Path, environment: Mapping[str, str], mark: str) -> Iterator[dict[str, str]]:
-    """What to add to the environment of jobs, so that each page is a copy of a process that is ready."""
+def _serving_copies(folder: Path, environment: Mapping[str, str], mark: str) -> Iterator[dict[str, str]]:
+    """What to add to the environment of jobs, so that each is a copy of a process that is ready.
+
+    One process has what pages need, another what computing does.
+    """
     plan = json.loads((folder / "plan.json").read_text())
-    names = [*([catalog.RUN_PAGE] if plan["runs"] else []), *plan["chapters"]]
-    with kernel.sockets() as private:
-        address = f"{private}/pages"
-        command = [*processes.command("zeroshot.notebooks.server"), address, *names]
-        with subprocess.Popen(command, env={**environment, processes.MARK: mark}) as server:
-            try:
-                yield {copies.ADDRESS: address}
-            finally:
-                server.kill()
+    servers = {"zeroshot.notebooks": plan["chapters"]}
+    if plan["runs"]:
+        servers = {"zeroshot.notebooks": [catalog.RUN_PAGE, *plan["chapters"]], "zeroshot.study": []}
+    with contextlib.ExitStack() as stack:
+        sockets = stack.enter_context(kernel.sockets())
+        for module, names in servers.items():
+            command = processes.command(f"{module}.server", copies.socket_of(module, sockets), *names)
+            server = subprocess.Popen(command, env={**environment, processes.MARK: mark})
+            stack.enter_context(server)
+            stack.callback(server.kill)
+        yield {copies.FOLDER: sockets}
 
 
 def _missing_files(folder: Path) -> list[Path]:
