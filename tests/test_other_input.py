@@ -38,7 +38,7 @@ def of_cellplm(folder, arrays):
 
 def of_nicheformer(folder, arrays):
     genes = [f"ENSG{number:011d}" for number in range(60)]
-    np.save(folder / "means.npy", arrays["mean_raw"])
+    np.save(folder / "means.npy", arrays["mean_float"])
     files = {
         "weights": PARITY / "nicheformer/nicheformer.ckpt",
         "vocabulary": write_genes(folder, genes),
@@ -46,8 +46,9 @@ def of_nicheformer(folder, arrays):
     }
     rows = np.flatnonzero(arrays["assay"] == arrays["assay"][0])
     assay = next(name for name, number in ASSAYS.items() if number == arrays["assay"][0])
-    model = Nicheformer(checkpoint=Checkpoint(files, {}, ""), assay=assay)
-    return model, genes, arrays["emb_last_r"][rows], rows
+    given = {"assay": assay, "means": "clean", "order": "stable"}  # no ties: numba is not needed
+    model = Nicheformer(checkpoint=Checkpoint(files, {}, ""), **given)
+    return model, genes, arrays["emb_last_f"][rows], rows
 
 
 def write_genes(folder, genes):
