@@ -161,7 +161,7 @@ def embed(
 
     card = catalog.model(model)
     recipe = recipe or card.recipe
-    given = model_parameters(model, parameter or ())
+    values = model_parameters(model, parameter or ())
     key = f"X_{model}" if key is None else key
     settings = embedding.Settings(device, precision, chunk_tokens, progress=True, compile=compile_network)
     if missing_labels == "drop":
@@ -172,8 +172,8 @@ def embed(
     outputs.require_new(output, source)
     require_suffix(output, ".h5ad")
     require_place(source, key, overwrite=overwrite)
-    checkpoint = getattr(models.load(model, recipe, weights=weights, parameters=given), "checkpoint", None)
-    as_given = (card.recipes[recipe].parameters | given).get("input") == "as-given"
+    checkpoint = getattr(models.load(model, recipe, weights=weights, parameters=values), "checkpoint", None)
+    as_given = (card.recipes[recipe].parameters | values).get("input") == "as-given"
     with failures.about(source):
         cells = data.load(
             source,
@@ -198,7 +198,7 @@ def embed(
     print(f"embedding {cells.n_obs:,} cells with {model}", file=sys.stderr)
     options = {"seed": seed, "precision": precision, "weights": weights, "settings": settings}
     with failures.about(f"{model}{f' with the weights of {weights}' if weights else ''} on {source}"):
-        embedded = pipeline.embed(cells, model, recipe, parameters=given, **options)
+        embedded = pipeline.embed(cells, model, recipe, parameters=values, **options)
         matrix = embedded.load("embedding")
         integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))
     # What a registered data set notes is on its card.

@@ -85,14 +85,14 @@ def model_parameters(model: str, texts: Iterable[str]) -> dict[str, Any]:
     from zeroshot import catalog, models
     from zeroshot.catalog.parameters import unusable_number
 
-    given = assignments.split(texts, "parameter", "-p tgthighres=f2")
+    values = assignments.split(texts, "parameter", "-p tgthighres=f2")
     card = catalog.model(model)
-    if not given or card.implementation is None:  # of which nothing can be loaded, as models.load says
+    if not values or card.implementation is None:  # of which nothing can be loaded, as models.load says
         return {}
     family = models.implementation(card)
     names = [field.name for field in fields(family) if field.name not in ("checkpoint", "architecture")]
     parameters = {}
-    for name, text in given.items():
+    for name, text in values.items():
         catalog.find(dict.fromkeys(names), name, f"parameter of {model}")
         parameters[name] = assignments.literal(text)
     catalog.require_types(family, parameters, "--parameter")
