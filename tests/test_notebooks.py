@@ -29,7 +29,7 @@ from zeroshot.notebooks.kernel import sockets
 from zeroshot.notebooks.output import keep_failed
 from zeroshot.notebooks.parameters import check_parameters
 from zeroshot.runtime import paths
-from zeroshot.runtime.outputs import OutputError
+from zeroshot.runtime.outputs import OutputError, named_if_full
 
 SOURCES = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -582,6 +582,8 @@ def test_a_full_disk_is_named_and_the_reason_of_a_failed_cell_is_not_lost(make, 
     monkeypatch.setattr(papermill, "execute_notebook", full)
     with pytest.raises(OutputError, match=r"out\.ipynb was not written: the disk of .* is full"):
         notebooks.execute(make("x = 1"), tmp_path / "out.ipynb", {})
+    with pytest.raises(NotebookError, match="of the cell"), named_if_full(tmp_path / "out.ipynb", ""):
+        raise NotebookError("No space left on device, of the cell")  # on another disk, it may be
     monkeypatch.setattr(Path, "write_text", full)
     executed = tmp_path / "executed.ipynb"
     executed.write_bytes(b'{"metadata": {}}')

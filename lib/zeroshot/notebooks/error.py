@@ -1,5 +1,5 @@
 """What is raised when a notebook cannot be executed."""
 
 
-class NotebookError(RuntimeError):
+class NotebookError(ValueError):
     """A notebook cannot be executed as asked, or one of its cells failed."""

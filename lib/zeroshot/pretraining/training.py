@@ -302,11 +302,7 @@ class Run:
             "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
             "step": self.step, "cells": self.cells, "tokens": self.n_tokens,
         }  # fmt: skip
-        with (
-            outputs.named_if_full(state, folders.IF_FULL),
-            outputs.replacing(state) as temporary,
-            temporary.open("wb") as file,
-        ):
+        with outputs.replacing(state) as temporary, temporary.open("wb") as file:
             torch.save(content, file)
 
     def release(self, folder: Path) -> None:

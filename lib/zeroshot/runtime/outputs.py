@@ -117,6 +117,8 @@ def named_if_full(output: Path, advice: str) -> Iterator[None]:
     """
     try:
         yield
+    except ValueError:
+        raise  # one of ours, which may tell of a full disk elsewhere
     except Exception as error:
         # torch says only where in a file it would write; the reason is the error before.
         reason = full_disk(error) or full_disk(error.__context__)
