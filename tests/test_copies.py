@@ -12,6 +12,7 @@ import pytest
 from zeroshot import notebooks
 from zeroshot.notebooks.kernel import sockets
 from zeroshot.runtime import copies
+from zeroshot.study import running
 
 pytestmark = pytest.mark.skipif(not copies.POSSIBLE, reason="other systems start each page by itself")
 
@@ -112,3 +113,33 @@ def test_a_job_that_nobody_serves_runs_by_itself(tmp_path, monkeypatch):
         if address:
             monkeypatch.setenv(copies.FOLDER, address)
         assert ask(tmp_path, "job", "a b") == (3, "['a b']\n", "")
+
+
+def test_what_computes_is_served_only_where_a_study_computes(tmp_path, monkeypatch):
+    started = []
+
+    class Server:
+        def __init__(self, command, env):
+            started.append((command[3:], env["mark"]))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            started.append("waited for")
+
+        def kill(self):
+            started.append("killed")
+
+    monkeypatch.setattr(running.subprocess, "Popen", Server)
+    monkeypatch.setattr(running.processes, "MARK", "mark")
+    for runs, modules in (([], ["notebooks"]), (["runs/a/pca"], ["notebooks", "study"])):
+        (tmp_path / "plan.json").write_text(json.dumps({"runs": runs, "chapters": ["published"]}))
+        started.clear()
+        with running.serving_copies(tmp_path, {}, "of this run") as environment:
+            folder = environment[copies.FOLDER]
+            assert [command[:2] for command, _ in started] == [
+                [f"zeroshot.{name}.server", f"{folder}/{name}"] for name in modules
+            ]
+            assert {mark for _, mark in started} == {"of this run"}
+        assert started[len(modules) :] == ["killed", "waited for"] * len(modules)

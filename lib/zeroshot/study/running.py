@@ -131,7 +131,7 @@ def _run(
         try:
             with contextlib.ExitStack() as stack:
                 if copies.POSSIBLE and not (dry_run or profile):
-                    environment |= stack.enter_context(_serving_copies(folder, environment, mark))
+                    environment |= stack.enter_context(serving_copies(folder, environment, mark))
                 code = processes.run(
                     [*command, "--", target],
                     environment,
@@ -156,10 +156,20 @@ def _run(
 
 
 @contextlib.contextmanager
-def _serving_copies(folder: Path, environment: Mapping[str, str], mark: str) -> Iterator[dict[str, str]]:
-    """What to add to the environment of jobs, so that each is a copy of a process that is ready.
+def serving_copies(folder: Path, environment: Mapping[str, str], mark: str) -> Iterator[dict[str, str]]:
+    """Start the processes that jobs are copies of: one has what pages need, the other what computing does.
 
-    One process has what pages need, another what computing does.
+    Parameters
+    ----------
+    folder
+        Of the study, with its ``plan.json``.
+    environment, mark
+        Of the processes, see :func:`zeroshot.runtime.processes.run`.
+
+    Yields
+    ------
+    dict
+        What to add to the environment of jobs.
     """
     plan = json.loads((folder / "plan.json").read_text())
     servers = {"zeroshot.notebooks": plan["chapters"]}
