@@ -143,3 +143,31 @@ def test_what_computes_is_served_only_where_a_study_computes(tmp_path, monkeypat
             ]
             assert {mark for _, mark in started} == {"of this run"}
         assert started[len(modules) :] == ["killed", "waited for"] * len(modules)
+
+
+def test_a_job_whose_asker_is_stopped_ends_without_a_word(tmp_path, monkeypatch, script):
+    """Nor does the process that it is a copy of end by SIGTERM, and its copies with it."""
+    job = (
+        "import time\nfrom pathlib import Path\nPath('begun').touch()\ntime.sleep(0.5)\nPath('ended').touch()"
+    )
+    (tmp_path / "job.py").write_text(job)
+    with sockets() as folder:
+        address = copies.socket_of("job", folder)
+        serving = f"from zeroshot.runtime import copies\ncopies.serve({address!r}, lambda: None)"
+        server = subprocess.Popen(script(serving))
+        try:
+            while not Path(address).exists():
+                time.sleep(0.02)
+            monkeypatch.setenv(copies.FOLDER, folder)
+            command = [sys.executable, "-m", "zeroshot.runtime.copies", "job"]
+            with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as asker:
+                while not (tmp_path / "begun").exists():
+                    assert asker.poll() is None
+                    time.sleep(0.02)
+                server.terminate()
+                asker.kill()
+                assert asker.stderr.read() == b""  # to its end, when the job has ended
+            assert (tmp_path / "ended").exists() and server.poll() is None
+        finally:
+            server.kill()
+            server.wait()

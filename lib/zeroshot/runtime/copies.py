@@ -115,7 +115,8 @@ def _answer(connection: socket.socket) -> int:
     job = json.loads(message)
     os.chdir(job["folder"])
     code = _exit_code(lambda: processes.run_module(job["arguments"]))
-    connection.sendall(bytes([code]))
+    with contextlib.suppress(ConnectionError):  # who asked was stopped, too
+        connection.sendall(bytes([code]))
     return code
 
 
