@@ -236,7 +236,7 @@ class ModelCard(CitedCard):
     dim: int | None = Field(default=None, gt=0, le=2**17)
     objective: Objective | None = None  # of a family that has `zeroshot.models.PredictsMasked`
     # The model whose weights the authors use, where the weights are those of another.
-    authors_encoder: Line | None = Field(default=None, exclude_if=_is_none)
+    authors_encoder: Line | None = None
     parameter_count: Size | None = None
     pretrained_on: Pretraining | None = None
     verified: str | None = None  # what has been run, in words
