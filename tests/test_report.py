@@ -35,6 +35,11 @@ def test_missing_numbers_have_another_statement(page):
         report("{absent:d}")
 
 
+def test_nothing_to_say_shows_nothing(page):
+    report(("- {a:d}", ""), a=None)
+    assert "text" not in page and page["glued"]["a_text"] == "–"
+
+
 def test_nothing_in_a_text_is_read_as_a_mark(page):
     for text in (
         "*a* _b_ `c` ~d~", "[x](javascript:alert(1))", "<script>alert(1)</script>", "{download}`/etc/passwd`",

@@ -122,6 +122,7 @@ def test_no_text_of_a_failed_build(html_page, book):
     traces = ("{glue:", "{cite", "{doc}", "Traceback (most recent call last)", "system-message")
     for trace in (*traces, "<a href", "+nan"):
         assert trace not in prose, f"{trace!r} in the text"
+    assert "<IPython.core.display." not in article.get_text(), "an output without anything to show"
     assert not article.select(".system-message, .problematic")
 
 

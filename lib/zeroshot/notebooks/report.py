@@ -49,7 +49,8 @@ def report(*statements: str | tuple[str, str], glued: bool = True, **numbers: An
         glue(f"{name}_text", MISSING if value is None else format(value, spec), display=False)
     # Items of a list and lines of a quotation stand together, paragraphs apart.
     text = "".join(f"{x}\n" if x.startswith(("- ", "> ")) else f"\n{x}\n\n" for x in lines if x)
-    display(Markdown(re.sub(r"\n{3,}", "\n\n", text).strip()))
+    if text:  # without any, a page would show the name of the class
+        display(Markdown(re.sub(r"\n{3,}", "\n\n", text).strip()))
 
 
 def _fields(statement: str) -> list[tuple[str, str]]:
