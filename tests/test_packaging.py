@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -121,6 +122,8 @@ def test_licence_agrees_between_files():
 def test_readme_names_the_two_commands():
     readme = (CHECKOUT / "README.md").read_text()
     assert "make book" in readme and "make test" in readme
+    stages = json.loads((CHECKOUT / "benchmarks" / "measured" / "book.json").read_text())["table"]
+    assert stages[-1]["stage"] == "in all" and f"({stages[-1]['minutes']} minutes in all" in readme
 
 
 def test_readme_and_guides_name_only_targets_of_the_makefile():

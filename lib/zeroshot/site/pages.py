@@ -271,7 +271,7 @@ def benchmarks_page() -> str:
             f"## {escaping.verbatim(data['title'])}",
             escaping.prose(data["about"]),
             markdown.table([_texts(row) for row in data["table"]]),
-            f"{data['repeats']} repeats; {escaping.verbatim(data['device'])}; "
+            f"Repeats: {data['repeats']}; {escaping.verbatim(data['device'])}; "
             f"torch {escaping.verbatim(data['packages']['torch'])}; "
             f"commit {escaping.verbatim(data['commit'])}; {escaping.verbatim(data['finished'][:10])}.",
             *([f"**What bounds it.** {escaping.prose(_prose(data['bounds']))}"] if data["bounds"] else []),
