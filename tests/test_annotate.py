@@ -194,6 +194,6 @@ def test_errors_of_a_file_name_the_options_that_the_command_has(files, zeroshot)
     cells.write_h5ad(root / "log.h5ad")
     annotated = zeroshot("query.h5ad", "--reference", "log.h5ad", "--label-key", "type", "--model", "pca")
     assert "--counts is --reference-layer here" in annotated.exception.__notes__
-    made = CliRunner().invoke(cli.app, ["genes", "--model", "pca", "--dataset", "log.h5ad"])
-    notes = made.exception.__notes__
+    answer = CliRunner().invoke(cli.app, ["genes", "--model", "pca", "--dataset", "log.h5ad"])
+    notes = answer.exception.__notes__
     assert any(note.startswith("--counts is no option of this command: store the raw") for note in notes)

@@ -162,8 +162,8 @@ def test_embed_adds_and_keeps(project, users_file, zeroshot):
 
 
 def test_embed_puts_parameters_over_those_of_the_recipe(project, users_file, zeroshot):
-    given = ["--model", "pca", "-p", "n_components=7", "--parameter", "min_cells=3"]
-    assert zeroshot("embed", users_file, *given, "--output", "a.h5ad")[0] == 0
+    options = ["--model", "pca", "-p", "n_components=7", "--parameter", "min_cells=3"]
+    assert zeroshot("embed", users_file, *options, "--output", "a.h5ad")[0] == 0
     made = anndata.read_h5ad("a.h5ad")
     assert made.obsm["X_pca"].shape == (240, 7)
     recorded = dict(made.uns["X_pca_provenance"]["parameters"])

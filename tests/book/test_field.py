@@ -92,9 +92,9 @@ def test_the_tree_and_the_table_of_models_are_filtered(book, new_tab, viewport):
     assert sizes == sorted(sizes) and len(sizes) > 20 and tab.problems == []
     page.locator("#models th button", has_text="corpus size").click()
     column = 3 + model_table.COLUMNS.index("corpus size")
-    shown = page.locator(f"#models tbody td:nth-child({column}) [data-key]").all_inner_texts()
-    samples = next(place for place, text in enumerate(shown) if text.startswith("519,609 bulk samples, "))
-    assert samples < shown.index("11 million cells"), "the unit of a later number is not that of the first"
+    texts = page.locator(f"#models tbody td:nth-child({column}) [data-key]").all_inner_texts()
+    samples = next(place for place, text in enumerate(texts) if text.startswith("519,609 bulk samples, "))
+    assert samples < texts.index("11 million cells"), "the unit of a later number is not that of the first"
 
 
 def test_counts_of_editions_are_those_of_the_entries(book):

@@ -24,9 +24,8 @@ from zeroshot.models.networks import (
     untrained_network,
 )
 from zeroshot.models.released_names import rename_layer
-from zeroshot.models.released_tensors import tensors_of
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, read_content, read_genes
+from zeroshot.models.weights import Checkpoint, WeightsError, read_content, read_genes, tensors_of
 from zeroshot.models.weights.files import REMEDY, head_of, require_architecture
 from zeroshot.tokens.genes import align_ensembl, over_vocabulary, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens

@@ -24,9 +24,8 @@ from zeroshot.models.networks import (
 )
 from zeroshot.models.performer import KeyMaximum, Performer
 from zeroshot.models.released_names import rename_layer
-from zeroshot.models.released_tensors import tensors_of
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, read_content
+from zeroshot.models.weights import Checkpoint, WeightsError, read_content, tensors_of
 from zeroshot.models.weights.files import REMEDY, require_whole
 from zeroshot.tokens.genes import note_silent_cells, over_symbols
 from zeroshot.tokens.sequences import Tokenizer, Tokens

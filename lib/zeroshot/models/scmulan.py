@@ -18,9 +18,8 @@ from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.networks import require_genes, require_vocabulary, trained_network, untrained_network
 from zeroshot.models.released_names import rename_gpt_layer, rename_part
-from zeroshot.models.released_tensors import tensors_of
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, read_content
+from zeroshot.models.weights import Checkpoint, WeightsError, read_content, tensors_of
 from zeroshot.models.weights.files import REMEDY, require_whole
 from zeroshot.tokens.genes import GeneOverlapError, align_symbols, note_silent_cells, over_vocabulary
 from zeroshot.tokens.sequences import Tokenizer, Tokens

@@ -19,9 +19,8 @@ from zeroshot.models.encoder import Linear, TransformerEncoder
 from zeroshot.models.geneformer_files import read_names
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.released_names import rename_in_layer, rename_part
-from zeroshot.models.released_tensors import tensors_of
 from zeroshot.models.untrained import fill_normal, gene_rows
-from zeroshot.models.weights import Checkpoint, WeightsError, read_content
+from zeroshot.models.weights import Checkpoint, WeightsError, read_content, tensors_of
 from zeroshot.models.weights.files import REMEDY, shortened
 from zeroshot.tokens.genes import (
     Alignment,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PICKLED = (".pt", ".bin", ".ckpt", ".pth", ".torch")
 _NESTED = ("state_dict", "model_state_dict", "model")
-_PARALLEL = "module."
+_PARALLEL = "module."  # what DataParallel puts before every name
 _LARGEST_HEADER = 2**24  # bytes; a thousand tensors need some 100,000
 _EXPECTED = "a checkpoint: tensors by name, as .safetensors or as torch.save writes them"
 _REMEDY = "Download it again, or take the checkpoint that its authors released."
@@ -79,9 +79,20 @@ def read_state(path: Path, ignored: Iterable[str] = ()) -> "dict[str, Tensor]":
             f"{path} is refused: {_some(problems, '; ')}. Expected whole tensors of float32, float64, "
             f"float16 or bfloat16 (int64 for buffers): others would be read as other numbers. {_REMEDY}"
         )
-    if all(key.startswith(_PARALLEL) for key in state):
-        state = {key.removeprefix(_PARALLEL): value for key, value in state.items()}
-    return dict(state)
+    return tensors_of(state)
+
+
+def tensors_of(state: Mapping[object, object]) -> "dict[str, Tensor]":
+    """Tensors of a state dict by their names, without what DataParallel puts before all of them.
+
+    What else the release keeps in it, such as a config, is left out.
+    """
+    import torch
+
+    tensors = {str(name): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    if all(name.startswith(_PARALLEL) for name in tensors):
+        return {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def _matches(key: str, patterns: tuple[str, ...]) -> bool:
