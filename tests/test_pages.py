@@ -4,6 +4,7 @@ import json
 import re
 from types import SimpleNamespace
 
+import jinja2
 import pandas as pd
 import pytest
 import yaml
@@ -170,29 +171,31 @@ def test_addresses_of_papers_are_of_the_web(home):
             reading_list.load()
 
 
-def test_pages_outside_the_sidebar_share_its_drawing():
-    """One drawing a folder and its options; a page of the book, which is marked in the tree, has its own."""
-    app = SimpleNamespace(
-        env=SimpleNamespace(all_docs={"book/intro", "runs/toy/hvg", "runs/toy/pca"}),
-        builder=SimpleNamespace(),
+def test_the_sidebar_is_drawn_from_titles_and_once():
+    """One drawing a folder; a page of the book, which is marked in the tree, has its own."""
+    headings = nodes.bullet_list()
+    headings += nodes.list_item("", nodes.paragraph(text="a title"), nodes.paragraph(text="a heading"))
+    environment = SimpleNamespace(
+        all_docs={"book/intro", "runs/toy/hvg", "runs/toy/pca"}, tocs={"book/intro": headings}
     )
-    drawings = []
+    app = SimpleNamespace(env=environment, builder=SimpleNamespace())
+    sphinx_extension.keep_titles(app, environment)
+    theme = {"components/sbt-sidebar-nav.html": "<summary>{{ toctree() }} on {{ pagename }}"}
+    own = jinja2.FileSystemLoader(paths.home() / "book" / "_templates")
+    templates = jinja2.Environment(loader=jinja2.ChoiceLoader([jinja2.DictLoader(theme), own]))
 
-    def sidebar(page, **options):
-        def draw(**options):
-            drawings.append(page)
-            return f"tree on {page}, {options}"
-
-        context = {"toctree": draw}
+    def sidebar(page):
+        context = {"pagename": page, "toctree": lambda: environment.tocs["book/intro"].astext()}
         sphinx_extension.share_sidebar(app, page, "page.html", context, None)
-        return context["toctree"](**options)
+        first, second = (templates.get_template("sbt-sidebar-nav.html").render(context) for _ in range(2))
+        assert first == second and 'aria-label="Show' in first
+        assert environment.tocs["book/intro"] is headings
+        title, _, drawn_on = first.partition(">")[2].partition(" on ")
+        assert title == "a title"
+        return drawn_on
 
-    first = sidebar("_modules/zeroshot/store", maxdepth=3)
-    assert first == "tree on _modules/zeroshot/store, {'maxdepth': 3}"
-    assert sidebar("_modules/zeroshot/paths", maxdepth=3) == first
-    assert sidebar("_modules/zeroshot/paths", maxdepth=1) != first
-    assert sidebar("genindex", maxdepth=3).startswith("tree on genindex")
-    assert sidebar("runs/toy/hvg", maxdepth=3) == sidebar("runs/toy/pca", maxdepth=3)
-    for _ in range(2):
-        assert sidebar("book/intro", maxdepth=3).startswith("tree on book/intro")
-    assert drawings.count("_modules/zeroshot/store") == 1 and drawings.count("book/intro") == 2
+    assert sidebar("_modules/zeroshot/store") == "_modules/zeroshot/store"
+    assert sidebar("_modules/zeroshot/paths") == "_modules/zeroshot/store"
+    assert sidebar("genindex") == "genindex"
+    assert sidebar("runs/toy/hvg") == sidebar("runs/toy/pca") == "runs/toy/hvg"
+    assert sidebar("book/intro") == "book/intro"

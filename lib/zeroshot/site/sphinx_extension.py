@@ -7,12 +7,15 @@ named together. The theme and the search show titles as text.
 """
 
 import html
+import importlib
 import posixpath
 import re
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from pybtex.backends import plaintext
+from pybtex.plugin import register_plugin
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -32,7 +35,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", read_in_parallel)
     app.connect("builder-inited", edit_on_branch, priority=_AFTER_THE_THEME)
     app.connect("env-updated", leave_out_of_sidebar)
+    app.connect("env-updated", keep_titles)
     app.connect("html-page-context", share_sidebar, priority=_BEFORE_THE_THEME)
+    # Else sought among all installed packages at each citation, a fifteenth of the rendering.
+    register_plugin("pybtex.backends", "plaintext", plaintext.Backend, force=True)
     app.connect("autodoc-process-docstring", name_together, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_buttons_without_source, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_unused_mathjax, priority=_AFTER_THE_THEME)
@@ -42,9 +48,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def read_in_parallel(app: Sphinx) -> None:
-    """Two extensions are as safe as the others for several processes."""
+    """Two extensions are as safe as the others for several processes, which share what is imported by now."""
     for name in _SAFE:
         app.extensions[name].parallel_read_safe = True
+    importlib.import_module("torch")  # by what the pages about models document
 
 
 def edit_on_branch(app: Sphinx) -> None:
@@ -68,26 +75,44 @@ def leave_out_of_sidebar(app: Sphinx, environment: BuildEnvironment) -> None:
                 _remove(toctree)
 
 
+def keep_titles(app: Sphinx, environment: BuildEnvironment) -> None:
+    """Of what each page adds to the sidebar, its title and the trees below it, without its other headings."""
+    app.builder.__dict__["zeroshot_titles"] = titles = {}
+    for name, headings in environment.tocs.items():
+        titles[name] = headings.deepcopy()
+        for entry in titles[name].children:
+            if trees := list(entry.findall(addnodes.toctree)):
+                entry[1][:] = trees
+            else:
+                entry[1:] = []
+
+
 def share_sidebar(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Draw the sidebar once for all pages of a folder that are not in it: run pages, sources of modules.
 
     None of them is marked in it as the page that is read, and its links are the same from all of a folder.
-    They are most pages of a book, and to draw it for each of them took a fifth of the rendering.
+    They are most pages of a book. The theme asks for the drawing of a page four times, so that of a page in
+    the sidebar is kept, too. It is kept where the template ``sbt-sidebar-nav.html`` puts it.
+
+    Sphinx would copy all headings of all pages for it, and drop all but the titles.
     """
+    draw, environment = context["toctree"], app.env
+
+    def draw_titles(**options: Any) -> str:
+        headings, environment.tocs = environment.tocs, app.builder.__dict__["zeroshot_titles"]
+        try:
+            return draw(**options)
+        finally:
+            environment.tocs = headings
+
+    context["toctree"] = draw_titles
     if page in app.env.all_docs and not page.startswith(_RUNS):
-        return
-    trees = app.builder.__dict__.setdefault("zeroshot_sidebars", {})
-    draw, folder = context["toctree"], posixpath.dirname(page)
-
-    def shared(**options: Any) -> str:
-        key = (folder, *sorted(options.items()))
-        if key not in trees:
-            trees[key] = draw(**options)
-        return trees[key]
-
-    context["toctree"] = shared
+        context["kept_sidebar"] = []
+    else:
+        drawings = app.builder.__dict__.setdefault("zeroshot_sidebars", {})
+        context["kept_sidebar"] = drawings.setdefault(posixpath.dirname(page), [])
 
 
 def name_together(app: Sphinx, what: str, name: str, described: Any, options: Any, lines: list[str]) -> None:
