@@ -43,7 +43,7 @@ def serve(home: Path, monkeypatch: pytest.MonkeyPatch):
         servers = []
 
         def start(*names: str) -> None:
-            command = [sys.executable, "-m", "zeroshot.notebooks.server", str(address), *names]
+            command = [sys.executable, "-m", "zeroshot.notebooks.server", str(address), "later", *names]
             servers.append(subprocess.Popen(command))
             while not address.exists():
                 assert servers[0].poll() is None
@@ -133,16 +133,27 @@ def test_what_computes_is_served_only_where_a_study_computes(tmp_path, monkeypat
 
     monkeypatch.setattr(running.subprocess, "Popen", Server)
     monkeypatch.setattr(running.processes, "MARK", "mark")
-    for runs, modules in (([], ["notebooks"]), (["runs/a/pca"], ["notebooks", "study"])):
-        (tmp_path / "plan.json").write_text(json.dumps({"runs": runs, "chapters": ["published"]}))
+    plan = {"runs": [], "chapters": ["published"], "tables": ["scores"]}
+    page = tmp_path / "executed" / "notebooks" / "published.ipynb"
+    page.parent.mkdir(parents=True)
+    for changed, present, servers in (
+        ({}, [], ["notebooks now"]),
+        ({"runs": ["runs/a/pca"]}, [], ["notebooks now", "study now"]),
+        ({"runs": ["runs/a/pca"]}, [tmp_path / "scores.csv"], ["notebooks now", "study later"]),
+        ({}, [tmp_path / "scores.csv", page], ["notebooks later"]),
+    ):
+        (tmp_path / "plan.json").write_text(json.dumps(plan | changed))
+        for file in present:
+            file.touch()
         started.clear()
         with running.serving_copies(tmp_path, {}, "of this run") as environment:
             folder = environment[copies.FOLDER]
-            assert [command[:2] for command, _ in started] == [
-                [f"zeroshot.{name}.server", f"{folder}/{name}"] for name in modules
+            assert [command[:3] for command, _ in started] == [
+                [f"zeroshot.{name}.server", f"{folder}/{name}", when]
+                for name, when in map(str.split, servers)
             ]
             assert {mark for _, mark in started} == {"of this run"}
-        assert started[len(modules) :] == ["killed", "waited for"] * len(modules)
+        assert started[len(servers) :] == ["killed", "waited for"] * len(servers)
 
 
 def test_a_job_whose_asker_is_stopped_ends_without_a_word(tmp_path, monkeypatch, script):
@@ -153,7 +164,9 @@ def test_a_job_whose_asker_is_stopped_ends_without_a_word(tmp_path, monkeypatch,
     (tmp_path / "job.py").write_text(job)
     with sockets() as folder:
         address = copies.socket_of("job", folder)
-        serving = f"from zeroshot.runtime import copies\ncopies.serve({address!r}, lambda: None)"
+        serving = (
+            f"from zeroshot.runtime import copies\ncopies.serve({address!r}, lambda: None, at_once=True)"
+        )
         server = subprocess.Popen(script(serving))
         try:
             while not Path(address).exists():

@@ -8,10 +8,11 @@ from . import execution, warm
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m zeroshot.notebooks.server SOCKET NAME…``: serve pages of the notebooks of these names."""
-    address, *names = arguments
+    """``python -m zeroshot.notebooks.server SOCKET now|later NAME…``: serve pages of these notebooks."""
+    address, when, *names = arguments
     execution.prepare_environment(1)  # as the pages, see the Snakefile
-    copies.serve(address, lambda: warm.make_ready(paths.notebooks() / f"{name}.ipynb" for name in names))
+    files = [paths.notebooks() / f"{name}.ipynb" for name in names]
+    copies.serve(address, lambda: warm.make_ready(files), at_once=when == "now")
 
 
 if __name__ == "__main__":

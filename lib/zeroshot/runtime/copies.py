@@ -6,6 +6,7 @@ Where no process serves, as on a cluster or with a command by hand, the module r
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -79,7 +80,7 @@ def socket_of(module: str, folder: str) -> str:
     return f"{folder}/{module.rpartition('.')[2]}"
 
 
-def serve(address: str, make_ready: Callable[[], None]) -> None:
+def serve(address: str, make_ready: Callable[[], None], at_once: bool) -> None:
     """Do the jobs that other processes ask for, each in a copy, until this process is stopped.
 
     Parameters
@@ -88,16 +89,21 @@ def serve(address: str, make_ready: Callable[[], None]) -> None:
         Path of the socket.
     make_ready
         Imports what the jobs need; jobs wait meanwhile.
+    at_once
+        Whether to make ready before the first job asks: some will for sure.
     """
+    make_ready = functools.cache(make_ready)
     signal.signal(signal.SIGCHLD, _forget_ended)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its copies, which may clean up, end with it
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen(socket.SOMAXCONN)
-        make_ready()
+        if at_once:
+            make_ready()
         while True:
             connection, _ = server.accept()
             with connection:
+                make_ready()
                 Copy(lambda connection=connection: _answer(connection))
 
 

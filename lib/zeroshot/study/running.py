@@ -159,6 +159,8 @@ def _run(
 def serving_copies(folder: Path, environment: Mapping[str, str], mark: str) -> Iterator[dict[str, str]]:
     """Start the processes that jobs are copies of: one has what pages need, the other what computing does.
 
+    One that has nothing missing to make is ready only once a job asks: what is there may not be outdated.
+
     Parameters
     ----------
     folder
@@ -175,10 +177,13 @@ def serving_copies(folder: Path, environment: Mapping[str, str], mark: str) -> I
     servers = {"zeroshot.notebooks": plan["chapters"]}
     if plan["runs"]:
         servers = {"zeroshot.notebooks": [catalog.RUN_PAGE, *plan["chapters"]], "zeroshot.study": []}
+    missing = {file.suffix for file in _missing_files(folder)}
+    needed_now = {"zeroshot.notebooks": bool(missing), "zeroshot.study": ".csv" in missing}
     with contextlib.ExitStack() as stack:
         sockets = stack.enter_context(kernel.sockets())
         for module, names in servers.items():
-            command = processes.command(f"{module}.server", copies.socket_of(module, sockets), *names)
+            when = "now" if needed_now[module] else "later"
+            command = processes.command(f"{module}.server", copies.socket_of(module, sockets), when, *names)
             server = subprocess.Popen(command, env={**environment, processes.MARK: mark})
             stack.enter_context(server)
             stack.callback(server.kill)

@@ -16,10 +16,10 @@ _NEEDED = (
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m zeroshot.study.server SOCKET``: serve jobs of a study."""
-    (address,) = arguments
+    """``python -m zeroshot.study.server SOCKET now|later``: serve jobs of a study."""
+    address, when = arguments
     notebooks.prepare_environment(1)  # as the jobs, see the Snakefile
-    copies.serve(address, _make_ready)
+    copies.serve(address, _make_ready, at_once=when == "now")
 
 
 def _make_ready() -> None:
