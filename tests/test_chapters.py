@@ -168,48 +168,69 @@ def test_the_chapter_on_labels_says_who_maps_best(execute):
     assert "of the mappings of this study are not computed yet" in text and "maps no data set" not in text
 
 
-def test_a_data_set_whose_scores_are_not_committed_yet_changes_no_number(execute):
-    """A study that has grown is built from the committed scores of what it was before."""
-    for chapter in CHAPTERS:
-        (text, glued), (_, before) = execute(chapter, study="grown"), execute(chapter, study="usual")
-        assert text and not re.search(r"\bnan\b|\bNone\b|\{\w", text), chapter
-        # As texts, because NaN is not equal to itself.
-        assert str(glued).replace("grown", "usual") == str(before), chapter
-
-
 HEAVY = {"torch", "scanpy", "scvi", "scib_metrics", "jax", "sklearn", "numba", "umap", "igraph"}
-# Executes cells of notebooks, given as JSON lists, in one process, and prints what it has loaded after each.
+# Executes cells of notebooks, given as JSON lists, in one process. Prints after each what is loaded by
+# now, and what it has glued.
 EXECUTE = """
 import json, sys
 import matplotlib
 matplotlib.use("agg")
+import myst_nb
 for cells in json.loads(sys.stdin.read()):
-    names = {}
+    names, glued = {}, {}
+    myst_nb.glue = lambda name, value, display: glued.update({name: value})
     for cell in cells:
         exec(cell, names)
-    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+    print(json.dumps([sorted(sys.modules), str(glued)]), file=sys.stderr)
 """
 
 
-def test_pages_without_cells_load_no_package_that_computes(project, monkeypatch):
-    """A fresh kernel pays for every import. Chapters on scores are executed, of others the imports."""
-    notebooks = []
-    monkeypatch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
-    for file in sorted((CHECKOUT / "notebooks").glob("*.ipynb")):
-        declared = study.declaration(file.stem)
-        cells = json.loads(file.read_text())["cells"]
+@pytest.fixture(scope="module")
+def usual(project):
+    """Chapters in a fresh process: what those without cells have loaded, and what each has glued.
+
+    Chapters on scores are executed, of others the imports.
+    """
+    notebooks = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZEROSHOT_HOME", str(CHECKOUT))
+        declared = {
+            file.stem: study.declaration(file.stem) for file in (CHECKOUT / "notebooks").glob("*.ipynb")
+        }
+    for name in sorted(declared, key=lambda name: (declared[name].cells, name)):
+        if declared[name].cells and name not in CHAPTERS:
+            continue
+        cells = json.loads((CHECKOUT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
         parameters, *code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        if not declared.cells:
-            whole = declared.reads and not declared.ablations and not declared.trial
-            notebooks.append([parameters, "study = 'usual'", *(code if whole else code[:1])])
+        whole = declared[name].reads and not (declared[name].ablations or declared[name].trial)
+        whole = whole or name in CHAPTERS
+        notebooks[name] = [parameters, "study = 'usual'", *(code if whole else code[:1])]
     done = subprocess.run(
-        [sys.executable, "-c", EXECUTE], input=json.dumps(notebooks), text=True, capture_output=True,
-        env=os.environ | {"ZEROSHOT_HOME": str(project)},
+        [sys.executable, "-c", EXECUTE], input=json.dumps(list(notebooks.values())), text=True,
+        capture_output=True, env=os.environ | {"ZEROSHOT_HOME": str(project)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    loaded = [set(json.loads(line)) for line in done.stderr.splitlines() if line.startswith("[")]
-    assert len(loaded) == len(notebooks) > 5
-    assert "zeroshot.figures" in loaded[-1] and not loaded[-1] & HEAVY
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[[")]
+    without_cells = [
+        loaded for name, (loaded, _) in zip(notebooks, lines, strict=True) if not declared[name].cells
+    ]
+    assert len(without_cells) > 5
+    return set(without_cells[-1]), dict(zip(notebooks, [glued for _, glued in lines], strict=True))
+
+
+def test_pages_without_cells_load_no_package_that_computes(usual):
+    """A fresh kernel pays for every import."""
+    loaded, _ = usual
+    assert "zeroshot.figures" in loaded and not loaded & HEAVY
+
+
+def test_a_data_set_whose_scores_are_not_committed_yet_changes_no_number(execute, usual):
+    """A study that has grown is built from the committed scores of what it was before."""
+    for chapter in CHAPTERS:
+        text, glued = execute(chapter, study="grown")
+        assert text and not re.search(r"\bnan\b|\bNone\b|\{\w", text), chapter
+        # As texts, because NaN is not equal to itself.
+        assert str(glued).replace("grown", "usual") == usual[1][chapter], chapter
 
 
 def test_every_score_is_named_with_its_direction():

@@ -1,6 +1,5 @@
 """A project of its own with a study that runs within a minute, for the tests that run one."""
 
-import compileall
 import os
 import re
 import shutil
@@ -44,13 +43,11 @@ def copy_project(root: Path) -> Path:
     root.mkdir()
     for name in STAGED:
         source = CHECKOUT / name
-        ignore = shutil.ignore_patterns("__pycache__", "downloads", "*.egg-info")
+        ignore = shutil.ignore_patterns("downloads", "*.egg-info")
         if source.is_dir():
             shutil.copytree(source, root / name, ignore=ignore)
         else:
             shutil.copy2(source, root / name)
-    # Else each of the processes would, where PYTHONDONTWRITEBYTECODE is set.
-    compileall.compile_dir(root / "lib", quiet=2)
     for registry, entry in {"studies": TINY, "datasets": TINY_ATLAS}.items():
         file = root / "data" / f"{registry}.yml"
         file.write_text(file.read_text() + entry)
