@@ -35,9 +35,9 @@ UNIT_TABLES = [f"{BUILD}/ablations/{{unit}}/{table}.csv" for table in PLAN["abla
 ABLATIONS = [f"{BUILD}/ablations/{table}.csv" for table in PLAN["ablation_tables"]]
 
 
-# Priorities, in the end the order: cells and the runs of one data set 4, other slow runs and UMAPs 3, quick runs 2,
-# mappings, ablations, trials and what waits for no run 1, pages 0. So what many jobs wait for comes first, and
-# long jobs are left for the other core meanwhile.
+# Priorities, in the end the order: cells and the runs of one data set 5, other slow runs and UMAPs 4, quick runs 3,
+# mappings, ablations, trials, tables and chapters that wait for no run 2, other chapters 1, pages of runs 0. So what
+# many jobs wait for comes first, long jobs are left for the other core meanwhile, and the shortest come last.
 wildcard_constraints:
     dataset="[^/]+",
     model="[^/]+",
@@ -79,7 +79,7 @@ rule cells:
     output:
         f"{BUILD}/cells/{{dataset}}.json",
     threads: 1
-    priority: 4
+    priority: 5
     resources:
         mem_mb=16000,
         runtime=240,
@@ -103,7 +103,7 @@ if SLOW:
         params:
             directory=lambda wildcards: f"{BUILD}/runs/{wildcards.dataset}/{wildcards.model}",
         threads: 1
-        priority: 3
+        priority: 4
         resources:
             mem_mb=16000,
             runtime=1440,
@@ -118,7 +118,7 @@ if SLOW:
         wildcard_constraints:
             dataset=re.escape(DATASETS_RUN[0]),
             model=SLOW,
-        priority: 4
+        priority: 5
 
     ruleorder: first_slow_run > slow_run
 
@@ -140,7 +140,7 @@ for number, dataset in enumerate(DATASETS_RUN):
             params:
                 jobs=[word for run in quick for word in (f"{BUILD}/plans/{run}.json", f"{BUILD}/{run}")],
             threads: 1
-            priority: 2 if number else 4  # as for slow ones
+            priority: 3 if number else 5  # as for slow ones
             resources:
                 mem_mb=16000,
                 runtime=1440,
@@ -161,7 +161,7 @@ rule mapping:
     params:
         directory=lambda wildcards: f"{BUILD}/mappings/{wildcards.reference}/{wildcards.query}",
     threads: 1
-    priority: 1
+    priority: 2
     resources:
         mem_mb=16000,
         runtime=1440,
@@ -181,7 +181,7 @@ rule ablation:
     params:
         directory=lambda wildcards: f"{BUILD}/ablations/{wildcards.dataset}/{wildcards.model}",
     threads: 1
-    priority: 1
+    priority: 2
     resources:
         mem_mb=16000,
         runtime=1440,
@@ -216,7 +216,7 @@ rule trial:
     output:
         f"{BUILD}/trial/{{table}}/{{part}}.csv",
     threads: 1
-    priority: 1
+    priority: 2
     resources:
         mem_mb=8000,
         runtime=240,
@@ -233,7 +233,7 @@ rule umaps:
     output:
         f"{BUILD}/umaps/{{dataset}}.json",
     threads: 1
-    priority: 3  # every page of a run waits for them
+    priority: 4  # every page of a run waits for them
     resources:
         mem_mb=16000,
         runtime=240,
@@ -251,6 +251,7 @@ rule tables:
     output:
         STUDY_TABLES,
     localrule: True
+    priority: 2
     message:
         f"tables of the study, {PLAN['source']}"
     shell:
@@ -281,6 +282,7 @@ rule chapter:
     output:
         f"{BUILD}/executed/notebooks/{{chapter}}.ipynb",
     threads: 1
+    priority: 1
     resources:
         mem_mb=8000,
         runtime=60,
@@ -298,7 +300,7 @@ if EARLY:
     use rule chapter as early_chapter with:
         wildcard_constraints:
             chapter="|".join(map(re.escape, EARLY)),
-        priority: 1
+        priority: 2
 
     ruleorder: early_chapter > chapter
 
