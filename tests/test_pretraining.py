@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from anndata import AnnData
+from filelock import FileLock
 from scipy import sparse
 from typer.testing import CliRunner
 
@@ -439,7 +440,7 @@ def test_a_full_disk_is_named_and_leaves_the_state_that_was_saved(cells, tmp_pat
 
     with pytest.raises(OutputError, match=r"state\.pt was not written: the disk of .* is full"):
         train(progress=fill_disk)
-    assert [path.name for path in (tmp_path / "net.partial").iterdir()] == ["state.pt"]
+    assert {path.name for path in (tmp_path / "net.partial").iterdir()} == {"lock", "state.pt"}
     monkeypatch.undo()
     steps_done = []
     train(progress=lambda report: steps_done.append(report["step"]))
@@ -458,4 +459,10 @@ def test_what_another_training_or_somebody_left_in_the_partial_folder_is_not_los
     (partial / "notes.txt").touch()
     with pytest.raises(TrainingError, match=r"files like notes\.txt"):
         pretraining.train(VALUES, cells, tmp_path / "net", SETTINGS, architecture=SMALL[VALUES])
-    assert {path.name for path in partial.iterdir()} == {"state.pt", "notes.txt"}
+    assert {path.name for path in partial.iterdir()} == {"state.pt", "notes.txt", "lock"}
+    (partial / "notes.txt").unlink()
+    with (
+        FileLock(partial / "lock"),
+        pytest.raises(TrainingError, match=r"another process trains to .*net: wait for it"),
+    ):
+        pretraining.train(VALUES, cells, tmp_path / "net", SETTINGS, architecture=SMALL[VALUES])

@@ -83,8 +83,10 @@ def fit(
             f"{name} is not fitted to a corpus in one go: train it, or choose corpus-pca or corpus-scvi"
         )
     folders.require_new(output)
-    partial = folders.partial_folder(output, continues=False)
     n_cells, n_genes = cells.counts.shape
     corpus = {"cells": n_cells, "genes": n_genes, "sha256": hash_of(cells), **(facts or {})}
-    with folders.release_folder(partial, output) as release:
+    with (
+        folders.partial_folder(output, continues=False) as partial,
+        folders.release_folder(partial, output) as release,
+    ):
         embedder.fit(cells, release, seed, {"model": name, "seed": seed, "corpus": corpus}, **settings)

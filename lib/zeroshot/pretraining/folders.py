@@ -9,11 +9,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from zeroshot.pretraining.error import TrainingError
 from zeroshot.runtime import outputs
 
 STATE = "state.pt"  # of a network that is trained, from which it continues
 RELEASE = "release"  # what becomes the output
+_LOCK = "lock"  # held by the process that trains
 IF_FULL = (
     "Free some space and give the same command again (the training of a network continues where it was saved "
     "last), or name another --output."
@@ -43,8 +46,11 @@ def partial_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.partial")
 
 
-def partial_folder(output: Path, *, continues: bool) -> Path:
-    """Make ``<output>.partial``, or find it as an interrupted training left it.
+@contextlib.contextmanager
+def partial_folder(output: Path, *, continues: bool) -> Iterator[Path]:
+    """Make ``<output>.partial``, or find it as an interrupted training left it, and hold it.
+
+    No other process trains to it meanwhile; the system frees it when this one dies, however it dies.
 
     Parameters
     ----------
@@ -56,7 +62,8 @@ def partial_folder(output: Path, *, continues: bool) -> Path:
     Raises
     ------
     TrainingError
-        If it cannot be made, or holds what such a training has not written: that would be lost at the end.
+        If it cannot be made, another process trains to it, or it holds what such a training has not written:
+        that would be lost at the end.
     """
     partial = partial_path(output)
     try:
@@ -66,13 +73,20 @@ def partial_folder(output: Path, *, continues: bool) -> Path:
         raise TrainingError(f"{partial} cannot be made: {error.strerror}. Name another --output.") from error
     # Of a state that was being written when its process was killed, too.
     states = {name for name in names if name.lstrip(".").startswith("state.")}
-    foreign = [name for name in names if name != RELEASE and not (continues and name in states)]
+    own = {RELEASE, _LOCK, *(states if continues else ())}
+    foreign = [name for name in names if name not in own]
     if foreign:
         what = "a half-done training of a network" if STATE in foreign else f"files like {foreign[0]}"
         raise TrainingError(
             f"{partial} holds {what}, which would be lost. Name another --output, or remove that folder."
         )
-    return partial
+    try:
+        with FileLock(partial / _LOCK, timeout=0):
+            yield partial
+    except Timeout:
+        raise TrainingError(
+            f"another process trains to {output}: wait for it, or name another --output"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -172,16 +172,16 @@ def train(
     """
     folders.require_new(output)
     run = Run(model, cells, training, architecture, at_validation)
-    partial = folders.partial_folder(output, continues=True)
-    run.resume(partial / folders.STATE)
-    run.continue_to_end(partial / folders.STATE, progress)
-    history = pd.DataFrame(run.history)
-    corpus = {**run.identity["corpus"], **(facts or {})}
-    record = run.identity | {"corpus": corpus, "validation": run.validation()}
-    with folders.release_folder(partial, output) as release:
-        run.release(release)
-        history.to_csv(release / "history.csv", index=False)
-        (release / "training.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    with folders.partial_folder(output, continues=True) as partial:
+        run.resume(partial / folders.STATE)
+        run.continue_to_end(partial / folders.STATE, progress)
+        history = pd.DataFrame(run.history)
+        corpus = {**run.identity["corpus"], **(facts or {})}
+        record = run.identity | {"corpus": corpus, "validation": run.validation()}
+        with folders.release_folder(partial, output) as release:
+            run.release(release)
+            history.to_csv(release / "history.csv", index=False)
+            (release / "training.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     return history
 
 
