@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT, book_folder, both_widths, html_pages, parsed
 
 from zeroshot.notebooks import stamp
+from zeroshot.store import dependencies
 
 pytestmark = pytest.mark.book
 
@@ -140,6 +141,10 @@ def test_no_file_holds_a_path_of_the_builder(book):
         if mark in path.read_bytes()
     }
     assert held == {}
+
+
+def test_sources_shown_are_those_of_the_libraries(book):
+    assert {path.stem for path in (book / "_modules").iterdir()} == {"index", *dependencies.LIBRARIES}
 
 
 def test_intro_shows_the_numbers_of_the_build(book):

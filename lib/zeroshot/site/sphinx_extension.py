@@ -22,6 +22,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.search import js_index
 
 from zeroshot.runtime import escaping, paths
+from zeroshot.store import dependencies
 
 _RUNS = "runs/"  # pages of runs are below it
 _BEFORE_THE_THEME, _AFTER_THE_THEME = 400, 600
@@ -36,6 +37,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", edit_on_branch, priority=_AFTER_THE_THEME)
     app.connect("env-updated", leave_out_of_sidebar)
     app.connect("env-updated", keep_titles)
+    app.connect("env-updated", leave_out_foreign_sources)
     app.connect("html-page-context", share_sidebar, priority=_BEFORE_THE_THEME)
     # Else sought among all installed packages at each citation, a fifteenth of the rendering.
     register_plugin("pybtex.backends", "plaintext", plaintext.Backend, force=True)
@@ -85,6 +87,13 @@ def keep_titles(app: Sphinx, environment: BuildEnvironment) -> None:
                 entry[1][:] = trees
             else:
                 entry[1:] = []
+
+
+def leave_out_foreign_sources(app: Sphinx, environment: BuildEnvironment) -> None:
+    """A function whose results are kept is functools' for Sphinx: its source would be a page of the book."""
+    sources = environment.__dict__.get("_viewcode_modules", {})
+    for name in [name for name in sources if name.partition(".")[0] not in dependencies.LIBRARIES]:
+        del sources[name]
 
 
 def share_sidebar(
