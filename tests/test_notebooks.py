@@ -84,6 +84,12 @@ def test_parameters_are_literals_each_with_a_comment(source):
         assert comments and all(comments), f"no unit or meaning beside {ast.unparse(node)}"
 
 
+def test_papermill_itself_knows_every_parameter(capsys):
+    """It does not read ``name: str | None = None``, and calls such a parameter unknown when it is given."""
+    for source in SOURCES:
+        assert set(papermill.inspect_notebook(str(source))) == notebooks.declared_parameters(source)
+
+
 @every_notebook
 def test_code_holds_nothing_that_belongs_in_the_library(source):
     for cell in cells(source, "code"):
@@ -300,6 +306,7 @@ def test_values_of_the_command_line_take_the_declared_types(make):
         "name=123": "123", "name=None": "None", "name=null": "null", 'name="3"': "3", "name=a=b": "a=b",
         "name=": "",
         'models=["a"]': ["a"], "models=['a', 'b']": ["a", "b"], "models=a, b@c": ["a", "b@c"],
+        "models=[a, b@c]": ["a", "b@c"], "models=['a', b]": ["a", "b"], "layers=[3, 1e1]": [3, 10],
         "models=[]": [],
         "layers=3,1e1": [3, 10], "key=None": None, "key=null": None, 'key="None"': "None", "key=12": "12",
         "subset=None": None, "subset=1e2": 100, "anything=None": None, "anything=1e2": 100,

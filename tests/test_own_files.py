@@ -437,6 +437,45 @@ def test_counts_are_named_as_the_command_line_names_them(write):
             load(write(adata), counts=nowhere)
 
 
+def test_other_counts_of_the_file_are_named_where_nobody_chose(write):
+    adata = cells()
+    assert "others" not in notes(load(write(adata)))
+    adata.raw = adata
+    adata.layers["counts"] = adata.X.copy()
+    assert "others" not in notes(load(write(adata)))  # the same, twice
+    part = cells()[:, :9].copy()
+    part.raw = cells()
+    assert "9 genes; raw holds others, of 30 genes: counts='raw'" in notes(load(write(part)))
+    assert "others" not in notes(load(write(part), counts="X"))
+    adata.X = sparse.csr_matrix(np.ceil(adata.X.toarray() / 2))
+    assert "counts of layers/counts are used, those of 30 genes; X holds others" in notes(load(write(adata)))
+    adata.X = adata.X * 0.3
+    assert "others" not in notes(load(write(adata)))
+    damaged = write(adata, put("X/indices", np.full(adata.X.nnz, -1)))
+    assert "others" not in notes(load(damaged))
+
+
+def test_integers_that_nobody_counted_are_noted(write):
+    binary = cells()
+    binary.X.data[:] = 1
+    assert "as after binarising" in notes(load(write(binary)))
+    rounded = cells(g=300)
+    values = rounded.X.toarray()
+    rounded.X = sparse.csr_matrix(np.ceil(1e4 * values / values.sum(axis=1, keepdims=True)))
+    assert "as after normalising and rounding" in notes(load(write(rounded)))
+    assert "binarising" not in notes(load(write(cells())))
+    assert "normalising" not in notes(load(write(cells())))
+
+
+def test_a_transposed_matrix_is_refused(write):
+    ids = [f"ENSG{i:011d}" for i in range(60)]
+    for names in (["ACTB", "GAPDH", "MALAT1", *ids[:57]], ["Actb", "Gapdh", "B2m", *"abc" * 19], ids):
+        adata = cells()
+        adata.obs_names = pd.Index([name if len(name) > 1 else f"G{i}" for i, name in enumerate(names)])
+        with pytest.raises(DataError, match=rf"obs names genes \({names[0]}, .*write it transposed"):
+            load(write(adata))
+
+
 # -- labels and batches -----------------------------------------------------------------------------
 
 
@@ -512,6 +551,17 @@ def test_embedding_goes_on_without_labels_that_cannot_be_used(write, unlabelled)
         assert (loaded.X != whole.X).nnz == 0
     with pytest.raises(DataError, match="15 of 60 cells"):
         load(path, require_labels=False, label_key="cell_type")
+
+
+def test_batches_that_are_the_labels_are_noted(write):
+    adata = cells()
+    adata.obsm["X_a"] = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
+    adata.obs["run"] = "of " + adata.obs["cell_type"]
+    path, said = write(adata), []
+    assert "No label is in more than one batch" in notes(load(path, batch_key="run"))
+    assert "No label" not in notes(load(path, batch_key="donor")) + notes(load(path))
+    read_embeddings(path, ["X_a"], label_key="cell_type", batch_key="run", notes=said)
+    assert said[0].startswith("No label is in more than one batch")
 
 
 def test_values_that_differ_in_case_or_spaces_are_noted(write):

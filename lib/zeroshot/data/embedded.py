@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from zeroshot.data import remarks
 from zeroshot.data.columns import MissingLabels, alike_note, categories, drop_note
 from zeroshot.data.copies import Place, require_free, write_copy
 from zeroshot.data.error import DataError
@@ -151,12 +152,13 @@ def read_embeddings(
     batches = categories(obs, batch_key, "batch", path.name, missing_labels) if batch_key else None
     scored_mask = labels.codes >= 0 if batches is None else (labels.codes >= 0) & (batches.codes >= 0)
     note = drop_note(scored_mask, pd.Series(labels), path.name)
-    if notes is not None:
-        remarks = [note, alike_note(labels, label_key), alike_note(batches, batch_key) if batch_key else None]
-        notes += [text for text in remarks if text]
+    alike = [alike_note(labels, label_key), alike_note(batches, batch_key) if batch_key else None]
     if note is not None:
         labels = labels[scored_mask].remove_unused_categories()
         batches = None if batches is None else batches[scored_mask].remove_unused_categories()
+    if notes is not None:
+        design = [] if batches is None else remarks.of_design(labels, batches)
+        notes += [text for text in (note, *alike, *design) if text]
     cells = EmbeddedCells(matrices, scored_mask, labels, batches)
     for key in matrices:
         broken = int((~np.isfinite(cells.scored(key))).any(axis=1).sum())

@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from zeroshot import catalog, store
 from zeroshot.catalog import CorpusSource, DatasetCard
-from zeroshot.data import download, draws, fingerprints, h5ad, prepare, simulate, validate
+from zeroshot.data import download, draws, fingerprints, h5ad, prepare, remarks, simulate, validate
 from zeroshot.data.columns import MissingLabels
 from zeroshot.data.error import DataError
 from zeroshot.runtime import paths, reproducible
@@ -302,6 +302,11 @@ def _own(
     else:
         key = label_key or "cell_type"
     notes = list(raw.uns["notes"])
+    if genes := remarks.genes_among(raw.obs_names):
+        raise DataError(
+            f"{path.name}: obs names genes ({', '.join(genes)}, …), so the matrix is genes x cells. Cells x "
+            "genes are expected: write it transposed, adata.T.write_h5ad(new_path)."
+        )
     if library_size is not None and (as_given or library_size not in raw.obs):
         why = (
             "values are taken as they are"
@@ -328,6 +333,10 @@ def _own(
         library_size=library_size,
     )
     notes += adata.uns.get("dataset", {}).get("notes", [])
+    if not as_given:
+        notes += remarks.of_counts(adata.X)
+    if batch_key is not None and "cell_type" in adata.obs:
+        notes += remarks.of_design(adata.obs["cell_type"].array, adata.obs["batch"].array)
     adata.uns["dataset"] = {"notes": notes}
     return adata
 

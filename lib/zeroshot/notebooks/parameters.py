@@ -35,7 +35,7 @@ class Parameter:
     items
         Type that each item of a list must have; None for any.
     optional
-        Whether None is a value.
+        Whether None is a value: it is the default, or the annotation names it.
     """
 
     name: str
@@ -247,7 +247,9 @@ def _collection(parameter: Parameter, text: str) -> Any:
         return value
     if value is None or isinstance(value, bool | dict) or text in ("null", "true", "false"):
         return value
-    items = [item.strip() for item in text.split(",")]
+    if text.strip()[:1] in ("[", "("):  # as YAML or a shell without quotes writes it: [pca, hvg]
+        text = text.strip()[1:].rstrip(")]")
+    items = [item.strip().strip("\"'") for item in text.split(",")]
     return [assignments.literal(item) if parameter.items in (int, float) else item for item in items if item]
 
 

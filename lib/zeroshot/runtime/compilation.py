@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.metadata
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,10 @@ def keep_code() -> Iterator[None]:
     numba.njit = functools.partial(plain, cache=True)
     try:
         _keep_in(str(folder / versions))
-        yield
+        with warnings.catch_warnings():
+            # Of tqdm, which umap-learn imports: it names folders of this machine in the notebook.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            yield
     finally:
         numba.njit = plain
         _keep_in(previous)

@@ -17,6 +17,8 @@ from zeroshot.data.h5ad.file import attribute, elements, open_h5ad, origin, read
 if TYPE_CHECKING:
     import h5py
 
+# Values of a matrix that show whether it may hold counts.
+FIRST_VALUES = 10_000
 NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 
 
@@ -55,6 +57,7 @@ def read_h5ad_parts(path: Path, counts_at: str | None = None) -> AnnData:
             if _trouble(raw.X) is None:
                 raw.uns["notes"] = [f"The counts of raw are used: X holds none ({why.rstrip('.')})."]
                 return raw
+        parts.uns["notes"] += _other_counts(file, path, at, parts)
         return parts
 
 
@@ -123,6 +126,42 @@ def read_array(file: "h5py.File", path: Path, place: str) -> np.ndarray:
     # Integers and half precision would overflow in what is computed from them.
     single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
     return values.astype(np.float32 if single else np.float64, copy=False)
+
+
+def _other_counts(file: "h5py.File", path: Path, at: str, used: AnnData) -> list[str]:
+    """Sentences on other matrices with counts, where nobody has chosen between them and those in use."""
+    notes = []
+    for other in ("X", "raw/X"):
+        if other == at or other not in file:
+            continue
+        try:
+            if not _begins_with_integers(file[other]):
+                continue
+            rest = _read_at(file, path, other)
+        except (DataError, OSError, RuntimeError):  # what cannot be read is no choice
+            continue
+        if _trouble(rest.X) is None and _total(rest.X) != _total(used.X):
+            name = other.removesuffix("/X")
+            notes.append(
+                f"The counts of {at} are used, those of {used.n_vars:,} genes; {name} holds others, of "
+                f"{rest.n_vars:,} genes: counts={name!r} (command line: --counts {name}) takes them."
+            )
+    return notes
+
+
+def _begins_with_integers(node: "h5py.Dataset | h5py.Group") -> bool:
+    """Whether the first values of a matrix are integers; the whole of it is not read for that."""
+    import h5py
+
+    data = node.get("data") if isinstance(node, h5py.Group) else node
+    if not isinstance(data, h5py.Dataset) or not data.shape or data.dtype.kind not in "buif":
+        return False
+    first = np.ravel(data[: max(1, FIRST_VALUES * data.shape[0] // max(1, data.size))])
+    return bool((first == np.rint(first)).all())
+
+
+def _total(matrix: Any) -> float:
+    return float(matrix.sum(dtype=np.float64))
 
 
 # -- what it holds ----------------------------------------------------------------------------------
