@@ -121,7 +121,8 @@ def test_annotate_adds_columns_and_keeps_the_file(files, zeroshot):
     command = ("query.h5ad", "--reference", "reference.h5ad", "--label-key", "type", "--model", "pca")
     result = zeroshot(*command, "--output", "out.h5ad")
     assert result.exit_code == 0, result.output
-    assert "2 of 350 cells are left out: no label or batch" in result.output
+    assert "note: reference.h5ad: 2 of 350 cells are left out: no label or batch" in result.output
+    assert "note: query.h5ad: The library size of a cell is the sum of its counts" in result.output
     assert "PCA was fitted to the 698 cells of query and reference together" in result.output
     assert "765 shared, 100% of the query's" in result.output
     before, after = (anndata.read_h5ad(root / name) for name in ("query.h5ad", "out.h5ad"))
@@ -185,6 +186,11 @@ def test_copies_of_reference_cells_are_named(files, monkeypatch):
 def test_annotate_refuses(zeroshot, arguments, message):
     result = zeroshot("query.h5ad", *arguments)
     assert result.exit_code and message in str(result.exception), result.output
+
+
+def test_genes_tell_what_was_decided_on_a_file(files, zeroshot):
+    answer = CliRunner().invoke(cli.app, ["genes", "--model", "pca", "--dataset", "query.h5ad"])
+    assert "note: query.h5ad: The library size of a cell is the sum" in answer.output, answer.exception
 
 
 def test_errors_of_a_file_name_the_options_that_the_command_has(files, zeroshot):

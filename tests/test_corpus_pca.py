@@ -139,6 +139,7 @@ def test_the_command_fits_a_corpus_and_refuses_settings_of_a_training(home, tmp_
     assert refused.exit_code and "has no --epochs" in str(refused.exception) + refused.output
     done = CliRunner().invoke(cli.app, [*command, str(tmp_path / "pca")])
     assert done.exit_code == 0, done.output
+    assert "note: pbmc68k-reduced: " in done.output  # what was decided while it was read
     corpus = json.loads((tmp_path / "pca" / "config.json").read_text())["corpus"]
     assert corpus["names"] == ["pbmc68k-reduced"] and corpus["sources"] == {"pbmc68k-reduced": 693}
     adata = data.load("pbmc68k-reduced", subset=60, seed=1)

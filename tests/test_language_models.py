@@ -125,3 +125,14 @@ def test_what_cannot_be_read_is_refused(causal, t5, tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": {}}')
     with pytest.raises(WeightsError, match=r"is not a tokenizer\.json"):
         read_vocabulary(tmp_path / "tokenizer.json", 160)
+    # What shows in a text only: a special token that is absent (a panic), or has another number.
+    described = json.loads((causal / "tokenizer.json").read_text())
+    piece = [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    for tokens, message in (
+        ({}, "is not a tokenizer"),
+        ({"<s>": {"id": "<s>", "ids": [10**6], "tokens": ["<s>"]}}, "numbers tokens up to 1,000,000"),
+    ):
+        template = {"type": "TemplateProcessing", "single": piece, "pair": [], "special_tokens": tokens}
+        (tmp_path / "tokenizer.json").write_text(json.dumps(described | {"post_processor": template}))
+        with pytest.raises(WeightsError, match=message):
+            read_vocabulary(tmp_path / "tokenizer.json", 160)

@@ -670,6 +670,9 @@ def test_embeddings_of_every_form_are_read_and_others_refused(write):
     for key, expected in {"even": ["False", "True"], "group": ["a", "b"]}.items():
         labels = read_embeddings(path, ["dense"], label_key=key, batch_key=None).labels
         assert list(labels.categories) == expected
+    np.save(path.with_suffix(".npy"), values)
+    with pytest.raises(DataError, match=r"mine\.npy does not end in .h5ad: .* adata\.obsm\['X_mine'\] = "):
+        read_embeddings(path.with_suffix(".npy"), ["dense"], **keys)
 
 
 def test_a_seed_or_a_size_that_cannot_be_is_refused_before_reading(tmp_path):

@@ -291,6 +291,9 @@ def test_a_corpus_without_cells_is_refused():
         pretraining.combine({"one": dataset([[1, 2]], ["A", "B"], ["x"])}, least_genes=3)
     with pytest.raises(CorpusError, match="at least one"):
         pretraining.combine({})
+    symbols, ids = dataset([[1, 2]], ["A", "B"], ["x"]), dataset([[1, 2]], ["ENSG1", "ENSG2"], ["y"])
+    with pytest.raises(CorpusError, match=r"0 of the 2 genes of one \(A, …\) are in another source"):
+        pretraining.combine({"one": symbols, "two": ids}, least_genes=1)
 
 
 def test_a_corpus_with_cells_of_a_test_set_is_refused():

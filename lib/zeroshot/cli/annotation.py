@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zeroshot import catalog
-from zeroshot.cli.options import BatchKey, MissingLabels, Seed, files_of_weights, reading, require_suffix
+from zeroshot.cli.options import (
+    BatchKey,
+    MissingLabels,
+    Seed,
+    files_of_weights,
+    notes_of,
+    reading,
+    require_suffix,
+)
 from zeroshot.runtime import failures, outputs, printing
 
 if TYPE_CHECKING:
@@ -113,7 +121,8 @@ def annotate(
             weights=weights,
             settings=settings,
         )
-    table, notes = annotation.table, [*of_reference.uns["dataset"]["notes"], *annotation.notes]
+    of_files = [*notes_of(reference, of_reference), *notes_of(query, of_query)]
+    table, notes = annotation.table, [*of_files, *annotation.notes]
     if output is not None:
         with failures.about(output):
             if output.suffix == ".csv":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zeroshot.cli.options import NO_COUNTS, Seed, files_of_weights, reading
+from zeroshot.cli.options import NO_COUNTS, Seed, files_of_weights, notes_of, reading
 from zeroshot.runtime import failures, outputs, printing
 
 _SHOWN = 5  # genes that are printed, with as many of their values
@@ -36,10 +36,11 @@ def genes(
         kind = format_of(output)
         inputs = [dataset] if dataset else []
         outputs.require_new(output, *inputs, *files_of_weights(model, recipe, weights))
-    cells = None
+    cells, notes = None, []
     if dataset is not None:
         with reading(dataset, NO_COUNTS):
-            cells = Cells.of(data.load(dataset, require_labels=False), with_batches=False)
+            adata = data.load(dataset, require_labels=False)
+        cells, notes = Cells.of(adata, with_batches=False), notes_of(dataset, adata)
     with failures.about(f"{model} on {dataset}" if dataset else model):
         vectors = gene_vectors(model, recipe, cells=cells, weights=weights, seed=seed)
     if output is not None:
@@ -53,3 +54,5 @@ def genes(
         printing.show(rows, ["gene", *list(rows[0])[1:]] if rows else ["gene"])
     n_genes, dim = vectors.vectors.shape
     print(f"{output or model}: {n_genes:,} genes x {dim}, {vectors.origin}")
+    for note in notes:
+        print(f"note: {note}")

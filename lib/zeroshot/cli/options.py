@@ -4,12 +4,15 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from zeroshot.runtime import assignments, failures, reproducible
 from zeroshot.runtime.outputs import OutputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BatchKey = Annotated[str | None, typer.Option(help="Column of obs with the sequencing batch.")]
@@ -62,6 +65,11 @@ def reading(source: str, instead: Mapping[str, str]) -> Iterator[None]:
             for option in instead.keys() & set(str(error).replace(")", " ").split()):
                 error.add_note(f"{option} is {instead[option]}")
             raise
+
+
+def notes_of(source: str, cells: "AnnData") -> list[str]:
+    """What was decided while an input was read, or is to know of it, each with its name."""
+    return [f"{source}: {note}" for note in cells.uns["dataset"]["notes"]]
 
 
 def files_of_weights(model: str, recipe: str | None, weights: Path | None) -> tuple[Path, ...]:

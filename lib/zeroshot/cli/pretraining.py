@@ -12,7 +12,7 @@ import typer
 
 from zeroshot import catalog
 from zeroshot.cli import registries
-from zeroshot.cli.options import NO_COUNTS, AsJson, Name, Seed, reading
+from zeroshot.cli.options import NO_COUNTS, AsJson, Name, Seed, notes_of, reading
 from zeroshot.runtime import assignments
 
 if TYPE_CHECKING:
@@ -186,6 +186,8 @@ def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnDat
     for name, source in zip(names, corpus, strict=True):
         with reading(source, NO_COUNTS):
             parts[name] = data.load(source, require_labels=False)
+        for note in notes_of(source, parts[name]):
+            print(f"note: {note}", file=sys.stderr)
     for name in test_sets:
         with reading(name, NO_COUNTS):
             pretraining.require_apart(parts, data.load(name, require_labels=False), name)

@@ -137,6 +137,11 @@ def read_embeddings(
         is not a matrix with one row for each cell, finite for those that are scored.
     """
     path = Path(path)
+    if path.is_file() and path.suffix != ".h5ad":
+        raise DataError(
+            f"{path} does not end in .h5ad: embeddings are read from obsm of such a file, and labels from "
+            "its obs. Put yours there: adata.obsm['X_mine'] = matrix; adata.write_h5ad(new_path)."
+        )
     with open_h5ad(path) as file:
         names = elements(file, "obsm")
         matrices = {}

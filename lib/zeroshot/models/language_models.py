@@ -112,7 +112,8 @@ def read_vocabulary(path: Path, n_tokens: int) -> "Vocabulary":
         vocabulary = Vocabulary.from_file(str(path))
         vocabulary.no_truncation()
         vocabulary.no_padding()
-        highest = max(vocabulary.get_vocab().values(), default=0)
+        # Special tokens have numbers of their own in the file, and one that is absent shows in a text only.
+        highest = max([*vocabulary.get_vocab().values(), *vocabulary.encode("CD74 MALAT1").ids], default=0)
     except BaseException as error:  # the library's errors have no type of their own, and may be panics
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise

@@ -14,7 +14,8 @@ from zeroshot.catalog import Corpus
 from zeroshot.data import fingerprints, symbols
 
 LEAST_GENES = 200  # detected in a cell of a corpus: the usual filter of pretraining corpora
-
+# Of the genes of a source; where fewer are in another one, they have other kinds of names.
+LEAST_SHARE_IN_COMMON = 0.1
 
 # Chains of haemoglobin, by their approved symbols.
 HAEMOGLOBIN = ("HBA1", "HBA2", "HBB", "HBD", "HBE1", "HBG1", "HBG2", "HBM", "HBQ1", "HBZ")
@@ -58,10 +59,11 @@ def combine(
     Raises
     ------
     CorpusError
-        If there is no part, or no cell is left.
+        If there is no part, or no cell is left, or a part names its genes in another way than the others.
     """
     if not parts:
         raise CorpusError("a corpus needs at least one data set: name one")
+    _require_common_names(parts)
     pieces, cells = [], {}
     for name, adata in parts.items():
         suitable = np.asarray((adata.X > 0).sum(axis=1)).ravel() >= least_genes
@@ -89,6 +91,20 @@ def combine(
         corpus = corpus[:, np.sort(np.argsort(-frequency, kind="stable")[:n_genes])].copy()
     corpus.uns["corpus"] = cells
     return corpus
+
+
+def _require_common_names(parts: Mapping[str, AnnData]) -> None:
+    """Refuse symbols beside Ensembl ids, or genes of two species: each gene would be there twice."""
+    for name, adata in parts.items():
+        others = [other.var_names for other_name, other in parts.items() if other_name != name]
+        shared = adata.var_names.isin(set().union(*others)).sum()
+        smallest = min([adata.n_vars, *map(len, others)])
+        if others and shared < LEAST_SHARE_IN_COMMON * smallest:
+            raise CorpusError(
+                f"{shared:,} of the {adata.n_vars:,} genes of {name} ({adata.var_names[0]}, …) are in "
+                f"another source ({others[0][0]}, …), at least {LEAST_SHARE_IN_COMMON:.0%} are expected: "
+                "name genes alike in all sources, by symbols or by Ensembl ids of one species"
+            )
 
 
 def _ensembl_ids(parts: Mapping[str, AnnData]) -> dict[str, str]:

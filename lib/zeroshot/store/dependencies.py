@@ -44,7 +44,7 @@ SAME_NUMBERS = {
     "2b5ac2a763d7a1310b3d": "97aa0e5c1bac2154339e",  # models.gene_texts
     "57deb56769fa16863c7c": "9e19cb86f4a565397f14",  # tokens.sentences: calls ids by their symbols;
     "6c44f5e91a26078fa337": "99642a15c88a114d801a",  # its users take the names of it: models.cellama,
-    "3c12450e5c0b033bf971": "fefb6bd9b8db374dcaba",  # models.language_models
+    "14504bdb843f0ebb1933": "fefb6bd9b8db374dcaba",  # models.language_models, which reads a text at once
     "040d4e6ab157311cdc89": "8a335ecce297fe40451f",  # models: refuses parameters of another type
     "7691ba627246945618f2": "385ef40fe80ac29f292f",  # data.h5ad.file: says more of files that are not read
     "1908cde94474b84ef4ae": "e39ce36a4c6dd4a3149e",  # runtime.outputs: blames the right file
