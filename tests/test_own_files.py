@@ -312,6 +312,8 @@ def test_files_of_other_kinds_are_called_what_they_are(write, tmp_path):
             for group in groups:
                 file[group] = np.arange(3)
     shutil.copy(path, tmp_path / "mine.h5")
+    (tmp_path / "filtered").mkdir()
+    (tmp_path / "filtered" / "matrix.mtx.gz").write_bytes(b"")
     for name, message in {
         "folder.h5ad": "is a directory",
         "store.h5ad": "zarr store.*read_zarr",
@@ -321,6 +323,7 @@ def test_files_of_other_kinds_are_called_what_they_are(write, tmp_path):
         "loom.h5ad": "read_loom",
         "cut.h5ad": "is likely truncated",
         "mine.h5": "does not end in .h5ad",
+        "filtered": r"scanpy\.read_10x_mtx",
     }.items():
         with pytest.raises(DataError, match=rf"{name}.*{message}"):
             load(tmp_path / name)

@@ -24,6 +24,7 @@ _CONVERT = {
     ".h5ad": "Rename it if it is an .h5ad file, or write one with anndata.",
     ".gz": "Unpack it first (gunzip).",
     ".h5": "If it is a 10x file: scanpy.read_10x_h5(path).write_h5ad(new_path).",
+    ".mtx": "Read its folder: scanpy.read_10x_mtx(folder).write_h5ad(new_path).",
     ".loom": "Convert it: anndata.io.read_loom(path).write_h5ad(new_path).",
     ".zarr": "Convert it: anndata.read_zarr(path).write_h5ad(new_path).",
     ".csv": "Convert it: anndata.io.read_csv(path).write_h5ad(new_path), cells in rows; then add cell types.",
@@ -127,7 +128,8 @@ def load(
     else:
         path, exists = _user_path(name_or_path)
         if path.suffix != ".h5ad" and exists:
-            raise DataError(f"{path} does not end in .h5ad. {_CONVERT.get(path.suffix, _CONVERT['.h5ad'])}")
+            kind = ".mtx" if any(path.glob("matrix.mtx*")) else path.suffix
+            raise DataError(f"{path} does not end in .h5ad. {_CONVERT.get(kind, _CONVERT['.h5ad'])}")
         if path.suffix != ".h5ad":
             cards = catalog.datasets()
             raise DataError(
