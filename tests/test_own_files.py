@@ -134,6 +134,8 @@ def test_the_same_counts_in_any_form_are_the_same_bytes(write):
         loaded = load(write(AnnData(matrix, adata.obs, adata.var), change), batch_key="donor")
         assert loaded.uns["dataset"]["content_hash"] == expected.uns["dataset"]["content_hash"], form
         assert loaded.X.has_canonical_format and loaded.X.indices.dtype == np.int32, form
+        if form != "stored zeros":
+            assert ("share cell and gene" in notes(loaded)) == (form == "halves" or "sum to" in form), form
         for part in ("data", "indices", "indptr"):  # what a model sees, so that its bytes are the same too
             assert getattr(loaded.X, part).tobytes() == getattr(expected.X, part).tobytes(), form
 
@@ -468,6 +470,17 @@ def test_integers_that_nobody_counted_are_noted(write):
     assert "as after normalising and rounding" in notes(load(write(rounded)))
     assert "binarising" not in notes(load(write(cells())))
     assert "normalising" not in notes(load(write(cells())))
+
+
+def test_a_column_that_counts_more_than_the_matrix_is_noted(write):
+    adata = cells()
+    totals = np.asarray(adata.X.sum(axis=1)).ravel()
+    for factor, is_noted in ((2, True), (1.01, False), (0.5, False)):
+        adata.obs["n_counts"] = totals * factor
+        path = write(adata)
+        assert ("lacks 50% of the counts" in notes(load(path))) == is_noted
+    adata.obs["n_counts"] = totals * 2
+    assert "lacks" not in notes(load(write(adata), library_size="n_counts"))
 
 
 def test_a_transposed_matrix_is_refused(write):

@@ -335,8 +335,11 @@ def _own(
         library_size=library_size,
     )
     notes += adata.uns.get("dataset", {}).get("notes", [])
+    notes += remarks.of_places(raw.X)
     if not as_given:
         notes += remarks.of_counts(adata.X)
+    if not as_given and library_size is None:
+        notes += remarks.of_depth(adata.obs)
     if batch_key is not None and "cell_type" in adata.obs:
         notes += remarks.of_design(adata.obs["cell_type"].array, adata.obs["batch"].array)
     adata.uns["dataset"] = {"notes": notes}

@@ -17,8 +17,8 @@ from zeroshot.data.h5ad.file import attribute, elements, open_h5ad, origin, read
 if TYPE_CHECKING:
     import h5py
 
-# Values of a matrix that show whether it may hold counts.
-FIRST_VALUES = 10_000
+# Values of a matrix that are added up at once, where it is not kept.
+VALUES_AT_ONCE = 2**20
 NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 
 
@@ -131,37 +131,37 @@ def read_array(file: "h5py.File", path: Path, place: str) -> np.ndarray:
 def _other_counts(file: "h5py.File", path: Path, at: str, used: AnnData) -> list[str]:
     """Sentences on other matrices with counts, where nobody has chosen between them and those in use."""
     notes = []
-    for other in ("X", "raw/X"):
+    for other, genes in (("X", "var"), ("raw/X", "raw/var")):
         if other == at or other not in file:
             continue
         try:
-            if not _begins_with_integers(file[other]):
-                continue
-            rest = _read_at(file, path, other)
+            total, n_genes = _total_of_counts(file[other]), _length(file, path, genes)
         except (DataError, OSError, RuntimeError):  # what cannot be read is no choice
             continue
-        if _trouble(rest.X) is None and _total(rest.X) != _total(used.X):
+        if total is not None and total != used.X.sum(dtype=np.float64):
             name = other.removesuffix("/X")
             notes.append(
                 f"The counts of {at} are used, those of {used.n_vars:,} genes; {name} holds others, of "
-                f"{rest.n_vars:,} genes: counts={name!r} (command line: --counts {name}) takes them."
+                f"{n_genes:,} genes: counts={name!r} (command line: --counts {name}) takes them."
             )
     return notes
 
 
-def _begins_with_integers(node: "h5py.Dataset | h5py.Group") -> bool:
-    """Whether the first values of a matrix are integers; the whole of it is not read for that."""
+def _total_of_counts(node: "h5py.Dataset | h5py.Group") -> float | None:
+    """Sum of the values of a matrix, read piece by piece; None where one cannot be a count."""
     import h5py
 
     data = node.get("data") if isinstance(node, h5py.Group) else node
-    if not isinstance(data, h5py.Dataset) or not data.shape or data.dtype.kind not in "buif":
-        return False
-    first = np.ravel(data[: max(1, FIRST_VALUES * data.shape[0] // max(1, data.size))])
-    return bool((first == np.rint(first)).all())
-
-
-def _total(matrix: Any) -> float:
-    return float(matrix.sum(dtype=np.float64))
+    if not isinstance(data, h5py.Dataset) or not data.size or data.dtype.kind not in "buif":
+        return None
+    step = max(1, VALUES_AT_ONCE * len(data) // data.size)
+    total = 0.0
+    for start in range(0, len(data), step):
+        piece = data[start : start + step].astype(np.float64)
+        if not np.isfinite(piece).all() or (piece < 0).any() or (piece != np.rint(piece)).any():
+            return None
+        total += float(piece.sum())
+    return total
 
 
 # -- what it holds ----------------------------------------------------------------------------------
