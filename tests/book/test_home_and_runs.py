@@ -30,7 +30,7 @@ def test_the_home_page_holds_the_numbers_of_the_scores(book, scores):
         assert rows["Data sets"][column] == str(values["dataset"].nunique())
         medians = values.groupby("model")["value"].median()
         for name, model in {
-            "Highly variable genes, median": "hvg",
+            "Highly variable genes (HVG), median": "hvg",
             "Random numbers, median": "random",
         }.items():
             assert rows[name][column] == f"{medians[model]:.2f}"
