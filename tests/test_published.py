@@ -184,7 +184,7 @@ def test_beyond_the_tolerance_it_differs_with_the_caveat_as_reason(outcome):
         ({}, {"subset": "500"}, "only a part of the cells is in this study"),
         ({}, {"value": math.nan, "note": "gate: 3 rows are NaN"}, "gate: 3 rows are NaN"),
         ({"model": "scgpt-human"}, {}, "the weights are not on this machine"),
-        ({"model": "other", "model_title": "Another"}, {}, "no model of ours is it"),
+        ({"model": "other", "model_title": "Another"}, {}, "the model is not in this book"),
         ({"metric": "other", "metric_title": "Another"}, {}, "no metric of ours computes it"),
         (
             {"metric": "pcr", "batch_key": "tech"},

@@ -78,18 +78,18 @@ def test_losses_of_a_ladder_stand_beside_the_best_without_a_network(card):
 
 def test_hypotheses_are_judged_by_intervals_over_trainings(card):
     rows = evidence(card, [0.1, 0.2, 0.15, 0.16])
-    of_study = rows.loc["score, trained less untrained, study"]
+    of_study = rows.loc["score, trained minus untrained, study"]
     assert (of_study["mean"], of_study["n"]) == (pytest.approx(0.15), 1)  # not of PCA, which masks nothing
-    gain = rows.loc["score, trained less untrained, ladder"]
+    gain = rows.loc["score, trained minus untrained, ladder"]
     assert gain["mean"] == pytest.approx(0.1525)
     assert gain["low"] == pytest.approx(0.1525 - 3.182446 * np.std([0.1, 0.2, 0.15, 0.16], ddof=1) / 2)
     assert (gain["n"], gain["verdict"]) == (4, "against")
-    pca = rows.loc["score, trained less PCA of the same corpus"]
+    pca = rows.loc["score, trained minus PCA of the same corpus"]
     assert (pca["mean"], pca["verdict"]) == (pytest.approx(-0.1475), "for")
     assert rows.loc["correlation of loss and score in a training", "mean"] == pytest.approx(-1)
     saved = rows.loc["share of the simple loss saved, ladder"]
     assert (saved["mean"], saved["verdict"]) == (pytest.approx(1 / 6), "against")
-    size = rows.loc["score, largest less smallest corpus"]
+    size = rows.loc["score, largest minus smallest corpus"]
     assert (size["mean"], size["n"], size["verdict"]) == (pytest.approx(0.01), 1, "not testable")
     assert trainings.verdicts(rows.reset_index()) == {"masking": "mixed", "task": "against"}
 

@@ -27,7 +27,7 @@ def reason_against(study: catalog.StudyCard, reference: str) -> str | None:
     """Why a study maps nothing with one of its models (``name`` or ``name@recipe``), None if it does."""
     card, _ = catalog.split_reference(reference)
     if "label" in card.uses:
-        return "made from the labels that are to be found"
+        return "made from the labels that are to be predicted"
     if card.name in study.mapping_without:
         return "left out by the study, because it takes long"
     return None

@@ -167,7 +167,7 @@ def _without_run(number: catalog.PublishedNumber, our_rows: pd.DataFrame) -> Ite
         one = len(number.datasets) == 1
         yield "the data set is not in this study" if one else "not all of its data sets are in this study"
     if number.model_title is not None:
-        yield "no model of ours is it"
+        yield "the model is not in this book"
     elif not (our_rows["model"].eq(number.model) & our_rows["recipe"].eq(number.recipe)).any():
         unavailable = models.unavailable(catalog.model(number.model), number.recipe)
         yield "the weights are not on this machine" if unavailable else "the model is not in this study"

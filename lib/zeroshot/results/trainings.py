@@ -124,13 +124,13 @@ def evidence(
     over_pca = _over_corpus_pca(card, points, trained)
     # The sign is that of values which speak for the hypothesis.
     rows = [
-        ("masking", "score, trained less untrained, study", _over_twins(scores, metric, committed), -1),
-        ("masking", "score, trained less untrained, ladder", _by_training(trained, "gain"), -1),
-        ("masking", "score, trained less PCA of the same corpus", over_pca, -1),
+        ("masking", "score, trained minus untrained, study", _over_twins(scores, metric, committed), -1),
+        ("masking", "score, trained minus untrained, ladder", _by_training(trained, "gain"), -1),
+        ("masking", "score, trained minus PCA of the same corpus", over_pca, -1),
         ("masking", "correlation of loss and score in a training", _within_trainings(tables, metric), 1),
         ("task", "share of the simple loss saved, weights in this repository", _savings(committed), -1),
         ("task", "share of the simple loss saved, ladder", _savings(ladder_losses(card, tables)), -1),
-        ("task", "score, largest less smallest corpus", sizes.groupby(["network", "whole"]).mean(), 1),
+        ("task", "score, largest minus smallest corpus", sizes.groupby(["network", "whole"]).mean(), 1),
     ]
     return pd.DataFrame(
         [
