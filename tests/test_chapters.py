@@ -141,7 +141,7 @@ def test_chapters_name_what_a_study_lacks(execute, study):
     assert "No model of this study predicts ranks" in pages["05_reconstruction"][0]
     assert "nothing to compare" in " ".join(pages["conventions"][0].split())
     assert "there is no second method to compare with" in " ".join(pages["labels"][0].split())
-    assert "This study maps no data set on another." in pages["labels"][0]
+    assert "This study labels no data set from another." in pages["labels"][0]
     assert pages["labels"][1]["mapper"] == "–"
     assert pages["labels"][1]["best_with_few"] == {"one": "PCA", "controls": "–"}[study]
     assert "this study 0 hold and 0 fail" in pages["claims"][0] and pages["claims"][1]["n_tested"] > 15
@@ -163,9 +163,9 @@ def test_the_chapter_on_labels_says_who_maps_best(execute):
     assert f"of another data set, {glued['mapper']} has the highest mean accuracy, {value:.2f}" in text
     # Two draws 0.01 apart: the interval is 0.005 times 12.7 to both sides.
     assert value == pytest.approx(0.465) and "0.40 to 0.53; n = 1 pair" in text
-    assert "Pairs of data sets (reference → query): 1, with" in text and "maps no data set" not in text
+    assert "Pairs of data sets (reference → query): 1, with" in text and "labels no data set" not in text
     text, _ = execute("labels", study="pending")
-    assert "of the mappings of this study are not computed yet" in text and "maps no data set" not in text
+    assert "Labels of another data set are not scored here yet" in text and "labels no data set" not in text
 
 
 HEAVY = {"torch", "scanpy", "scvi", "scib_metrics", "jax", "sklearn", "numba", "umap", "igraph"}
