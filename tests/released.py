@@ -474,6 +474,10 @@ SMALL_ARCHITECTURES = {
         "embed_dim": 16, "num_heads": 2, "num_layers": 2, "model_dim": 24, "protein_dim": 12,
     },
     "Corpus scVI": {"depth": 2, "hidden": 12, "dim": 8}, "Corpus autoencoder": {"hidden": 12, "dim": 8},
+    "UCE": {
+        "n_layers": 2, "dim": 16, "ffn_dim": 24, "protein_dim": 12, "n_positions": 1536, "decoder": [16, 16],
+    },
+    "CELLama": {}, "Cell2Sentence": {}, "ChatCell": {}, "GenePT": {"dim": 16}, "scELMo": {"dim": 16},
 }  # fmt: skip
 
 

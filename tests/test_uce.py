@@ -23,10 +23,11 @@ from zeroshot.models.uce import (
     UceNetwork,
     choose,
     draw_weights,
-    read_genome,
+    read_sizes,
     rename,
     sentence,
 )  # fmt: skip
+from zeroshot.models.uce_genome import read_genome
 from zeroshot.models.weights import WeightsError
 
 REFERENCE = PARITY / "uce"
@@ -44,7 +45,7 @@ def network(reference):
     known, _ = reference
     path = REFERENCE / "model.torch"
     state = weights.read_state(path)
-    build = partial(UceNetwork, state, path, known["params"]["nhead"])
+    build = partial(UceNetwork, *read_sizes(state, path), known["params"]["nhead"])
     return trained_network(build, state, rename, IGNORED, path)
 
 

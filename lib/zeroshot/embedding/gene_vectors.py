@@ -19,7 +19,7 @@ from zeroshot.catalog import SYMBOLS, read_gene_table
 from zeroshot.models import Cells, scmulan, scprint, tgpt
 from zeroshot.models.gene_vectors import GeneVectors, HasGeneVectors
 from zeroshot.models.nicheformer import FIRST_GENE
-from zeroshot.models.uce import read_genome
+from zeroshot.models.uce_genome import read_genome
 from zeroshot.models.untrained import gene_rows
 from zeroshot.models.weights import (
     Checkpoint,

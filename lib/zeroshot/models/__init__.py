@@ -297,8 +297,10 @@ def unavailable(card: catalog.ModelCard, recipe: str | None) -> str | None:
 
 
 def _released(card: catalog.ModelCard, recipe: str | None) -> catalog.ModelCard | None:
-    """The card whose files a model reads: its own, or for the vocabulary alone its trained twin's."""
+    """The card whose files a model reads: its own, or for vocabulary and config alone its trained twin's."""
     parameters = catalog.find(card.recipes, recipe or card.recipe, f"recipe of {card.name}").parameters
     if card.weights is not None:
         return card
-    return catalog.model(card.twin_of) if parameters.get("vocabulary") == "released" else None
+    described = {**(card.architecture or {}), **parameters}
+    released = "released" in (described.get("vocabulary"), described.get("config"))
+    return catalog.model(card.twin_of) if released else None

@@ -1,7 +1,9 @@
 """Cell2Sentence and C2S-Scale: a cell as the names of its genes, read by a causal language model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
+from typing import Any
 
 from zeroshot.models import Cells
 from zeroshot.models.language_models import (
@@ -36,6 +38,9 @@ class CellSentenceModel:
     checkpoint
         Roles "config", "weights" and "vocabulary" (``tokenizer.json``) of any causal language model that
         transformers knows.
+    architecture
+        ``config: released`` for the sizes in the file "config": makes the model an untrained one, its weights
+        drawn by the seed.
     n_genes
         Most genes of the sentence, the most expressed ones; also what the prompt says where a cell has fewer.
     organism
@@ -59,6 +64,7 @@ class CellSentenceModel:
     """
 
     checkpoint: Checkpoint
+    architecture: Mapping[str, Any] | None = None
     n_genes: int = 200
     organism: str = "Homo sapiens"
     template: str = _PROMPT
@@ -93,14 +99,15 @@ class CellSentenceModel:
         )  # fmt: skip
 
     def network(self, cells: Cells, seed: int) -> MeanState:
-        """Return the language model with the weights of the checkpoint.
+        """Return the language model with the weights of the checkpoint, or with weights drawn by the seed.
 
         Raises
         ------
         zeroshot.models.weights.WeightsError
             If the weights are not those of the config.
         """
-        return MeanState(read_network(self.checkpoint))
+        drawn_by = None if self.architecture is None else seed
+        return MeanState(read_network(self.checkpoint, seed=drawn_by))
 
     def _write(self, genes: list[str]) -> Sentence:
         names = [gene.upper() for gene in genes]

@@ -4,12 +4,12 @@ Cells become sentences, sentences become word pieces, and BERT, averaged over th
 embedding. Only the last step has weights: those of all-MiniLM, a model of English.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from zeroshot.models import Cells
-from zeroshot.models.language_models import MeanState, load_network
+from zeroshot.models.language_models import MeanState, draw_network, load_network
 from zeroshot.models.weights import Checkpoint, WeightsError, read_state
 from zeroshot.models.weights.files import (
     REMEDY,
@@ -53,6 +53,9 @@ class Cellama:
     checkpoint
         Roles "config", "weights" and "vocabulary" (``vocab.txt`` or ``tokenizer.json``) of
         all-MiniLM-L6-v2 or -L12-v2.
+    architecture
+        ``config: released`` for the sizes in the file "config": makes the model an untrained one, its weights
+        drawn by the seed.
     n_genes
         Most genes a sentence names; fewer where a cell expresses fewer.
     n_variable
@@ -79,6 +82,7 @@ class Cellama:
     """
 
     checkpoint: Checkpoint
+    architecture: Mapping[str, Any] | None = None
     n_genes: int = 30
     n_variable: int | None = None
     input: Literal["counts", "as-given"] = "counts"
@@ -125,7 +129,7 @@ class Cellama:
         )
 
     def network(self, cells: Cells, seed: int) -> MeanState:
-        """Return the sentence encoder with the weights of the checkpoint.
+        """Return the sentence encoder with the weights of the checkpoint, or with weights drawn by the seed.
 
         Mean and unit length are those of modules.json and 1_Pooling/config.json of all-MiniLM-L6-v2.
 
@@ -137,12 +141,11 @@ class Cellama:
         from transformers import BertModel
 
         config, path = read_config(self.checkpoint.files["config"]), self.checkpoint.files["weights"]
-        bert = load_network(
-            partial(BertModel, config, add_pooling_layer=False),
-            lambda outline: read_state(path),
-            ignored=_IGNORED,
-            path=path,
-        )
+        build = partial(BertModel, config, add_pooling_layer=False)
+        if self.architecture is not None:
+            bert = draw_network(build, seed)
+        else:
+            bert = load_network(build, lambda outline: read_state(path), ignored=_IGNORED, path=path)
         return MeanState(bert, unit_length=True).eval()
 
     def _choose(self, cells: Cells) -> np.ndarray:

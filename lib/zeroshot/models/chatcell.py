@@ -1,6 +1,8 @@
 """ChatCell: a cell as the names of its genes, read by the encoder of a T5."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from zeroshot.models import Cells
 from zeroshot.models.language_models import (
@@ -30,6 +32,9 @@ class ChatCell:
     ----------
     checkpoint
         Roles "config", "weights" and "vocabulary" (``tokenizer.json``) of a T5.
+    architecture
+        ``config: released`` for the sizes in the file "config": makes the model an untrained one, its weights
+        drawn by the seed.
     n_genes
         Most genes of the sentence, the most expressed ones.
     max_tokens
@@ -47,6 +52,7 @@ class ChatCell:
     """
 
     checkpoint: Checkpoint
+    architecture: Mapping[str, Any] | None = None
     n_genes: int = 100
     max_tokens: int = 512
 
@@ -76,14 +82,15 @@ class ChatCell:
         )  # fmt: skip
 
     def network(self, cells: Cells, seed: int) -> MeanState:
-        """Return the encoder with the weights of the checkpoint.
+        """Return the encoder with the weights of the checkpoint, or with weights drawn by the seed.
 
         Raises
         ------
         zeroshot.models.weights.WeightsError
             If the weights are not those of the config.
         """
-        return MeanState(read_network(self.checkpoint, "encoder"))
+        drawn_by = None if self.architecture is None else seed
+        return MeanState(read_network(self.checkpoint, "encoder", seed=drawn_by))
 
 
 def _write(genes: list[str]) -> Sentence:

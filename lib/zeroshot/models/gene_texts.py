@@ -4,9 +4,9 @@ The texts are those of ``data/genes``: approved name and RefSeq summary. The enc
 holds; no released table of vectors is needed, and none is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -53,8 +53,10 @@ class TextEncoder:
     pad_id: int
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, max_tokens: int) -> "TextEncoder":
+    def of(cls, checkpoint: Checkpoint, max_tokens: int, *, seed: int | None = None) -> "TextEncoder":
         """Read the encoder of a folder: a BERT with its vocabulary, or any model with a ``tokenizer.json``.
+
+        With a ``seed`` its weights are drawn by it and not read.
 
         Raises
         ------
@@ -66,9 +68,11 @@ class TextEncoder:
         require_length(max_tokens, config, path)
         pad_id = config.pad_token_id or 0
         if config.model_type == "bert":
-            network = Cellama(checkpoint=checkpoint, max_tokens=max_tokens).network(None, 0)
+            architecture = None if seed is None else {"config": "released"}
+            bert = Cellama(checkpoint=checkpoint, architecture=architecture, max_tokens=max_tokens)
+            network = bert.network(None, seed or 0)
             return cls(read_word_pieces(words, config.vocab_size), network, pad_id)
-        network = MeanState(read_network(checkpoint), unit_length=True).eval()
+        network = MeanState(read_network(checkpoint, seed=seed), unit_length=True).eval()
         return cls(read_vocabulary(words, config.vocab_size), network, pad_id)
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> np.ndarray:
@@ -96,7 +100,10 @@ class GeneTexts:
     Attributes
     ----------
     checkpoint
-        Roles "config", "weights" and "vocabulary" of the encoder.
+        Roles "config", "weights" and "vocabulary" of the encoder; none for an untrained model.
+    architecture
+        ``dim``: makes the model an untrained one, which reads no text. The vectors of the genes that have one
+        are drawn by the seed, of this width.
     text
         "summary": symbol, name and RefSeq summary; "name": symbol and name alone. Half of the genes, most of
         them of non-coding RNA, have no summary and a name in both.
@@ -104,7 +111,8 @@ class GeneTexts:
         First tokens of a text that are read.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | None = None
+    architecture: Mapping[str, Any] | None = None
     text: Text = "summary"
     max_tokens: int = 64
 
@@ -130,7 +138,7 @@ class GeneTexts:
             return Alignment(targets, rules, alignment.names)
         return alignment
 
-    def vectors_of(self, cells: Cells, title: str) -> tuple[np.ndarray, Alignment]:
+    def vectors_of(self, cells: Cells, title: str, seed: int = 0) -> tuple[np.ndarray, Alignment]:
         """Vectors of the genes of a data set, zeros for a gene without a text.
 
         Parameters
@@ -139,6 +147,8 @@ class GeneTexts:
             Whose genes are meant.
         title
             Of the model, for the error.
+        seed
+            Of an untrained model.
 
         Returns
         -------
@@ -155,7 +165,7 @@ class GeneTexts:
         alignment = self.align(cells)
         require_overlap(alignment, title, cells.counts)
         has_text = alignment.targets >= 0
-        encoded = self.encode(alignment.targets[has_text])
+        encoded = self.encode(alignment.targets[has_text], seed)
         vectors = np.zeros((len(has_text), encoded.shape[1]), np.float32)
         vectors[has_text] = encoded
         return vectors, alignment
@@ -170,13 +180,19 @@ class GeneTexts:
             has_text = alignment.targets >= 0
             rows, names = alignment.targets[has_text], cells.genes.astype(str).to_numpy(object)[has_text]
         text = {"summary": "names and summaries", "name": "names"}[self.text]
-        return GeneVectors(pd.Index(names), self.encode(rows), f"{text} of genes, read by the encoder")
+        return GeneVectors(pd.Index(names), self.encode(rows, seed), f"{text} of genes, read by the encoder")
 
-    def encode(self, rows: np.ndarray) -> np.ndarray:
-        """(genes, dim) float32 vectors of the texts in these rows of the table of texts.
+    def encode(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        """(genes, dim) float32 vectors of the texts in these rows of the table of texts, of length one.
 
-        Many rows are taken from the vectors of all texts, which are computed once and stored.
+        Many rows are taken from the vectors of all texts, which are computed once and stored. Those of an
+        untrained model are random directions.
         """
+        n_genes = len(catalog.read_gene_table("gene-texts")["symbol"])
+        if self.architecture is not None:
+            shape = (n_genes, self.architecture["dim"])
+            vectors = np.random.default_rng(seed).standard_normal(shape, np.float32)[rows]
+            return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         if len(rows) <= _FEW_GENES:
             return self._computed(rows)
         inputs = {
@@ -186,7 +202,6 @@ class GeneTexts:
             "max_tokens": self.max_tokens,
             **dependencies.computation({"zeroshot.models.gene_texts"}),
         }
-        n_genes = len(catalog.read_gene_table("gene-texts")["symbol"])
         stored = store.load_or_compute(
             "gene-texts", inputs, lambda: {"vectors": self._computed(np.arange(n_genes))}
         )
@@ -202,10 +217,12 @@ class GeneTexts:
         has_text = pd.Series(self.align(cells).targets >= 0)
         totals = np.asarray(cells.counts.sum(axis=0, dtype=np.float64)).ravel()
         share = totals[has_text].sum() / max(totals.sum(), 1)
+        origin = "those of the encoder on the card, not of OpenAI's ada-002, which the authors used"
+        if self.architecture is not None:
+            origin = "random, one for each of them"
         return (
             f"{int(has_text.sum()):,} of {len(has_text):,} genes with {share:.1%} of the counts have a text; "
-            "the vectors are those of the encoder on the card, not of OpenAI's ada-002, which the authors "
-            "used"
+            f"the vectors are {origin}"
         )
 
 

@@ -1,7 +1,8 @@
 """GenePT: texts about genes, averaged by expression (w), or the names of a cell's genes as a text (s)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class GenePtW(GeneTexts):
     normalize: bool = True
 
     def embed(self, cells: Cells, seed: int) -> np.ndarray:
-        """Return (cells, dim of the encoder) float32; nothing is random.
+        """Return (cells, dim of the encoder) float32; the seed is that of an untrained model.
 
         Raises
         ------
@@ -52,7 +53,7 @@ class GenePtW(GeneTexts):
         zeroshot.models.weights.WeightsError
             If the files of the encoder do not fit.
         """
-        vectors, _ = self.vectors_of(cells, "GenePT")
+        vectors, _ = self.vectors_of(cells, "GenePT", seed)
         mean = cells.log_normalized() @ vectors / np.float32(len(vectors))
         if not self.normalize:
             return mean.astype(np.float32)
@@ -72,6 +73,9 @@ class GenePtS:
     ----------
     checkpoint
         Roles "config", "weights" and "vocabulary" of a sentence encoder.
+    architecture
+        ``config: released`` for the sizes in the file "config": makes the model an untrained one, its weights
+        drawn by the seed.
     n_genes
         Most genes of the text.
     max_tokens
@@ -89,6 +93,7 @@ class GenePtS:
     """
 
     checkpoint: Checkpoint
+    architecture: Mapping[str, Any] | None = None
     n_genes: int = 1000
     max_tokens: int = 256
 
@@ -102,7 +107,7 @@ class GenePtS:
         zeroshot.models.weights.WeightsError
             If the files of the encoder do not fit.
         """
-        encoder = TextEncoder.of(self.checkpoint, self.max_tokens)
+        encoder = self._encoder(seed)
         return sentence_tokenizer(
             cells, encoder.vocabulary, _write,
             title="GenePT", n_genes=self.n_genes,
@@ -110,8 +115,12 @@ class GenePtS:
         )  # fmt: skip
 
     def network(self, cells: Cells, seed: int) -> "nn.Module":
-        """Return the sentence encoder with the weights of the checkpoint."""
-        return TextEncoder.of(self.checkpoint, self.max_tokens).network
+        """Return the sentence encoder with the weights of the checkpoint, or with drawn ones."""
+        return self._encoder(seed).network
+
+    def _encoder(self, seed: int) -> TextEncoder:
+        drawn_by = None if self.architecture is None else seed
+        return TextEncoder.of(self.checkpoint, self.max_tokens, seed=drawn_by)
 
 
 def _write(genes: list[str]) -> Sentence:

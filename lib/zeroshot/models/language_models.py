@@ -129,7 +129,9 @@ def read_vocabulary(path: Path, n_tokens: int) -> "Vocabulary":
     return vocabulary
 
 
-def read_network(checkpoint: Checkpoint, part: Literal["all", "encoder"] = "all") -> nn.Module:
+def read_network(
+    checkpoint: Checkpoint, part: Literal["all", "encoder"] = "all", *, seed: int | None = None
+) -> nn.Module:
     """A language model without its head, with the weights of a checkpoint, in evaluation mode.
 
     Parameters
@@ -138,6 +140,8 @@ def read_network(checkpoint: Checkpoint, part: Literal["all", "encoder"] = "all"
         Roles "config" and "weights".
     part
         "encoder" for the encoder of a T5 alone.
+    seed
+        Draws the weights instead, see :func:`draw_network`; None to read them.
 
     Raises
     ------
@@ -148,6 +152,8 @@ def read_network(checkpoint: Checkpoint, part: Literal["all", "encoder"] = "all"
 
     config, path = read_config(checkpoint.files["config"]), checkpoint.files["weights"]
     build: Callable[..., nn.Module] = T5EncoderModel if part == "encoder" else AutoModel.from_config
+    if seed is not None:
+        return draw_network(partial(build, config), seed)
     return load_network(
         partial(build, config),
         lambda outline: _without_head(read_state(path), outline),
@@ -188,6 +194,21 @@ def load_network(
         network = build()
     network.load_state_dict(outline.state_dict(), strict=True, assign=True)
     return network.eval()
+
+
+def draw_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A network of transformers with the weights that it has before training, float32, for evaluation.
+
+    Parameters
+    ----------
+    build
+        Makes the network and draws its weights, as the classes of transformers do.
+    seed
+        Of the draws.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build().float().eval()
 
 
 def _without_head(state: Mapping[str, torch.Tensor], outline: nn.Module) -> dict[str, torch.Tensor]:

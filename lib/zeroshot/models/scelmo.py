@@ -41,7 +41,7 @@ class ScElmo(GeneTexts):
             raise ValueError(f"unknown average {self.average!r}: weighted or arithmetic")
 
     def embed(self, cells: Cells, seed: int) -> np.ndarray:
-        """Return (cells, dim of the encoder) float32; nothing is random.
+        """Return (cells, dim of the encoder) float32; the seed is that of an untrained model.
 
         Raises
         ------
@@ -50,7 +50,7 @@ class ScElmo(GeneTexts):
         zeroshot.models.weights.WeightsError
             If the files of the encoder do not fit.
         """
-        vectors, _ = self.vectors_of(cells, "scELMo")
+        vectors, _ = self.vectors_of(cells, "scELMo", seed)
         values = cells.log_normalized()
         if self.average == "arithmetic":
             return (values @ vectors / np.float32(len(vectors))).astype(np.float32)

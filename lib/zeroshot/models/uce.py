@@ -6,10 +6,9 @@ Released checkpoints are read as they are; the network is native.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,20 +17,21 @@ from torch import nn
 
 from zeroshot.models import Cells
 from zeroshot.models.encoder import Linear, TransformerEncoder
-from zeroshot.models.networks import trained_network
+from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
 from zeroshot.models.released_names import rename_layer
-from zeroshot.models.weights import Checkpoint, WeightsError, read_dictionary, read_genes, read_state
-from zeroshot.models.weights.files import REMEDY, read_bytes, shortened
+from zeroshot.models.uce_genome import CHROMOSOMES, SPECIAL, random_genome, read_genome
+from zeroshot.models.untrained import fill_uniform, gene_rows
+from zeroshot.models.weights import Checkpoint, WeightsError, read_state
+from zeroshot.models.weights.files import REMEDY
 from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import cell_keys, uniform
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
-PAD, CHROMOSOME_END, CLS = 0, 2, 3
+PAD, CHROMOSOME_END, CLS = 0, 2, 3  # by their places in SPECIAL
 
 _CELLS_AT_ONCE = 64  # whose counts are dense
-_MOST_TOKENS = 2**24  # that a table may have; the released one has 145,469
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,13 @@ class Uce:
         Roles "weights" (with the table of tokens), "vocabulary" (protein embeddings of the species by gene
         symbol: of them the order alone is read), "gene_positions" (``species_chrom.csv``) and
         "species_offsets".
+    architecture
+        ``n_layers``, ``dim``, ``ffn_dim``, ``protein_dim``, ``n_positions`` and ``decoder``, the widths of
+        its layers: makes the model an untrained one, its weights drawn by the seed.
+    vocabulary
+        "released", or "data-set" for untrained models: genes of the data set. In place of their proteins they
+        have random vectors, in place of the genome a random chromosome of 24 and a random position on it,
+        each drawn by seed and gene.
     species
         As upstream names it: a key of ``species_offsets.pkl``.
     padding
@@ -74,7 +81,9 @@ class Uce:
     upstream gives NaN. Of a symbol with several positions the first is taken.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | None = None
+    architecture: Mapping[str, Any] | None = None
+    vocabulary: Literal["released", "data-set"] = "released"
     species: str = "human"
     padding: Literal["reference", "masked"] = "reference"
     batch_size: int = 25
@@ -86,6 +95,7 @@ class Uce:
 
     def __post_init__(self) -> None:
         """Refuse parameters that mean nothing."""
+        require_vocabulary(self.vocabulary, self.architecture)
         if self.padding not in ("reference", "masked"):
             raise ValueError(f"unknown padding {self.padding!r}: reference or masked")
         for name in ("batch_size", "n_draws", "n_heads", "max_tokens"):
@@ -102,7 +112,7 @@ class Uce:
         zeroshot.models.weights.WeightsError
             If a file is damaged, or the species is in none of them.
         """
-        genome = read_genome(self.checkpoint.files, self.species)
+        genome, first_chromosome = self._genome(cells, seed)
         alignment = self._align(cells, genome)
         require_overlap(alignment, "UCE", cells.counts)
         usable = alignment.targets >= 0
@@ -122,7 +132,7 @@ class Uce:
                     chosen = choose(weights, uniforms) if weights is not None else np.empty(0, np.int64)
                     chromosomes = np.unique(genes["code"].to_numpy()[chosen])
                     order = np.argsort(uniform(seed, key, self.n_draws + 1 + chromosomes.astype(np.uint64)))
-                    drawn = sentence(genes, chosen, chromosomes[order], self.first_chromosome)
+                    drawn = sentence(genes, chosen, chromosomes[order], first_chromosome)
                     yield drawn[: self.max_tokens]
 
         def tokenize(rows: np.ndarray) -> Tokens:
@@ -137,6 +147,8 @@ class Uce:
             return _joined([_filled(drawn[row], widths[row // self.batch_size]) for row in rows.tolist()])
 
         notes = []
+        if self.vocabulary == "data-set":
+            notes.append("proteins, chromosomes and positions of the genes are random, drawn by the seed")
         if self.padding == "reference":
             notes.append(
                 f"padding takes part, as upstream: the longest of {self.batch_size} cells changes them all"
@@ -144,7 +156,7 @@ class Uce:
         return Tokenizer(tokenize, PAD, overlap=alignment.report(cells.counts), notes=tuple(notes))
 
     def network(self, cells: Cells, seed: int) -> "UceNetwork":
-        """Return the network with the weights of the checkpoint.
+        """Return the network with the weights of the checkpoint, or with weights drawn by the seed.
 
         Raises
         ------
@@ -152,20 +164,30 @@ class Uce:
             If they are not those of a UCE, of another number of heads, or have no embedding for a gene or a
             chromosome of the species.
         """
+        if self.architecture is not None:
+            genome, _ = self._genome(cells, seed)
+            names = [*SPECIAL, *genome.index, *CHROMOSOMES]
+            build = partial(UceNetwork, self.architecture, len(names), self.n_heads)
+            return untrained_network(build, partial(_draw, names=names, seed=seed))
         path = self.checkpoint.files["weights"]
         state = read_state(path)
-        build = partial(UceNetwork, state, path, self.n_heads)
+        architecture, n_tokens = read_sizes(state, path)
+        if (dim := architecture["dim"]) % self.n_heads:
+            raise WeightsError(
+                f"{self.n_heads} heads do not divide the width of {path}, {dim}: choose n_heads"
+            )
+        build = partial(UceNetwork, architecture, n_tokens, self.n_heads)
         network = trained_network(build, state, rename, IGNORED, path)
         if self.max_tokens > len(network.positions):
             raise WeightsError(
                 f"{path} has {len(network.positions):,} positions, fewer than the {self.max_tokens:,} tokens "
                 "of a sentence: choose fewer max_tokens"
             )
-        files, n_tokens = self.checkpoint.files, len(network.proteins.weight)
-        genome = read_genome(files, self.species)
+        files = self.checkpoint.files
+        genome, first_chromosome = self._genome(cells, seed)
         for role, last in (
             ("species_offsets", genome["token"].max()),
-            ("gene_positions", self.first_chromosome + genome["code"].max()),
+            ("gene_positions", first_chromosome + genome["code"].max()),
         ):
             if last >= n_tokens:
                 raise WeightsError(
@@ -173,6 +195,13 @@ class Uce:
                     f"{n_tokens:,} tokens: the two are not of the same model. {REMEDY}"
                 )
         return network
+
+    def _genome(self, cells: Cells, seed: int) -> tuple[pd.DataFrame, int]:
+        """Genes as :func:`read_genome` describes them, and the token of the first chromosome."""
+        if self.vocabulary == "released":
+            return read_genome(self.checkpoint.files, self.species), self.first_chromosome
+        genome = random_genome(list(map(str, cells.genes)), seed)
+        return genome, len(SPECIAL) + len(genome)
 
     def _align(self, cells: Cells, genome: pd.DataFrame) -> Alignment:
         symbols = [str(name).upper() for name in cells.genes]
@@ -184,8 +213,10 @@ class UceNetwork(nn.Module):
 
     Parameters
     ----------
-    state, path
-        Released tensors, whose shapes tell the sizes, and where they are from.
+    architecture
+        Sizes, see :class:`Uce`.
+    n_tokens
+        Genes of all species, chromosomes and special tokens.
     n_heads
         Heads of the transformer.
 
@@ -194,20 +225,18 @@ class UceNetwork(nn.Module):
     Rosen et al. 2023; model.py of UCE at 8ead6e0.
     """
 
-    def __init__(self, state: Mapping[str, torch.Tensor], path: Path, n_heads: int) -> None:
+    def __init__(self, architecture: Mapping[str, Any], n_tokens: int, n_heads: int) -> None:
         super().__init__()
-        n_layers, dim, ffn_dim, protein_dim, n_tokens = _sizes(state, path)
-        if dim % n_heads:
-            raise WeightsError(f"{n_heads} heads do not divide the width of {path}, {dim}: choose n_heads")
+        dim, protein_dim = architecture["dim"], architecture["protein_dim"]
         self.proteins = nn.Embedding(n_tokens, protein_dim)
         self.project, self.project_norm = Linear(protein_dim, dim), nn.LayerNorm(dim)
-        self.register_buffer("positions", torch.empty(tuple(state["pos_encoder.pe"].shape)))
-        self.encoder = TransformerEncoder(n_layers, dim, n_heads, ffn_dim)
-        widths = [dim, *(len(state[f"decoder.{place}.0.bias"]) for place in range(3))]
+        self.register_buffer("positions", torch.empty(architecture["n_positions"], 1, dim))
+        self.encoder = TransformerEncoder(architecture["n_layers"], dim, n_heads, architecture["ffn_dim"])
+        *widths, last = [dim, *architecture["decoder"]]
         self.decoder = nn.ModuleList(
             nn.ModuleList([Linear(narrow, wide), nn.LayerNorm(wide)]) for narrow, wide in pairwise(widths)
         )
-        self.last = Linear(widths[-1], len(state["decoder.3.bias"]))
+        self.last = Linear(widths[-1], last)
 
     def forward(self, ids: torch.Tensor, values: torch.Tensor | None, lengths: torch.Tensor) -> torch.Tensor:
         """Return (cells, dim) float32 rows of length one.
@@ -292,53 +321,6 @@ def sentence(
     return np.concatenate(parts).astype(np.int64)
 
 
-def read_genome(files: Mapping[str, Path], species: str) -> pd.DataFrame:
-    """Genes of a species that have a protein and a position, by upper-case symbol.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``token``, ``code`` (of the chromosome) and ``start``.
-
-    Raises
-    ------
-    zeroshot.models.weights.WeightsError
-        If a file is damaged, or does not know the species.
-    """
-    offsets = read_dictionary(files["species_offsets"])
-    positions = _read_positions(files["gene_positions"])
-    of_species = positions[positions["species"] == species]
-    offset = offsets.get(species)
-    if offset is not None and (type(offset) is not int or not PAD < offset < _MOST_TOKENS):
-        raise WeightsError(
-            f"{files['species_offsets']}: {species} begins at token {shortened(offset)}; a whole number from "
-            f"{PAD + 1} to {_MOST_TOKENS:,} is expected. {REMEDY}"
-        )
-    if offset is None or not len(of_species):
-        raise WeightsError(
-            f"species {species!r} is not in {files['species_offsets']} and {files['gene_positions']}: "
-            f"they know {', '.join(sorted(map(str, offsets)))[:200]}"
-        )
-    symbols = list(dict.fromkeys(gene.upper() for gene in read_genes(files["vocabulary"])))
-    tokens = pd.Series(np.arange(len(symbols)) + offsets[species], index=symbols, name="token")
-    of_species = of_species.drop_duplicates("gene_symbol").set_index("gene_symbol")
-    return of_species.join(tokens, how="inner")[["token", "code", "start"]]
-
-
-def _read_positions(path: Path) -> pd.DataFrame:
-    """Chromosome and start of the genes of all species, the chromosomes of all of them numbered by name."""
-    expected = "species_chrom.csv with species, gene_symbol, chromosome and start"
-    content = read_bytes(path, expected)
-    try:
-        positions = pd.read_csv(BytesIO(content), usecols=["species", "gene_symbol", "chromosome", "start"],
-                                dtype={"chromosome": str, "start": np.int64},
-                                keep_default_na=False)  # fmt: skip
-    except ValueError as error:  # of decoding, of absent columns, of numbers
-        raise WeightsError(f"{path} is damaged: {str(error)[:200]}. Expected {expected}. {REMEDY}") from None
-    names = positions["species"] + "_" + positions["chromosome"]
-    return positions.assign(code=pd.Categorical(names).codes.astype(np.int64))
-
-
 def _filled(ids: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([ids, np.full(width - len(ids), PAD)])
 
@@ -353,8 +335,14 @@ def _joined(sentences: list[np.ndarray]) -> Tokens:
 IGNORED = ("binary_decoder.*", "gene_embedding_layer.*")
 
 
-def _sizes(state: Mapping[str, torch.Tensor], path: Path) -> tuple[int, int, int, int, int]:
-    """Layers, width, feed-forward width, width of proteins, tokens; from the shapes of a released state."""
+def read_sizes(state: Mapping[str, torch.Tensor], path: Path) -> tuple[dict[str, Any], int]:
+    """Architecture and number of tokens of a released state, by its shapes.
+
+    Raises
+    ------
+    zeroshot.models.weights.WeightsError
+        If they are not those of a UCE.
+    """
     names = ("pe_embedding.weight", "encoder.0.weight", "transformer_encoder.layers.0.linear1.weight",
              "pos_encoder.pe", *(f"decoder.{place}.0.bias" for place in range(3)),
              "decoder.3.bias")  # fmt: skip
@@ -371,7 +359,12 @@ def _sizes(state: Mapping[str, torch.Tensor], path: Path) -> tuple[int, int, int
         )
     prefix = "transformer_encoder.layers."
     n_layers = len({key.split(".")[2] for key in state if key.startswith(prefix)})
-    return n_layers, dim, len(state[f"{prefix}0.linear1.weight"]), protein_dim, len(state[names[0]])
+    architecture = {
+        "n_layers": n_layers, "dim": dim, "ffn_dim": len(state[f"{prefix}0.linear1.weight"]),
+        "protein_dim": protein_dim, "n_positions": len(state["pos_encoder.pe"]),
+        "decoder": [len(state[name]) for name in names[4:]],
+    }  # fmt: skip
+    return architecture, len(state[names[0]])
 
 
 def rename(key: str) -> str | None:
@@ -383,3 +376,15 @@ def rename(key: str) -> str | None:
     if key == "pos_encoder.pe":
         return "positions"
     return f"{known}.{kind}" if known else rename_layer(key, "transformer_encoder.layers.")
+
+
+def _draw(network: UceNetwork, names: list[str], seed: int) -> None:
+    """Linear layers as torch draws them, upstream's positions, a random row for each token by its name."""
+    fill_uniform(network, seed)
+    n_positions, _, dim = network.positions.shape
+    turns = np.arange(n_positions)[:, None] * 10_000.0 ** -(np.arange(0, dim, 2) / dim)
+    waves = np.stack([np.sin(turns), np.cos(turns)], axis=2).reshape(n_positions, 1, -1)[..., :dim]
+    with torch.no_grad():
+        network.positions.copy_(torch.from_numpy(waves))
+        rows = gene_rows(names, network.proteins.weight.shape[1], seed)
+        network.proteins.weight.copy_(torch.from_numpy(rows))

@@ -41,11 +41,11 @@ SAME_NUMBERS = {
     "2ff3edc6557eddf60016": "d561d3054b6e0d9e66d3",  # tokens.genes: finds ids where there are no symbols;
     "f00223d6eb4482f58b37": "360b0f23160b945926e3",  # its users tell it the counts: models.scgpt,
     "72fb8ab17af5ea286d57": "0f6df8d3497dd18e864c",  # models.geneformer,
-    "2b5ac2a763d7a1310b3d": "97aa0e5c1bac2154339e",  # models.gene_texts
+    "624cf6c231c5de3f3254": "97aa0e5c1bac2154339e",  # models.gene_texts
     "57deb56769fa16863c7c": "9e19cb86f4a565397f14",  # tokens.sentences: calls ids by their symbols;
-    "6c44f5e91a26078fa337": "99642a15c88a114d801a",  # its users take the names of it: models.cellama,
-    "14504bdb843f0ebb1933": "fefb6bd9b8db374dcaba",  # models.language_models, which reads a text at once
-    "040d4e6ab157311cdc89": "8a335ecce297fe40451f",  # models: refuses parameters of another type
+    "09e4089a8b9ed138f361": "99642a15c88a114d801a",  # its users take the names of it: models.cellama,
+    "079b0fd0111ba70afc56": "fefb6bd9b8db374dcaba",  # models.language_models, which reads a text at once
+    "eb5c225d77508e9d8913": "8a335ecce297fe40451f",  # models: refuses parameters of another type
     "7691ba627246945618f2": "385ef40fe80ac29f292f",  # data.h5ad.file: says more of files that are not read
     "1908cde94474b84ef4ae": "e39ce36a4c6dd4a3149e",  # runtime.outputs: blames the right file
     "d3dbb93d7126d91018f7": "9dfbd5653698a9a75848",  # models.corpus_pca: refuses a list of genes of
@@ -54,6 +54,8 @@ SAME_NUMBERS = {
     "265563b237be819e629a": "5850e8ffac1954bd55a5",  # metrics.label_transfer.few_labels: without a warning
     "f508366e2fb769939327": "0b276d664927df30b708",  # metrics.clustering: agreement by its own sums
     "96246ea74b5ec4728540": "23fbbf47902ec48c7d6d",  # data.h5ad.parts: notes on other counts
+    "b8ffcb3a58402c0c2b9e": "900312bb13bc7aaa99fa",  # models.genept: untrained if its card says so;
+    "627c68f8afbcf4718dae": "17c653a37d554af81b71",  # models.scelmo
 }
 
 # They import every file of their folder, so that a new one is found by itself.

@@ -52,12 +52,13 @@ def conventions(model: str, max_tokens: int | None = None) -> list[Convention]:
         name: complete(card, recipe) | token_limit(card, name, max_tokens) for name, recipe in recipes.items()
     }
     own = parameters[card.recipe]
+    own_vocabulary = {name: own[name] for name in ("vocabulary",) if name in own}  # texts have none
     if card.twin_of:
         trained_card = catalog.model(card.twin_of)
         for name, recipe in trained_card.recipes.items():
             recipes.setdefault(name, recipe)
             limit = token_limit(trained_card, name, max_tokens)
-            parameters.setdefault(name, complete(card, recipe) | limit | {"vocabulary": own["vocabulary"]})
+            parameters.setdefault(name, complete(card, recipe) | limit | own_vocabulary)
     usable = [name for name in recipes if parameters[name].get("vocabulary") == own.get("vocabulary")]
     distinct: list[Convention] = []
     for name in usable:
