@@ -67,7 +67,7 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     refused(r"unexpected network.0.4.weight \(1,\)")
     del state["network.1.2.running_var"]
     torch.save({"state_dict": state}, folder / "encoder.ckpt")
-    refused("missing norms.1.running_var")
+    refused("missing network.1.2.running_var")
     (folder / "gene_order.tsv").write_text("\n".join(adata.var_names[:-1]))
     refused("has 149 names, the model reads 150")
     torch.save({"state_dict": {"a": torch.ones(2)}}, folder / "encoder.ckpt")

@@ -320,7 +320,7 @@ def test_lower_precision_is_loaded_into_the_modules_own():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x.bias": None}, r"missing inner.bias \(2,\)"),
+        ({"x.bias": None}, r"missing x.bias \(2,\)"),
         ({"scale": None}, r"missing scale \(1,\)"),
         ({"y.weight": torch.zeros(5, 4)}, r"unexpected y.weight \(5, 4\)"),
         ({"x.other": torch.zeros(1)}, r"unexpected x.other \(1,\)"),
@@ -356,6 +356,16 @@ def test_weights_that_are_no_finite_numbers_are_named_with_their_file(change, me
     large = {"x.weight": torch.full((2, 3), 3e38)}
     weights.load_state(module, RELEASED | large, rename)
     assert torch.equal(module.inner.weight, large["x.weight"])
+
+
+def test_a_layer_that_is_missing_has_its_released_name():
+    """By that of another layer; by the network's own where nothing is like it."""
+    layers = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    released = {f"layer.{name}": tensor for name, tensor in layers.state_dict().items()}
+    first = {name: tensor for name, tensor in released.items() if name.startswith("layer.0.")}
+    for state, missing in ((first, "layer.1.weight"), ({"other": torch.ones(1)}, "0.weight")):
+        with pytest.raises(WeightsError, match=rf"missing {missing} \(2, 2\)"):
+            weights.load_state(layers, state, lambda key: key.removeprefix("layer."))
 
 
 def test_two_keys_for_one_parameter():

@@ -5,6 +5,7 @@ torch and safetensors are imported when a checkpoint is read.
 
 import json
 import pickle
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -235,7 +236,11 @@ def load_state(
     if unexpected:
         problems.insert(0, "unexpected " + _some([f"{key} {tuple(state[key].shape)}" for key in unexpected]))
     if missing:
-        problems.insert(0, "missing " + _some([f"{name} {tuple(wanted[name].shape)}" for name in missing]))
+        names = [_released_name(name, state, rename) if rename else name for name in missing[:_LISTED]]
+        names += missing[_LISTED:]
+        shapes = [tuple(wanted[name].shape) for name in missing]
+        absent = [f"{name} {shape}" for name, shape in zip(names, shapes, strict=True)]
+        problems.insert(0, "missing " + _some(absent))
     if not problems:
         # Assigned, not copied: the tensors of a checkpoint would be in memory twice.
         filled = {name: tensor.to(wanted[name].dtype) for name, tensor in filled.items()}
@@ -250,6 +255,22 @@ def load_state(
             "Nothing was loaded: take the files of the model that the card names."
         )
     module.load_state_dict(filled, strict=True, assign=True)
+
+
+def _released_name(name: str, state: Iterable[str], rename: Callable[[str], str | None]) -> str:
+    """Released name of a tensor that a checkpoint lacks, tried by those that it has; else the module's own.
+
+    The same tensor of another layer, or another one of the same part, differs in a number or in its end.
+    """
+    number, end = re.search(r"\d+", name), name.rpartition(".")[2]
+    other = {"weight": "bias", "bias": "weight"}
+    for key in state:
+        swapped = re.sub("weight$|bias$", lambda found: other[found[0]], key)
+        for guess in (key, swapped, f"{key.rpartition('.')[0]}.{end}"):
+            for tried in (guess, re.sub(r"\d+", number[0], guess, count=1) if number else guess):
+                if rename(tried) == name:
+                    return tried
+    return name
 
 
 def write_state(path: Path, state: "Mapping[str, Tensor]") -> None:
