@@ -43,7 +43,8 @@ def _at_a_glance(card: catalog.ModelCard | catalog.OtherModel) -> tuple[str, dic
     others = len(card.recipes) - 1
     row = {"name": card.name, "recipe": card.recipe + (f" +{others}" if others else "")}
     if card.twin_of:
-        return "untrained", row
+        reads_files = card.architecture.get("config") == "released"
+        return "untrained", row | {"needs": f"files of {card.twin_of}" if reads_files else ""}
     if card.access == "none":
         return "none", row | {"needs": card.uses}
     return card.access, row | {"weights": whereabouts(card)}
