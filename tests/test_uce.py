@@ -27,7 +27,7 @@ from zeroshot.models.uce import (
     rename,
     sentence,
 )  # fmt: skip
-from zeroshot.models.uce_genome import read_genome
+from zeroshot.models.uce_genome import random_genome, read_genome
 from zeroshot.models.weights import WeightsError
 
 REFERENCE = PARITY / "uce"
@@ -99,6 +99,17 @@ def test_weights_of_a_cell_by_hand():
     )
     assert draw_weights(np.zeros(3)) is None
     assert choose(np.float32([0.25, 0, 0.75]), np.array([0.0, 0.24, 0.25, 0.99])).tolist() == [0, 0, 2, 2]
+
+
+def test_a_genome_that_no_file_tells_is_drawn_by_seed_and_symbol():
+    genome, other = random_genome(["Cd74", "FTL", "CD74", "T"], 1), random_genome(["T", "Ftl"], 1)
+    assert list(genome.index) == ["CD74", "FTL", "T"] and genome["token"].tolist() == [4, 5, 6]
+    assert genome.loc[["T", "FTL"], ["code", "start"]].equals(other[["code", "start"]])
+    many = random_genome([f"G{number}" for number in range(2000)], 1)
+    assert set(many["code"]) == set(range(24)) and many["start"].is_unique
+    assert (many["code"] != random_genome(list(many.index), 2)["code"]).mean() > 0.9
+    with pytest.raises(ValueError, match="an untrained UCE reads the genes of the data set"):
+        Uce(architecture={"dim": 4})
 
 
 # -- on a small released folder

@@ -96,6 +96,8 @@ class Uce:
     def __post_init__(self) -> None:
         """Refuse parameters that mean nothing."""
         require_vocabulary(self.vocabulary, self.architecture)
+        if self.architecture is not None and self.vocabulary == "released":
+            raise ValueError("an untrained UCE reads the genes of the data set: vocabulary is data-set")
         if self.padding not in ("reference", "masked"):
             raise ValueError(f"unknown padding {self.padding!r}: reference or masked")
         for name in ("batch_size", "n_draws", "n_heads", "max_tokens"):
