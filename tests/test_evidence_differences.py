@@ -256,6 +256,8 @@ def test_outcomes_add_up(summary):
     assert answer["n"] == chosen["n"].sum() and answer["losses"] == chosen["losses"].sum()
     assert answer["above"] + answer["tied"] + answer["below"] == chosen["low"].notna().sum()
     assert evidence.answer(counts, "clustering", ("nothing",))["n"] is None
+    with_ours = pd.concat([summary, summary.assign(source=evidence.THIS_STUDY)])
+    pd.testing.assert_frame_equal(evidence.outcomes(with_ours), counts)
 
 
 def test_intervals_say_over_what_they_are(summary):

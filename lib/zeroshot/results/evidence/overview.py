@@ -80,7 +80,9 @@ def from_study(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def outcomes(summary: pd.DataFrame) -> pd.DataFrame:
-    """Count data sets on which a model is better, tied or worse, over sources.
+    """Count data sets on which a model is better, tied or worse, over published sources.
+
+    A study of this project is not counted: it would outweigh what others measured.
 
     Parameters
     ----------
@@ -94,6 +96,7 @@ def outcomes(summary: pd.DataFrame) -> pd.DataFrame:
         ``losses`` (of a model on a data set), ``n`` their sum, ``n_sources``, and of the comparisons with an
         interval how many are above 0 (``above``), below (``below``) or include it (``tied``).
     """
+    summary = summary[summary["source"].ne(THIS_STUDY)]
     with_interval = summary["low"].notna()
     table = summary.assign(
         above=with_interval & (summary["low"] > 0),
