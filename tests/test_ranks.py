@@ -120,6 +120,9 @@ def test_tests_equal_those_of_scikit_posthocs_and_scipy_on_the_same_table():
     mean = dict(zip(order, ranking.methods["mean_rank"], strict=True))
     apart = {(a, b) for a in order for b in order if mean[b] - mean[a] >= ranking.critical_difference}
     assert apart == set(ranking.different) and apart
+    clauses = [clause.split(" above ") for clause in ranking.numbers["different"].split("; ")]
+    assert len({worse for _, worse in clauses}) == len(clauses) < len(apart)
+    assert apart == {(a, b) for ab, bs in clauses for a in ab.split(", ") for b in bs.split(", ")}
 
 
 def test_bars_of_the_diagram_are_those_that_scikit_posthocs_draws():

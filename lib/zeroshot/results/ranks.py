@@ -12,7 +12,6 @@ ALPHA = 0.05
 RESAMPLES = 2000
 # A method with scores on fewer of the data sets takes too many of them away from the others.
 LEAST_SHARE = 0.5
-MOST_PAIRS = 5  # that a sentence names
 COLUMNS = [
     "method", "model", "kind", "mean_rank", "mean_low", "mean_high", "median_rank", "median_low",
     "median_high",
@@ -77,20 +76,24 @@ class Ranking:
     def numbers(self) -> dict[str, float | str | None]:
         """What a sentence says of it; None where there is no such number.
 
-        Keys n_ranked_datasets, n_ranked, n_ranked_pairs, n_different, different (the pairs, the widest apart
-        first), first (who has the best mean rank), first_rank, friedman and critical_difference.
+        Keys n_ranked_datasets, n_ranked, n_ranked_pairs, n_different, different (who is above whom, methods
+        above the same ones together), first (who has the best mean rank), first_rank, friedman and
+        critical_difference.
         """
         tested = self.critical_difference is not None
-        p_values = {pair: self.p_values.loc[pair] for pair in self.different}
-        texts = [f"{first} above {second}" for first, second in sorted(p_values, key=p_values.get)]
-        more = [f"and {len(texts) - MOST_PAIRS} more"] if len(texts) > MOST_PAIRS else []
+        below, above = {}, {}
+        for better, worse in self.different:
+            below.setdefault(better, []).append(worse)
+        for better, worse in below.items():
+            above.setdefault(", ".join(worse), []).append(better)
+        texts = [f"{', '.join(better)} above {worse}" for worse, better in above.items()]
         best = self.methods.iloc[0] if tested else {}
         return {
             "n_ranked_datasets": self.n_datasets if tested else None,
             "n_ranked": len(self.methods) if tested else None,
             "n_ranked_pairs": math.comb(len(self.methods), 2) if tested else None,
-            "n_different": len(texts) if tested else None,
-            "different": ("; ".join(texts[:MOST_PAIRS] + more) or "none") if tested else None,
+            "n_different": len(self.different) if tested else None,
+            "different": ("; ".join(texts) or "none") if tested else None,
             "first": best.get("method"),
             "first_rank": best.get("mean_rank"),
             "friedman": self.friedman,
