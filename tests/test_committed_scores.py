@@ -14,11 +14,14 @@ from tiny_study import (
     executed_between,
     run_tiny,
     times,
+    would_do,
     zeroshot,
-)  # fmt: skip
+)
 
 from zeroshot import results
 from zeroshot.study.finished import remember
+
+PAGES = {f"page of {run}" for run in RUNS}
 
 
 def test_downloads_of_a_computed_study(finished: Path) -> None:
@@ -65,29 +68,36 @@ def test_committed_scores_take_the_place_of_computed_ones(finished: Path) -> Non
     without chapters, which would be executed each time.
     """
     studies, chapters = finished / "data" / "studies.yml", "chapters: [02_cell_types, 03_batches]"
-    tables = finished / "build" / "studies" / "tiny" / "scores.csv"
+    more = "chapters: [01_data, 02_cell_types, 03_batches, published, tokens]"
+    folder = finished / "build" / "studies" / "tiny"
+    tables, computed_runs = folder / "scores.csv", folder / "runs"
     computed = tables.read_text()
     zeroshot(finished, "keep", "tiny")
     committed = finished / "data" / "scores" / "tiny"
     line = next(line for line in computed.splitlines() if ",hvg," in line and ",nmi," in line)
     value = line.split(",")[4]
     edit(committed / "scores.csv", line, line.replace(value, f"{float(value) + 1e-6:.6f}", 1))
-    edit(studies, chapters, "chapters: [01_data, 02_cell_types, tokens]")
+    edit(studies, chapters, more)
     before = times(finished)
     zeroshot(finished, "run", "tiny", "--committed", "--cores", "2")
-    assert executed_between(before, times(finished)) == {"notebooks/02_cell_types"}
+    executed = executed_between(before, times(finished))
+    assert executed == CHAPTERS | {"notebooks/published"}
     assert tables.read_text() == (committed / "scores.csv").read_text() != computed
     subprocess.run(
         [sys.executable, "-c", "from zeroshot import site; site.stage('tiny')"],
         env=environment(finished), check=True,
     )  # fmt: skip
-    edit(studies, "chapters: [01_data, 02_cell_types, tokens]", "chapters: []")
+    computed_runs.rename(folder / "elsewhere")  # as if none had been computed
+    everything = {"notebooks/01_data", "notebooks/tokens"} | executed | RUNS | PAGES
+    assert would_do(finished) == everything
+    (folder / "elsewhere").rename(computed_runs)
+    edit(studies, more, "chapters: []")
     run_tiny(finished)
     assert tables.read_text() == computed
 
     site = finished / "build" / "site"
     toc = (site / "_toc.yml").read_text()
-    assert "02_cell_types" in toc and "01_data" not in toc and "tokens" not in toc.split("api")[0]
+    assert "03_batches" in toc and "01_data" not in toc and "tokens" not in toc.split("api")[0]
     assert "glob: runs" not in toc
     status = (site / "book" / "status.md").read_text()
     absent = "- Which cells do the models have to tell apart?\n- How does a cell become tokens?"

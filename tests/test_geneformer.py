@@ -311,7 +311,10 @@ def drop(state, part):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (partial(drop, part="layer.1.attention.self.key.weight"), r"missing bert\.enc.*\.1\..*qkv\.weight"),
+        (
+            partial(drop, part="layer.1.attention.self.key.weight"),
+            r"missing bert\.encoder\.layer\.1\.attention\.self\.qkv\.weight",
+        ),
         (partial(drop, part="layer.2."), r"missing bert\.encoder\.layer\.2\."),
         (partial(drop, part="cls.predictions"), "missing head"),
         (lambda state: state | {"bert.encoder.layer.0.adapter.weight": torch.ones(2)}, "unexpected bert.enc"),

@@ -573,11 +573,11 @@ def test_batches_that_are_the_labels_are_noted(write):
     adata = cells()
     adata.obsm["X_a"] = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
     adata.obs["run"] = "of " + adata.obs["cell_type"]
-    path, said = write(adata), []
+    path, messages = write(adata), []
     assert "No label is in more than one batch" in notes(load(path, batch_key="run"))
     assert "No label" not in notes(load(path, batch_key="donor")) + notes(load(path))
-    read_embeddings(path, ["X_a"], label_key="cell_type", batch_key="run", notes=said)
-    assert said[0].startswith("No label is in more than one batch")
+    read_embeddings(path, ["X_a"], label_key="cell_type", batch_key="run", notes=messages)
+    assert messages[0].startswith("No label is in more than one batch")
 
 
 def test_values_that_differ_in_case_or_spaces_are_noted(write):

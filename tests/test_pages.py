@@ -184,18 +184,26 @@ def test_the_sidebar_is_drawn_from_titles_and_once():
     own = jinja2.FileSystemLoader(paths.home() / "book" / "_templates")
     templates = jinja2.Environment(loader=jinja2.ChoiceLoader([jinja2.DictLoader(theme), own]))
 
+    drawings = []
+
     def sidebar(page):
-        context = {"pagename": page, "toctree": lambda: environment.tocs["book/intro"].astext()}
+        def draw():
+            drawings.append(page)
+            return environment.tocs["book/intro"].astext()
+
+        context = {"pagename": page, "toctree": draw}
         sphinx_extension.share_sidebar(app, page, "page.html", context, None)
         first, second = (templates.get_template("sbt-sidebar-nav.html").render(context) for _ in range(2))
         assert first == second and 'aria-label="Show' in first
         assert environment.tocs["book/intro"] is headings
-        title, _, drawn_on = first.partition(">")[2].partition(" on ")
+        title, _, where = first.partition(">")[2].partition(" on ")
         assert title == "a title"
-        return drawn_on
+        return where
 
     assert sidebar("_modules/zeroshot/store") == "_modules/zeroshot/store"
     assert sidebar("_modules/zeroshot/paths") == "_modules/zeroshot/store"
     assert sidebar("genindex") == "genindex"
     assert sidebar("runs/toy/hvg") == sidebar("runs/toy/pca") == "runs/toy/hvg"
-    assert sidebar("book/intro") == "book/intro"
+    for _ in range(2):
+        assert sidebar("book/intro") == "book/intro"
+    assert drawings.count("_modules/zeroshot/store") == 1 and drawings.count("book/intro") == 2

@@ -44,8 +44,8 @@ def _at_a_glance(card: catalog.ModelCard | catalog.OtherModel) -> tuple[str, dic
     row = {"name": card.name, "recipe": card.recipe + (f" +{others}" if others else "")}
     if card.twin_of:
         reads_files = card.architecture.get("config") == "released"
-        brought = reads_files and catalog.model(card.twin_of).access == "bring"
-        return "untrained", row | {"needs": "--weights" if brought else "–"}
+        needs_folder = reads_files and catalog.model(card.twin_of).access == "bring"
+        return "untrained", row | {"needs": "--weights" if needs_folder else "–"}
     if card.access == "none":
         return "none", row | {"needs": card.uses}
     return card.access, row | {"weights": whereabouts(card)}

@@ -29,7 +29,7 @@ from zeroshot.tokens.tokenizers import cell_keys, uniform
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch")
 
-PAD, CHROMOSOME_END, CLS = 0, 2, 3  # by their places in SPECIAL
+PAD, _, CHROMOSOME_END, CLS = range(len(SPECIAL))
 
 _CELLS_AT_ONCE = 64  # whose counts are dense
 

@@ -39,7 +39,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", keep_titles)
     app.connect("env-updated", leave_out_foreign_sources)
     app.connect("html-page-context", share_sidebar, priority=_BEFORE_THE_THEME)
-    # Else sought among all installed packages at each citation, a fifteenth of the rendering.
+    # Else sought among all installed packages at each citation, for a hundredth of a second.
     register_plugin("pybtex.backends", "plaintext", plaintext.Backend, force=True)
     app.connect("autodoc-process-docstring", name_together, priority=_AFTER_THE_THEME)
     app.connect("html-page-context", drop_buttons_without_source, priority=_AFTER_THE_THEME)

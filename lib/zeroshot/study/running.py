@@ -159,7 +159,7 @@ def _run(
 def serving_copies(folder: Path, environment: Mapping[str, str], mark: str) -> Iterator[dict[str, str]]:
     """Start the processes that jobs are copies of: one has what pages need, the other what computing does.
 
-    One that has nothing missing to make is ready only once a job asks: what is there may not be outdated.
+    Where nothing is missing that one of them makes, it imports only when a job asks: perhaps none will.
 
     Parameters
     ----------

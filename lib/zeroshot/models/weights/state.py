@@ -236,10 +236,8 @@ def load_state(
     if unexpected:
         problems.insert(0, "unexpected " + _some([f"{key} {tuple(state[key].shape)}" for key in unexpected]))
     if missing:
-        names = [_released_name(name, state, rename) if rename else name for name in missing[:_LISTED]]
-        names += missing[_LISTED:]
-        shapes = [tuple(wanted[name].shape) for name in missing]
-        absent = [f"{name} {shape}" for name, shape in zip(names, shapes, strict=True)]
+        names = {name: _released_name(name, state, rename) for name in missing[:_LISTED] if rename}
+        absent = [f"{names.get(name, name)} {tuple(wanted[name].shape)}" for name in missing]
         problems.insert(0, "missing " + _some(absent))
     if not problems:
         # Assigned, not copied: the tensors of a checkpoint would be in memory twice.
@@ -258,18 +256,19 @@ def load_state(
 
 
 def _released_name(name: str, state: Iterable[str], rename: Callable[[str], str | None]) -> str:
-    """Released name of a tensor that a checkpoint lacks, tried by those that it has; else the module's own.
+    """Released name of a tensor that a checkpoint lacks, guessed from those it has; else the module's own.
 
     The same tensor of another layer, or another one of the same part, differs in a number or in its end.
     """
     number, end = re.search(r"\d+", name), name.rpartition(".")[2]
     other = {"weight": "bias", "bias": "weight"}
     for key in state:
-        swapped = re.sub("weight$|bias$", lambda found: other[found[0]], key)
-        for guess in (key, swapped, f"{key.rpartition('.')[0]}.{end}"):
-            for tried in (guess, re.sub(r"\d+", number[0], guess, count=1) if number else guess):
-                if rename(tried) == name:
-                    return tried
+        partner = re.sub("weight$|bias$", lambda match: other[match[0]], key)
+        for same_layer in (key, partner, f"{key.rpartition('.')[0]}.{end}"):
+            in_layer = re.sub(r"\d+", number[0], same_layer, count=1) if number else same_layer
+            for guess in (same_layer, in_layer):
+                if rename(guess) == name:
+                    return guess
     return name
 
 

@@ -52,7 +52,7 @@ def conventions(model: str, max_tokens: int | None = None) -> list[Convention]:
         name: complete(card, recipe) | token_limit(card, name, max_tokens) for name, recipe in recipes.items()
     }
     own = parameters[card.recipe]
-    own_vocabulary = {name: own[name] for name in ("vocabulary",) if name in own}  # texts have none
+    own_vocabulary = {"vocabulary": own["vocabulary"]} if "vocabulary" in own else {}  # texts have none
     if card.twin_of:
         trained_card = catalog.model(card.twin_of)
         for name, recipe in trained_card.recipes.items():
