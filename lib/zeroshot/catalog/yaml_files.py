@@ -10,6 +10,10 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.cyaml import CParser
+from yaml.resolver import Resolver
 
 from zeroshot.catalog.names import CatalogError, suggestion
 from zeroshot.catalog.records import Card
@@ -149,15 +153,18 @@ def _records_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _records_in(argument)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Composer, CParser, SafeConstructor, Resolver):
     """Safe YAML that also refuses what is silent, or endless, in it.
 
     The last of two equal keys wins, tags change what a value is, and a few aliases of aliases stand for
-    millions of values.
+    millions of values. libyaml reads the text; what nodes it makes is decided here, so that they are counted.
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
+        CParser.__init__(self, text)
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
         self._depth = 0
         self._n_nodes = 0
         self._sizes: dict[int, int] = {}  # of complete nodes with an anchor
