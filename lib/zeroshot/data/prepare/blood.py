@@ -55,12 +55,15 @@ _PBMC3K_LABELS = {
 
 def pbmc_3k_4k(files: Files) -> AnnData:
     """Blood in 10x v1 (3k) and v2 (4k) chemistry, labelled by the authors of two tutorials."""
+    from .r_objects import RFile
+
     first = r_matrix(read_r(files["pbmc3k.rda"])["pbmc3k"], suffix="-1")
     labels = read_r(files["pbmc_meta.rda"])["pbmc_meta"]["classified"].astype(str).map(_PBMC3K_LABELS)
     first = first[first.obs_names.isin(labels.index)].copy()
     first.obs["cell_type"] = labels.loc[first.obs_names].to_numpy(str)
 
-    second = r_matrix(read_r(files["PBMC_sc.RData"])["PBMC_sc"]["toc"])
+    # The other table, of 737,280 droplets, is left as it is.
+    second = r_matrix(RFile(files["PBMC_sc.RData"]).read("PBMC_sc/toc"))
     labels = _pbmc4k8k_labels(files["seurat_ident_pbmc4k8k.rda"])
     # A barcode that occurs twice names two cells, one of the 4k and one of the 8k run.
     barcodes = labels.index.str.rsplit("-", n=1).str[0]
