@@ -5,7 +5,7 @@ everything mixes batches perfectly.
 """
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from .distances import scaled
@@ -393,6 +393,8 @@ def kbet(neighbors_50: Neighbors, batches: np.ndarray) -> float:
     through diffusion maps and approximate neighbours in each label, and compiles for tens of seconds in every
     fresh process (30 s for 700 cells on 2 busy cores).
     """
+    from scipy.stats import chi2  # half a second of a command that computes nothing
+
     require_two(batches, "batch")
     require_neighborhoods(neighbors_50)
     codes, sizes = np.unique(batches, return_inverse=True, return_counts=True)[1:]
@@ -401,7 +403,7 @@ def kbet(neighbors_50: Neighbors, batches: np.ndarray) -> float:
     np.add.at(found, (np.arange(len(codes))[:, None], near), 1)
     expected = near.shape[1] * sizes / len(codes)
     statistic = ((found - expected) ** 2 / expected).sum(axis=1)
-    return np.mean(stats.chi2.sf(statistic, len(sizes) - 1) >= REJECTED)
+    return np.mean(chi2.sf(statistic, len(sizes) - 1) >= REJECTED)
 
 
 def _batch_silhouette(

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from .registry import METRICS
 from .scoring import neighborhood, score
@@ -295,6 +294,8 @@ def half_width(
     Kedzierska et al. show the subsamples' own scores. Those are of a data set a tenth as large, where some
     metrics, clustering above all, have another level; here they give the width, all cells the level.
     """
+    from scipy.stats import t  # half a second of a command that computes nothing
+
     if len(values) < 2 or subsampled_cells >= n_cells:
         return float("nan")
     of_cells = np.var(values, ddof=1) * subsampled_cells / (n_cells - subsampled_cells)
@@ -303,5 +304,5 @@ def half_width(
     total = variances.sum()
     if total == 0:
         return 0.0
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, total**2 / (variances**2 / freedom).sum())
+    quantile = t.ppf((1 + CONFIDENCE) / 2, total**2 / (variances**2 / freedom).sum())
     return float(quantile * np.sqrt(total))

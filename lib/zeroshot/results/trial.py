@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from scipy import stats
 
 from zeroshot import catalog, data, metrics, pipeline, store
 from zeroshot.runtime import paths
@@ -189,6 +188,8 @@ def orders(ladder_scores: pd.DataFrame) -> pd.DataFrame:
         low and high (95 % interval over seeds, NaN for one) and change (mean fall from the first rung to the
         last, as a share of the metric's range).
     """
+    from scipy.stats import sem, t
+
     rows = []
     rungs = ladder_scores[ladder_scores["ladder"] != LABELS_ALONE].dropna(subset="value")
     for (name, metric), part in rungs.groupby(["ladder", "metric"], sort=False):
@@ -201,7 +202,7 @@ def orders(ladder_scores: pd.DataFrame) -> pd.DataFrame:
         correlations = [_rank_correlation(row) for row in goodness]
         mean, half = np.mean(correlations), np.nan
         if len(correlations) > 1:
-            half = stats.sem(correlations) * stats.t.ppf(0.975, len(correlations) - 1)
+            half = sem(correlations) * t.ppf(0.975, len(correlations) - 1)
         ends = max(mean - half, -1.0), min(mean + half, 1.0)
         rows.append((name, metric, len(goodness), mean, *ends, (goodness[:, 0] - goodness[:, -1]).mean()))
     columns = ["ladder", "metric", "seeds", "correlation", "low", "high", "change"]
@@ -210,9 +211,11 @@ def orders(ladder_scores: pd.DataFrame) -> pd.DataFrame:
 
 def _rank_correlation(goodness: np.ndarray) -> float:
     """Spearman's correlation of values with their order, the highest first; 0 if they are all the same."""
+    from scipy.stats import spearmanr
+
     if (goodness == goodness[0]).all():
         return 0.0
-    return float(stats.spearmanr(-np.arange(len(goodness)), goodness).statistic)
+    return float(spearmanr(-np.arange(len(goodness)), goodness).statistic)
 
 
 def perceptron(values: np.ndarray, labels: np.ndarray, train: np.ndarray, seed: int) -> np.ndarray:

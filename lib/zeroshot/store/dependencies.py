@@ -56,6 +56,8 @@ SAME_NUMBERS = {
     "96246ea74b5ec4728540": "23fbbf47902ec48c7d6d",  # data.h5ad.parts: notes on other counts
     "b8ffcb3a58402c0c2b9e": "900312bb13bc7aaa99fa",  # models.genept: untrained if its card says so;
     "627c68f8afbcf4718dae": "17c653a37d554af81b71",  # models.scelmo
+    "940bda9418a9c9fa1f14": "17f5c38138655c5ccf08",  # metrics.integration: imports scipy.stats when used;
+    "4f133a675b805b8ecc69": "455289e9a34b5900241d",  # metrics.uncertainty
 }
 
 # They import every file of their folder, so that a new one is found by itself.
