@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Options that say how a network is trained: what is fitted in one go has no such settings.
 _OF_TRAINING = (
     "field", "epochs", "minutes", "max_tokens", "tokens_per_step", "learning_rate", "device", "precision",
+    "objective",
 )  # fmt: skip
 
 
@@ -50,6 +51,10 @@ def pretrain(
     max_tokens: Annotated[int, typer.Option(min=3, help="Genes read of a cell at once, at most.")] = 512,
     tokens_per_step: Annotated[int, typer.Option(min=3, help="Tokens of a step, padding included.")] = 16_384,
     learning_rate: Annotated[float, typer.Option(help="Highest of the schedule.")] = 1e-3,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="contrastive, instead of hidden genes: tell cells apart by samples of them."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     seed: Seed = 0,
@@ -80,7 +85,7 @@ def pretrain(
         raise pretraining.TrainingError("--epochs and --minutes both say how long to train: give one")
     settings = pretraining.Training(
         epochs=epochs, max_tokens=max_tokens, tokens_per_step=tokens_per_step, learning_rate=learning_rate,
-        seed=seed, precision=precision, device=device,
+        objective=objective, seed=seed, precision=precision, device=device,
     )  # fmt: skip
     sizes = assignments.split(field or (), "field of the architecture", "--architecture nlayers=4")
     architecture = {name: assignments.literal(text) for name, text in sizes.items()}

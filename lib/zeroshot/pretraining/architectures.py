@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from zeroshot import catalog
+from zeroshot import catalog, models
+from zeroshot.catalog.records import Objective
 from zeroshot.pretraining.error import TrainingError
 
 # Names that the families give to the four sizes of a transformer.
@@ -34,6 +35,11 @@ def card_of(name: str) -> catalog.ModelCard:
     card = catalog.model(name)
     twins = [other for other in catalog.models().values() if other.twin_of == name]
     return card if card.architecture or not twins else twins[0]
+
+
+def objective_of(card: catalog.ModelCard) -> Objective | None:
+    """What a model is trained to predict: stated on its card, or by a family that is only trained here."""
+    return card.objective or getattr(models.implementation(card), "objective", None)
 
 
 def with_changes(card: catalog.ModelCard, changes: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import sparse
 
-from zeroshot.catalog.records import Objective
 from zeroshot.metrics.reconstruction import gene_positions
-from zeroshot.pretraining.objectives import MaskedChunk
+from zeroshot.pretraining.contrastive import Views
+from zeroshot.pretraining.objectives import MaskedChunk, Task
 from zeroshot.tokens.sequences import Tokens
 
 # Among which that of the frequencies at a rank is chosen.
@@ -15,9 +15,9 @@ _PSEUDO_COUNTS = 2.0 ** np.arange(4, 21)
 
 
 def trivial_losses(
-    objective: Objective,
+    task: Task,
     tokens: Tokens,
-    chunks: Iterable[MaskedChunk],
+    chunks: Iterable[MaskedChunk | Views],
     *,
     n_genes: int,
     special_ends: tuple[int, int] = (0, 0),
@@ -26,12 +26,12 @@ def trivial_losses(
 
     Parameters
     ----------
-    objective
-        "values" or "ranks".
+    task
+        "values", "ranks" or "contrastive".
     tokens
         Of the training cells, as a network reads them.
     chunks
-        Held-out cells with hidden genes.
+        Held-out cells with hidden genes, or in two views.
     n_genes
         In the vocabulary.
     special_ends
@@ -44,12 +44,17 @@ def trivial_losses(
         values "gene mean", that of a gene over the training cells that have a value of it, and "grand mean",
         that of all genes. Of ranks "gene frequency", over all ranks, and "gene frequency at the rank", mixed
         with the former by the share that fits the training cells best when each is predicted from the others.
+        Of views "chance": each cell of the chunk is as likely.
     """
+    parts = list(chunks)
+    if task == "contrastive":
+        sizes = np.array([len(chunk.targets) for chunk in parts])
+        return {"chance": float(sizes @ np.log(sizes) / sizes.sum())}
     first, last = special_ends
     is_gene, offsets = gene_positions(tokens.offsets, first=first, last=last)
-    genes, parts = tokens.ids[is_gene], list(chunks)
+    genes = tokens.ids[is_gene]
     targets = np.concatenate([chunk.targets.cpu().numpy() for chunk in parts])
-    if objective == "values":
+    if task == "values":
         hidden_genes = np.concatenate([chunk.ids[chunk.hidden].cpu().numpy() for chunk in parts])
         values = tokens.values[is_gene].astype(np.float64)
         return _of_values(genes, values, hidden_genes, targets)

@@ -12,6 +12,7 @@ from scipy import sparse
 from zeroshot import catalog, data
 from zeroshot.catalog import Corpus
 from zeroshot.data import fingerprints, symbols
+from zeroshot.models import Cells
 
 LEAST_GENES = 200  # detected in a cell of a corpus: the usual filter of pretraining corpora
 # Of the genes of a source; where fewer are in another one, they have other kinds of names.
@@ -186,6 +187,16 @@ def facts_of(corpus: AnnData, names: Sequence[str]) -> dict[str, object]:
     """What the files of a model say of its corpus: its names, and the cells of each source."""
     sources = {name: part["cells"] for name, part in corpus.uns["corpus"].items()}
     return {"names": list(names), "sources": sources}
+
+
+def hash_of(cells: Cells) -> str:
+    """sha256 over counts, genes and names of cells."""
+    digest = hashlib.sha256()
+    for part in (cells.counts.data, cells.counts.indices, cells.counts.indptr, cells.library_size):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    for names in (cells.genes, cells.ids):
+        digest.update("\n".join(map(str, names)).encode())
+    return digest.hexdigest()
 
 
 def _draw(names: pd.Index, source: str, share: float) -> np.ndarray:

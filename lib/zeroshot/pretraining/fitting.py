@@ -8,8 +8,8 @@ from zeroshot import models
 from zeroshot.models import Cells
 from zeroshot.pretraining import folders
 from zeroshot.pretraining.architectures import card_of
+from zeroshot.pretraining.corpora import hash_of
 from zeroshot.pretraining.error import TrainingError
-from zeroshot.pretraining.training import hash_of
 
 
 class Fitted(Protocol):

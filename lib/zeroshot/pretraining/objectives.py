@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,7 +11,11 @@ from torch import nn
 
 from zeroshot.catalog.records import Objective
 from zeroshot.models import TrainableNetwork
+from zeroshot.pretraining.contrastive import Views, pair_loss
 from zeroshot.tokens.sequences import Tokens
+
+# What a network is trained to do: predict what is hidden, or recognise a cell by another sample of its genes.
+Task = Objective | Literal["contrastive"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Masking:
     Attributes
     ----------
     fraction
-        Share of a cell's genes that are predicted, at least one of each cell.
+        Share of a cell's genes that are predicted, at least one of each cell; under "contrastive", that each
+        of its two views lacks.
     random
         Share of those that get the id of another gene of the chunk instead of the mask.
     unchanged
@@ -34,8 +40,9 @@ class Masking:
 
 # Published settings. Values: Cui et al. 2024, whose tutorials mask 40 % of the genes. Ranks: Theodoris et al.
 # 2023, 15 % of the genes, of which transformers' collator replaces 80 % by <mask> and 10 % by another token.
-MASKING: Mapping[Objective, Masking] = MappingProxyType(
-    {"values": Masking(0.4), "ranks": Masking(0.15, random=0.1, unchanged=0.1)}
+# Contrastive: not published for these tokens; two views of half of the genes share half of theirs.
+MASKING: Mapping[Task, Masking] = MappingProxyType(
+    {"values": Masking(0.4), "ranks": Masking(0.15, random=0.1, unchanged=0.1), "contrastive": Masking(0.5)}
 )
 
 
@@ -120,11 +127,14 @@ def hide(
     )
 
 
-def losses(network: TrainableNetwork, objective: Objective, chunk: MaskedChunk) -> dict[str, torch.Tensor]:
-    """Mean loss over the hidden genes, by the name of the decoder.
+def losses(network: TrainableNetwork, task: Task, chunk: MaskedChunk | Views) -> dict[str, torch.Tensor]:
+    """Mean loss over the hidden genes, by the name of the decoder, or over cells ("pair").
 
-    The squared error of values, in bins²; the cross-entropy of ranks over the vocabulary, in nats.
+    The squared error of values, in bins²; the cross-entropy of ranks over the vocabulary, in nats; of cells
+    :func:`zeroshot.pretraining.contrastive.pair_loss`.
     """
+    if task == "contrastive":
+        return {"pair": pair_loss(network(*chunk.first), network(*chunk.second), chunk.targets)}
     predictions = network.decode(chunk.ids, chunk.values, chunk.lengths, chunk.hidden)
-    compare = nn.functional.mse_loss if objective == "values" else nn.functional.cross_entropy
+    compare = nn.functional.mse_loss if task == "values" else nn.functional.cross_entropy
     return {name: compare(predicted.float(), chunk.targets) for name, predicted in predictions.items()}

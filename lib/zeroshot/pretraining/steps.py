@@ -65,21 +65,38 @@ def chunks_in_order(lengths: np.ndarray, order: np.ndarray, budget: int) -> Iter
         start += size
 
 
-def crop(tokens: Tokens, max_tokens: int, generator: np.random.Generator) -> Tokens:
-    """Sequences of at most ``max_tokens``: of longer ones the first token and a sample of the others.
+def crop(
+    tokens: Tokens,
+    max_tokens: int | np.ndarray,
+    generator: np.random.Generator,
+    special_ends: tuple[int, int] = (1, 0),
+) -> Tokens:
+    """Sequences of at most ``max_tokens``: of longer ones the tokens at the ends and a sample of the others.
 
     Tokens keep their order.
+
+    Parameters
+    ----------
+    tokens
+        Of some cells.
+    max_tokens
+        One number for all cells, or (cells,) one for each.
+    generator
+        Draws the sample.
+    special_ends
+        Tokens that stay at the beginning and at the end: by default the first, ``<cls>`` under "values".
     """
     lengths = tokens.lengths
     if (lengths <= max_tokens).all():
         return tokens
     draws = generator.random(len(tokens.ids))
-    draws[tokens.offsets[:-1][lengths > 0]] = -1.0  # the first token stays: <cls> under "values"
     cell = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(cell)) - tokens.offsets[cell]
+    draws[(place < special_ends[0]) | (place >= lengths[cell] - special_ends[1])] = -1.0
     order = np.lexsort((draws, cell))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order)) - np.repeat(tokens.offsets[:-1], lengths)
-    stays = rank < max_tokens
+    stays = rank < np.broadcast_to(max_tokens, lengths.shape)[cell]
     read = np.minimum(lengths, max_tokens)
     offsets = np.concatenate([[0], np.cumsum(read)]).astype(np.int64)
     values = None if tokens.values is None else tokens.values[stays]

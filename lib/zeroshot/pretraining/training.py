@@ -2,28 +2,28 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 
 from zeroshot import catalog, models
-from zeroshot.catalog.records import Objective
 from zeroshot.embedding.engine import Precision, require_device
 from zeroshot.models import Cells, Trainable, TrainableNetwork
 from zeroshot.pretraining import folders
-from zeroshot.pretraining.architectures import card_of, with_changes
+from zeroshot.pretraining.architectures import card_of, objective_of, with_changes
 from zeroshot.pretraining.baselines import trivial_losses
+from zeroshot.pretraining.contrastive import Views, draw_views
+from zeroshot.pretraining.corpora import hash_of
 from zeroshot.pretraining.error import TrainingError
-from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, hide, losses
+from zeroshot.pretraining.objectives import MASKING, MaskedChunk, Masking, Task, hide, losses
 from zeroshot.pretraining.steps import Plan, chunks_in_order, crop, schedule
 from zeroshot.runtime import outputs, reproducible
 from zeroshot.tokens.sequences import Tokenizer, Tokens
@@ -55,15 +55,18 @@ class Training:
         Longest sequence: of a cell with more genes another sample is read each time under the objective
         "values", and the highest ranks under "ranks".
     tokens_per_step
-        Tokens of a step, padding included.
+        Tokens of a step, padding included; under "contrastive" at most so many of each view.
     learning_rate
         Highest, reached after ``warmup`` of the steps and lowered to zero along a cosine.
     weight_decay
         Of AdamW, on matrices only.
     warmup
         Share of the steps.
+    objective
+        "contrastive" instead of what the card of the model says: a cell has to be recognised by the embedding
+        of another sample of its genes among the cells of the step.
     masking
-        None for the published one of the objective.
+        None for the usual one: :data:`zeroshot.pretraining.MASKING`.
     held_out
         Share of the cells that are not trained on: the validation loss is theirs.
     validations
@@ -80,6 +83,7 @@ class Training:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.05
+    objective: Literal["contrastive"] | None = None
     masking: Masking | None = None
     held_out: float = 0.05
     validations: int = 10
@@ -104,10 +108,13 @@ class Training:
         for name in _SHARES:
             if not 0 <= values[name] < 1:
                 raise TrainingError(f"{name} is {values[name]}: a share from 0 to below 1 is expected")
-        if self.tokens_per_step < self.max_tokens:
+        if self.objective not in (None, "contrastive"):
+            raise TrainingError(f"objective is {self.objective!r:.60}: contrastive, or none, is expected")
+        least = 1 if self.objective is None else 2
+        if self.tokens_per_step < least * self.max_tokens:
             raise TrainingError(
-                f"max_tokens is {self.max_tokens}, tokens_per_step {self.tokens_per_step}: at least one cell "
-                "a step is expected. Raise tokens_per_step, or lower max_tokens."
+                f"max_tokens is {self.max_tokens}, tokens_per_step {self.tokens_per_step}: at least {least} "
+                "cells a step are expected. Raise tokens_per_step, or lower max_tokens."
             )
         if self.precision not in _PRECISIONS:
             raise TrainingError(
@@ -121,6 +128,8 @@ class Training:
     def identity(self) -> dict[str, object]:
         """What decides about the weights."""
         fields = dataclasses.asdict(self)
+        if self.objective is None:  # as in the records of trainings that had no such setting
+            del fields["objective"]
         return {name: value for name, value in fields.items() if name not in IMMATERIAL}
 
 
@@ -218,11 +227,6 @@ def untrained(name: str, training: Training, changes: Mapping[str, Any] | None =
     return family(architecture=architecture, vocabulary="data-set", max_tokens=most)
 
 
-def objective_of(card: catalog.ModelCard) -> Objective | None:
-    """What a model is trained to predict: stated on its card, or by a family that is only trained here."""
-    return card.objective or getattr(models.implementation(card), "objective", None)
-
-
 class Run:
     """A network between two steps of its training."""
 
@@ -237,8 +241,8 @@ class Run:
         self.training, self.corpus, self.at_validation = training, cells, at_validation
         self.device = torch.device(training.device)
         self.embedder = untrained(model, training, architecture)
-        self.objective = objective_of(card_of(model))
-        self.masking = training.masking or MASKING[self.objective]
+        self.task: Task = training.objective or objective_of(card_of(model))
+        self.masking = training.masking or MASKING[self.task]
         self.tokenizer: Tokenizer = self.embedder.tokenizer(cells, training.seed)
         n_cells = cells.counts.shape[0]
         order = np.random.default_rng([training.seed, 1]).permutation(n_cells)
@@ -337,13 +341,13 @@ class Run:
         """Do the next step and return its loss, summed over the decoders."""
         rows = self.plan.rows(self.step)
         generator = np.random.default_rng([self.training.seed, 2, self.step])
-        chunk = self._chunk(crop(self.tokens.select(rows), self.training.max_tokens, generator), generator)
+        chunk = self._chunk(self._crop(self.tokens.select(rows), generator), generator)
         for group in self.optimizer.param_groups:
             group["lr"] = self.training.learning_rate * schedule(
                 self.step, self.plan.n_steps, self.training.warmup
             )
         with self._autocast():
-            parts = losses(self.network, self.objective, chunk)
+            parts = losses(self.network, self.task, chunk)
         loss = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -367,7 +371,7 @@ class Run:
         self.network.eval()
         with torch.no_grad(), self._autocast():
             for chunk in self._held_out_chunks():
-                for name, loss in losses(self.network, self.objective, chunk).items():
+                for name, loss in losses(self.network, self.task, chunk).items():
                     sums[name] = sums.get(name, 0.0) + float(loss) * len(chunk.targets)
                 n_hidden += len(chunk.targets)
         self.network.train()
@@ -380,7 +384,7 @@ class Run:
         """Losses on held-out cells: "untrained" and "trained" by decoder, "baselines" by predictor."""
         decoders = [name for name in self.history[0] if name not in ("step", "cells", "tokens")]
         baselines = trivial_losses(
-            self.objective, self.tokens, self._held_out_chunks(),
+            self.task, self.tokens, self._held_out_chunks(),
             n_genes=len(self.corpus.genes), special_ends=self.network.special_ends,
         )  # fmt: skip
         parts = {
@@ -390,19 +394,29 @@ class Run:
         }
         return {part: {name: round(loss, 6) for name, loss in row.items()} for part, row in parts.items()}
 
-    def _held_out_chunks(self) -> Iterator[MaskedChunk]:
-        """Held-out cells, whose hidden genes are the same each time."""
+    def _held_out_chunks(self) -> Iterator[MaskedChunk | Views]:
+        """Held-out cells, whose hidden genes or views are the same each time."""
         generator = np.random.default_rng([self.training.seed, 3])
-        tokens = crop(self.held_out, self.training.max_tokens, generator)
-        by_length = np.argsort(tokens.lengths, kind="stable")
-        for rows in chunks_in_order(tokens.lengths, by_length, self.training.tokens_per_step):
+        tokens = self._crop(self.held_out, generator)
+        lengths = np.minimum(tokens.lengths, self.training.max_tokens)
+        by_length = np.argsort(lengths, kind="stable")
+        for rows in chunks_in_order(lengths, by_length, self.training.tokens_per_step):
             yield self._chunk(tokens.select(rows), generator)
 
-    def _chunk(self, tokens: Tokens, generator: np.random.Generator) -> MaskedChunk:
-        return hide(
-            tokens, self.network, self.objective, self.masking, generator,
-            pad_id=self.tokenizer.pad_id, pad_value=self.tokenizer.pad_value,
-        ).to(self.device)  # fmt: skip
+    def _crop(self, tokens: Tokens, generator: np.random.Generator) -> Tokens:
+        """What is read of cells; all their tokens where two samples will be drawn."""
+        return tokens if self.task == "contrastive" else crop(tokens, self.training.max_tokens, generator)
+
+    def _chunk(self, tokens: Tokens, generator: np.random.Generator) -> MaskedChunk | Views:
+        padding = {"pad_id": self.tokenizer.pad_id, "pad_value": self.tokenizer.pad_value}
+        if self.task == "contrastive":
+            chunk = draw_views(
+                tokens, self.network, self.masking.fraction, generator,
+                max_tokens=self.training.max_tokens, **padding,
+            )  # fmt: skip
+        else:
+            chunk = hide(tokens, self.network, self.task, self.masking, generator, **padding)
+        return chunk.to(self.device)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         if self.training.precision == "float32":
@@ -426,13 +440,3 @@ def read_state(state: Path, device: str | torch.device = "cpu") -> tuple[dict[st
             f"{state} cannot be read ({type(error).__name__}): expected the state that a training has "
             "saved. Remove it: the same command then begins anew."
         ) from error
-
-
-def hash_of(cells: Cells) -> str:
-    """sha256 over counts, genes and names of cells."""
-    digest = hashlib.sha256()
-    for part in (cells.counts.data, cells.counts.indices, cells.counts.indptr, cells.library_size):
-        digest.update(np.ascontiguousarray(part).tobytes())
-    for names in (cells.genes, cells.ids):
-        digest.update("\n".join(map(str, names)).encode())
-    return digest.hexdigest()
