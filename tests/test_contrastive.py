@@ -43,7 +43,7 @@ def test_a_view_has_a_share_of_the_genes_and_the_special_tokens():
         tokens, Ends(), 0.5, np.random.default_rng(0), max_tokens=8, pad_id=99, pad_value=-2
     )
     ids, values, lengths = views.first
-    assert lengths.tolist() == [2, 2, 8]  # no gene; none; of 18 genes half would be 9, and there is room for 6
+    assert lengths.tolist() == [2, 2, 8]  # two without a gene; for 6 of half of 18 there is room
     assert views.lengths.tolist() == [4, 4, 16]
     assert ids[0].tolist() == [0, 1] + 6 * [99] and values[0].tolist() == [0, 1] + 6 * [-2]
     assert ids[2, [0, -1]].tolist() == [4, 23]

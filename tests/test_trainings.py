@@ -94,6 +94,30 @@ def test_hypotheses_are_judged_by_intervals_over_trainings(card):
     assert trainings.verdicts(rows.reset_index()) == {"masking": "mixed", "task": "against"}
 
 
+def test_contrastive_trainings_are_compared_with_masked_ones_and_judge_no_hypothesis(card):
+    of_ranks = tables([0.1, 0.2, 0.15, 0.16])
+    of_values, contrastive = (tables(gains)["scores"] for gains in ([0.1, 0.2, 0.3], [0.5, 0.4]))
+    for rows, name in ((of_values, "values"), (contrastive, "contrastive")):
+        rows["network"] = rows["network"].where(rows["network"] == "corpus-pca", name)
+    scores = pd.concat([contrastive, of_values]).query("network != 'corpus-pca'")
+    effects = trainings.task_effects(card, ladders.by_corpus(card, scores, "avg_bio"))
+    assert effects.groupby("corpus").agg(list).to_dict() == {
+        CORPORA[0]: pytest.approx([0.4, 0.4]), CORPORA[1]: pytest.approx([0.2, 0.2]),
+    }  # fmt: skip
+    assert trainings.task_effects(card, ladders.by_corpus(card, of_values, "avg_bio")).empty
+
+    losses = tables([0.5, 0.4], loss=1.0)["losses"].assign(network="contrastive")
+    both = {
+        "losses": pd.concat([of_ranks["losses"], losses]), "baselines": of_ranks["baselines"],
+        "scores": pd.concat([of_ranks["scores"], scores[scores["network"] == "contrastive"]]),
+    }  # fmt: skip
+    nothing = trainings.committed_losses()
+    pd.testing.assert_frame_equal(
+        trainings.evidence(card, both, "avg_bio", nothing, SCORES),
+        trainings.evidence(card, of_ranks, "avg_bio", nothing, SCORES),
+    )
+
+
 @pytest.mark.parametrize(
     ("gains", "loss", "verdicts"),
     [

@@ -21,6 +21,11 @@ class LadderNetwork(Record):
     # Put over the recipe of the trained model when target cells are embedded.
     reading: Parameters = Field(default_factory=dict)
 
+    @property
+    def is_contrastive(self) -> bool:
+        """Whether it predicts nothing that is hidden, and recognises cells instead."""
+        return self.training.get("objective") == "contrastive"
+
 
 class Ladder(Card):
     """One ladder: every network on every corpus, scored on data sets that no corpus has cells of."""

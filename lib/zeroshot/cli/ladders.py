@@ -67,7 +67,8 @@ def _gpu_hours(card: catalog.Ladder) -> float:
     from zeroshot.pretraining.architectures import arithmetic
 
     operations = sum(
-        arithmetic(network.model, network.architecture, network.training.get("max_tokens", 0), card.passes)
+        (2 if network.is_contrastive else 1)  # views of a cell
+        * arithmetic(network.model, network.architecture, network.training.get("max_tokens", 0), card.passes)
         for network in card.networks.values()
     )
     return operations * sum(card.corpora.values()) / GPU_SPEED / 3600

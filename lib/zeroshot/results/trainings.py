@@ -111,12 +111,14 @@ def evidence(
     Returns
     -------
     pandas.DataFrame
-        A row per hypothesis (a key of :data:`HYPOTHESES`) and measurement: ``mean`` over trainings, of which
-        each is a network on a corpus and the mean over its data sets and seeds; ``low`` and ``high``, its
-        95 % interval (Student's t, NaN for one training); ``n`` trainings (pairs of trainings for the size of
-        the corpus); and ``verdict``: "for" or "against" the hypothesis, "undecided" where the interval
-        includes 0, "not testable" below :data:`LEAST_TRAININGS`.
+        A row per hypothesis (a key of :data:`HYPOTHESES`) and measurement: ``mean`` over trainings (not
+        contrastive ones), of which each is a network on a corpus and the mean over its data sets and seeds;
+        ``low`` and ``high``, its 95 % interval (Student's t, NaN for one training); ``n`` trainings (pairs of
+        trainings for the size of the corpus); and ``verdict``: "for" or "against" the hypothesis, "undecided"
+        where the interval includes 0, "not testable" below :data:`LEAST_TRAININGS`.
     """
+    contrastive = [name for name, network in card.networks.items() if network.is_contrastive]
+    tables = {name: table[~table["network"].isin(contrastive)] for name, table in tables.items()}
     points = ladders.by_corpus(card, tables["scores"], metric)
     trained = ladders.effects(points).dropna(subset="gain")  # not what is fitted in one go
     sizes = ladders.size_effects(points)
@@ -138,6 +140,32 @@ def evidence(
             for hypothesis, measurement, values, sign in rows
         ]
     )
+
+
+def task_effects(card: catalog.Ladder, points: pd.DataFrame) -> pd.Series:
+    """Scores of contrastive networks less those of networks of the same size that predict what is hidden.
+
+    Parameters
+    ----------
+    card, points
+        A ladder, and what :func:`zeroshot.results.ladders.by_corpus` returns of it.
+
+    Returns
+    -------
+    pandas.Series
+        By ``size`` (model and architecture), corpus and data set, where both are trained.
+    """
+    trained = points[points["state"].eq("trained")]
+    by_title = {network.title: network for network in card.networks.values()}
+    networks = [by_title[title] for title in trained["network"]]
+    rows = trained.assign(
+        size=[f"{network.model} {dict(network.architecture)}" for network in networks],
+        is_contrastive=[network.is_contrastive for network in networks],
+    )
+    keys = ["size", "corpus", "dataset"]
+    values = rows.groupby([*keys, "is_contrastive"])["value"].mean().unstack()
+    values = values.reindex(columns=[True, False])
+    return (values[True] - values[False]).dropna()
 
 
 def verdicts(rows: pd.DataFrame) -> dict[str, str]:
