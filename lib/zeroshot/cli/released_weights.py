@@ -46,10 +46,13 @@ def _show_files(card: catalog.ModelCard) -> None:
     ]
     printing.show_lines(rows, ["here", "size", "sha256", "file"])
     absent = [file for file in files if not file.is_here]
-    sizes = [file.size for file in absent if file.size]
-    size = printing.size_text(sum(sizes)) if sizes or not absent else "size not stated"
-    least = "at least " if 0 < len(sizes) < len(absent) else ""
-    print(f"not here: {len(absent)} of {len(files)} files, {least}{size}")
+    if absent:
+        sizes = [file.size for file in absent if file.size]
+        size = printing.size_text(sum(sizes)) if sizes else "size not stated"
+        least = "at least " if 0 < len(sizes) < len(absent) else ""
+        print(f"not here: {len(absent)} of {len(files)} files, {least}{size}")
+    else:
+        print(f"here: all {len(files)} files")
     print(f"from: {', else '.join(weights.origins(card))}")
     print(f"licence of the weights: {card.weights_licence}")
     print("nothing was fetched")
