@@ -170,6 +170,10 @@ def test_weights_of_the_repository_are_those_of_their_card_and_corpus(card):
     assert sum(fitted_to["sources"].values()) == corpus.cells
 
 
+def test_the_weights_of_the_repository_are_below_40_megabytes():
+    assert sum(file.size for card in IN_REPOSITORY for file in card.weights.files.values()) < 40e6
+
+
 def test_changed_weights_of_the_repository_are_refused(home):
     (home / "data" / "weights").unlink()
     folder = home / "data" / "weights" / "corpus-pca"

@@ -193,6 +193,12 @@ def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnDat
             parts[name] = data.load(source, require_labels=False)
         for note in notes_of(source, parts[name]):
             print(f"note: {note}", file=sys.stderr)
+    if not test_sets:
+        print(
+            "note: these cells were compared with no data set: name those that you will score on, and the "
+            "training is refused if it has a cell of one (--test-set)",
+            file=sys.stderr,
+        )
     for name in test_sets:
         with reading(name, NO_COUNTS):
             pretraining.require_apart(parts, data.load(name, require_labels=False), name)
