@@ -135,6 +135,12 @@ class Scgpt:
         notes = []
         if self.vocabulary == "data-set":
             notes.append(f"the vocabulary is the {len(cells.genes):,} genes of the data set")
+        by_id = int((alignment.rules[columns] == "Ensembl").sum())
+        if by_id and self.binning == "seeded":
+            notes.append(
+                f"{by_id:,} genes go by Ensembl ids. Ties are drawn by the names of genes: a file with their "
+                "symbols gives other draws, and an embedding that differs as between two seeds"
+            )
         empty = int((values.getnnz(axis=1) == 0).sum())
         if empty:
             notes.append(f"{empty:,} cells express none of the genes that are read")
