@@ -3,6 +3,7 @@
 import ast
 import errno
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 import tempfile
 import tokenize
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -428,6 +430,16 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
     record = stamp.read(output)
     assert record["notebook"] == "tiny" and record["parameters"] == {"seed": 41} and record["seconds"] > 0
     assert record["command"] == "zeroshot notebook tiny -p seed=41 --output tiny-again.ipynb"
+
+
+def test_the_lack_of_a_progress_bar_is_no_news_in_kernels_of_others():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        importlib.reload(notebooks)
+        warnings.warn("IProgress not found. Please update jupyter", stacklevel=1)
+        assert told == []
+        warnings.warn("look out", stacklevel=1)
+        assert len(told) == 1
 
 
 def test_an_executed_notebook_is_executed_again_as_its_template(make, home, tmp_path):

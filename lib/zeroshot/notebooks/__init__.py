@@ -6,6 +6,8 @@ of these are refused or prevented here. The executed notebook appears under its 
 cell has run.
 """
 
+import warnings
+
 from .error import NotebookError
 from .execution import execute, prepare_environment
 from .parameters import Parameter, declared_parameters, parse_parameters
@@ -18,3 +20,7 @@ __all__ = [
     "parse_parameters",
     "prepare_environment",
 ]
+
+# tqdm would name folders of this machine in what a reader keeps. Kernels that `execute` starts are told by
+# their environment, before they import anything; those of papermill and JupyterLab here.
+warnings.filterwarnings("ignore", message="IProgress not found")
