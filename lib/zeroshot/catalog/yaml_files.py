@@ -74,24 +74,38 @@ def read(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
 
 @lru_cache(maxsize=16)
 def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard]:
-    entries = _load(path)
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise CatalogError(f"{path} cannot be read: {error.strerror}. Make it a readable file.") from None
+    try:
+        return _cards(content, kind)
+    except CatalogError as error:
+        raise CatalogError(f"{path}{error}") from None
+
+
+@lru_cache(maxsize=32)
+def _cards(content: bytes, kind: type[AnyCard]) -> dict[str, AnyCard]:
+    """Entries of a file, wherever it is: what a message says of the file follows its path."""
+    entries = _load(content)
     if not isinstance(entries, dict):
-        content = "nothing" if entries is None else f"a {type(entries).__name__}"
-        raise CatalogError(f"{path} must map names to entries, not hold {content}")
+        found = "nothing" if entries is None else f"a {type(entries).__name__}"
+        raise CatalogError(f" must map names to entries, not hold {found}")
     cards = {}
     for name, fields in entries.items():
         if not isinstance(fields, dict):
-            raise CatalogError(f"{path}: entry {name!r} must be a mapping of fields")
+            raise CatalogError(f": entry {name!r} must be a mapping of fields")
         if "name" in fields:
-            raise CatalogError(f"{path}: entry {name!r}: unknown field 'name'. The entry's key is its name.")
+            raise CatalogError(f": entry {name!r}: unknown field 'name'. The entry's key is its name.")
         try:
             cards[name] = kind.model_validate({"name": name, **fields})
         except ValidationError as error:
-            raise CatalogError(f"{path}: entry {name!r}: {_explain(error, kind)}") from None
+            raise CatalogError(f": entry {name!r}: {_explain(error, kind)}") from None
     return cards
 
 
-def _load(path: Path) -> Any:
+def _load(content: bytes) -> Any:
     """What a YAML file holds, read as data.
 
     Raises
@@ -99,27 +113,21 @@ def _load(path: Path) -> Any:
     CatalogError
         If it is too large, not text in UTF-8, or not YAML.
     """
+    if len(content) > MOST_BYTES:
+        raise CatalogError(f" has more than {MOST_BYTES:,} bytes, which no registry needs. Shorten it.")
     try:
-        with path.open("rb") as handle:
-            content = handle.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise CatalogError(
-                f"{path} has more than {MOST_BYTES:,} bytes, which no registry needs. Shorten it."
-            )
         return yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506 - derives from SafeLoader
-    except OSError as error:
-        raise CatalogError(f"{path} cannot be read: {error.strerror}. Make it a readable file.") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise CatalogError(f"{path} is not text in UTF-8 (line {line}). Save it as UTF-8.") from None
+        raise CatalogError(f" is not text in UTF-8 (line {line}). Save it as UTF-8.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = ", ".join(part for part in (error.context, error.problem) if part)
-        raise CatalogError(f"{path} is not valid YAML: {place}{problem}. Correct it there.") from None
+        raise CatalogError(f" is not valid YAML: {place}{problem}. Correct it there.") from None
     # Numbers and dates that only look like one are ValueErrors of the standard library.
     except (yaml.YAMLError, ValueError) as error:
-        raise CatalogError(f"{path} is not valid YAML: {' '.join(str(error).split())}. Correct it.") from None
+        raise CatalogError(f" is not valid YAML: {' '.join(str(error).split())}. Correct it.") from None
 
 
 def _explain(error: ValidationError, kind: type[Card]) -> str:
