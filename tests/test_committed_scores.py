@@ -23,16 +23,16 @@ def home(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_downloads_of_a_computed_study(finished: Path) -> None:
     """Every run page has its own rows, every page the tables of the study."""
     site.stage("tiny")
-    staged, computed = finished / "build" / "site", finished / "build" / "studies" / "tiny"
-    folder = staged / "extra" / "downloads"
+    website, computed = finished / "build" / "site", finished / "build" / "studies" / "tiny"
+    folder = website / "extra" / "downloads"
     for name in results.TABLES:
         assert (folder / f"tiny-{name}.csv").read_text() == (computed / f"{name}.csv").read_text()
     for run in RUNS:
         assert (folder / f"{run}.csv").read_text() == (computed / run / "scores.csv").read_text()
-    assert "announcement" not in (staged / "_config.yml").read_text()
+    assert "announcement" not in (website / "_config.yml").read_text()
     # A study need not have every chapter.
     toc, intro, status = (
-        (staged / name).read_text() for name in ("_toc.yml", "book/intro.md", "book/status.md")
+        (website / name).read_text() for name in ("_toc.yml", "book/intro.md", "book/status.md")
     )
     assert set(re.findall(r"notebooks/\w+", toc)) == CHAPTERS
     assert set(re.findall(r"`\.\./(notebooks/\w+)\.ipynb::", intro)) == CHAPTERS
@@ -85,17 +85,17 @@ def test_committed_scores_take_the_place_of_computed_ones(finished: Path, zerosh
     run_tiny(finished)
     assert tables.read_text() == computed
 
-    staged = finished / "build" / "site"
-    toc = (staged / "_toc.yml").read_text()
+    website = finished / "build" / "site"
+    toc = (website / "_toc.yml").read_text()
     assert "03_batches" in toc and "01_data" not in toc and "tokens" not in toc.split("api")[0]
     assert "glob: runs" not in toc
-    status = (staged / "book" / "status.md").read_text()
+    status = (website / "book" / "status.md").read_text()
     absent = "- Which cells do the models have to tell apart?\n- How does a cell become tokens?"
     assert "`data/scores/tiny`" in status and absent in status
     assert all(key in status for key in pd.read_csv(committed / "runs.csv")["key"])
-    assert "[data chapter](status.md#left-out)" in (staged / "book" / "methods.md").read_text()
-    assert "01_data" not in (staged / "book" / "intro.md").read_text()
-    offered = staged / "extra" / "downloads" / "tiny-subsamples.csv"
+    assert "[data chapter](status.md#left-out)" in (website / "book" / "methods.md").read_text()
+    assert "01_data" not in (website / "book" / "intro.md").read_text()
+    offered = website / "extra" / "downloads" / "tiny-subsamples.csv"
     assert offered.read_text() == (committed / "subsamples.csv").read_text()
-    runs = (staged / "book" / "runs.md").read_text()
+    runs = (website / "book" / "runs.md").read_text()
     assert "../runs/" not in runs and "why the runs have no pages here" in runs

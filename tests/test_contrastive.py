@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_networks import RANKS, SMALL, VALUES, blood, interrupt
 
 from zeroshot import data, pretraining
 from zeroshot.embedding import embed
@@ -13,14 +14,8 @@ from zeroshot.models import Cells
 from zeroshot.pretraining import Training, TrainingError, baselines, contrastive
 from zeroshot.tokens.sequences import Tokens
 
-VALUES, RANKS = "scgpt-untrained", "geneformer-v1-10m-untrained"
-SMALL = {
-    VALUES: {"nlayers": 1, "embsize": 16, "nheads": 2, "d_hid": 16},
-    RANKS: {
-        "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16,
-        "max_position_embeddings": 32,
-    },
-}  # fmt: skip
+# Of two layers, since Geneformer's embedding is that before the last.
+ARCHITECTURES = SMALL | {RANKS: SMALL[RANKS] | {"num_hidden_layers": 2}}
 SETTINGS = Training(
     epochs=3, max_tokens=32, tokens_per_step=512, learning_rate=0.003, held_out=0.2, validations=2,
     objective="contrastive",
@@ -29,8 +24,7 @@ SETTINGS = Training(
 
 @pytest.fixture(scope="module")
 def cells() -> Cells:
-    adata = data.load("pbmc68k-reduced", subset=120)
-    return Cells.of(pretraining.combine({"pbmc": adata}, least_genes=10), with_batches=False)
+    return blood()
 
 
 class Ends:
@@ -69,15 +63,15 @@ def test_the_loss_is_that_of_cosines_in_both_directions():
 @pytest.mark.parametrize("name", [VALUES, RANKS])
 def test_a_network_learns_to_recognise_cells_and_its_folder_is_read_as_released(name, cells, tmp_path):
     settings = replace(SETTINGS, epochs={VALUES: 30, RANKS: 3}[name])  # the former learns nothing at first
-    history = pretraining.train(name, cells, tmp_path / "net", settings, architecture=SMALL[name])
+    history = pretraining.train(name, cells, tmp_path / "net", settings, architecture=ARCHITECTURES[name])
     record = json.loads((tmp_path / "net" / "training.json").read_text())
     assert record["training"]["objective"] == "contrastive"
     losses = record["validation"]
     assert losses["trained"]["pair"] < losses["untrained"]["pair"]
     assert losses["trained"]["pair"] < losses["baselines"]["chance"]
     assert list(history.columns) == ["step", "cells", "tokens", "pair"]
-    recomputed = pretraining.validate(tmp_path / "net", cells)
-    assert recomputed["trained"] == pytest.approx(losses["trained"], rel=0.01)  # of weights in float16
+    again = pretraining.validate(tmp_path / "net", cells)
+    assert again["trained"] == pytest.approx(losses["trained"], rel=0.01)  # of weights in float16
 
     card = pretraining.architectures.card_of(name)
     embedding = embed(data.load("pbmc68k-reduced", subset=50, seed=1), card.twin_of, weights=tmp_path / "net")
@@ -89,12 +83,10 @@ def test_an_interrupted_contrastive_training_ends_with_the_same_bytes(cells, tmp
 
     def train(name: str, progress=None) -> bytes:
         folder = tmp_path / name
-        pretraining.train(VALUES, cells, folder, settings, architecture=SMALL[VALUES], progress=progress)
+        pretraining.train(
+            VALUES, cells, folder, settings, architecture=ARCHITECTURES[VALUES], progress=progress
+        )
         return (folder / "model.safetensors").read_bytes()
-
-    def interrupt(report: dict[str, float]) -> None:
-        if report["step"] == 7:
-            raise KeyboardInterrupt
 
     undisturbed = train("undisturbed")
     with pytest.raises(KeyboardInterrupt):

@@ -433,13 +433,13 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
 
 
 def test_the_lack_of_a_progress_bar_is_no_news_in_kernels_of_others():
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always")
         importlib.reload(notebooks)
         warnings.warn("IProgress not found. Please update jupyter", stacklevel=1)
-        assert told == []
+        assert messages == []
         warnings.warn("look out", stacklevel=1)
-        assert len(told) == 1
+        assert len(messages) == 1
 
 
 def test_an_executed_notebook_is_executed_again_as_its_template(make, home, tmp_path):

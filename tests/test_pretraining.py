@@ -14,6 +14,7 @@ import torch
 from anndata import AnnData
 from filelock import FileLock
 from scipy import sparse
+from small_networks import RANKS, SMALL, VALUES, blood, interrupt
 from typer.testing import CliRunner
 
 from zeroshot import catalog, cli, data, models, pretraining
@@ -34,21 +35,12 @@ from zeroshot.pretraining import (
 from zeroshot.runtime.outputs import OutputError
 from zeroshot.tokens.sequences import Tokens
 
-VALUES, RANKS = "scgpt-untrained", "geneformer-v1-10m-untrained"
-SMALL = {
-    VALUES: {"nlayers": 1, "embsize": 16, "nheads": 2, "d_hid": 16},
-    RANKS: {
-        "num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16,
-        "max_position_embeddings": 32,
-    },
-}  # fmt: skip
 SETTINGS = Training(epochs=3, max_tokens=32, tokens_per_step=512, learning_rate=0.01, validations=2)
 
 
 @pytest.fixture(scope="module")
 def cells() -> Cells:
-    adata = data.load("pbmc68k-reduced", subset=120)
-    return Cells.of(pretraining.combine({"pbmc": adata}, least_genes=10), with_batches=False)
+    return blood()
 
 
 class Network:
@@ -173,10 +165,6 @@ def test_what_is_released_is_what_was_trained(name, cells, tmp_path):
 
 def test_an_interrupted_training_ends_with_the_same_bytes(cells, tmp_path):
     settings = replace(SETTINGS, minutes_per_checkpoint=1e-9)
-
-    def interrupt(report: dict[str, float]) -> None:
-        if report["step"] == 7:
-            raise KeyboardInterrupt
 
     def bytes_of(folder: Path) -> bytes:
         return (folder / "model.safetensors").read_bytes()
@@ -410,6 +398,7 @@ def test_the_command_trains_refuses_and_names_the_model_to_read_it_with(tmp_path
         )  # fmt: skip
 
     output = run().output
+    assert "shared" not in output
     assert "these cells were compared with no data set" in output
     assert "cells of simulated-atlas are left out: fewer than 200 detected genes" in output
     assert "loss on held-out cells, trained: gep " in output and "no network: gene mean " in output

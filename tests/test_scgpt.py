@@ -239,7 +239,7 @@ def test_genes_named_by_ensembl_ids_are_embedded_as_by_their_symbols_but_for_tie
     folder = write_scgpt(tmp_path, table["symbol"])
     symbols, ids = adata.copy(), adata.copy()
     symbols.var_names, ids.var_names = table["symbol"].to_numpy(), table["ensembl_id"].to_numpy()
-    exact = [runner(named, folder, binning="midrank") for named in (symbols, ids)]
+    exact = [runner(one, folder, binning="midrank") for one in (symbols, ids)]
     assert np.array_equal(*(one.embed(np.arange(12)) for one in exact))
     assert [one.tokenizer.notes for one in exact] == [(), ()]
     assert not runner(symbols, folder).tokenizer.notes

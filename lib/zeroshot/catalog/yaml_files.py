@@ -64,34 +64,24 @@ def read(registry: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
     """
     path = paths.catalog(registry)
     try:
-        modified = path.stat().st_mtime_ns
-    except OSError as error:
-        raise CatalogError(
-            f"{path} cannot be read: {error.strerror}. Restore it from the repository."
-        ) from None
-    return dict(_parse(path, modified, kind))  # a copy: what is cached stays as parsed
-
-
-@lru_cache(maxsize=16)
-def _parse(path: Path, _modified: int, kind: type[AnyCard]) -> dict[str, AnyCard]:
-    try:
         with path.open("rb") as handle:
             content = handle.read(MOST_BYTES + 1)
     except OSError as error:
-        raise CatalogError(f"{path} cannot be read: {error.strerror}. Make it a readable file.") from None
+        remedy = "Make it a readable file." if path.exists() else "Restore it from the repository."
+        raise CatalogError(f"{path} cannot be read: {error.strerror}. {remedy}") from None
     try:
-        return _cards(content, kind)
+        return dict(_cards(content, kind))  # a copy: what is cached stays as parsed
     except CatalogError as error:
         raise CatalogError(f"{path}{error}") from None
 
 
 @lru_cache(maxsize=32)
 def _cards(content: bytes, kind: type[AnyCard]) -> dict[str, AnyCard]:
-    """Entries of a file, wherever it is: what a message says of the file follows its path."""
+    """Entries of a file, wherever it lies: messages begin after its path."""
     entries = _load(content)
     if not isinstance(entries, dict):
-        found = "nothing" if entries is None else f"a {type(entries).__name__}"
-        raise CatalogError(f" must map names to entries, not hold {found}")
+        content_type = "nothing" if entries is None else f"a {type(entries).__name__}"
+        raise CatalogError(f" must map names to entries, not hold {content_type}")
     cards = {}
     for name, fields in entries.items():
         if not isinstance(fields, dict):

@@ -11,7 +11,6 @@ import json
 import os
 import runpy
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,8 +97,6 @@ class WaitingKernel:
         if not text:
             return 0
         os.setsid()
-        # A new interpreter takes this from PYTHONWARNINGS, see `prepare_environment`.
-        warnings.filterwarnings("ignore", message="IProgress not found")
         sys.argv = json.loads(text)
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         return 0

@@ -91,11 +91,11 @@ def crop(
         return tokens
     draws = generator.random(len(tokens.ids))
     cell = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(cell)) - tokens.offsets[cell]
+    place = np.arange(len(cell)) - tokens.offsets[cell]  # of a token in its cell
     draws[(place < special_ends[0]) | (place >= lengths[cell] - special_ends[1])] = -1.0
     order = np.lexsort((draws, cell))
     rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order)) - np.repeat(tokens.offsets[:-1], lengths)
+    rank[order] = place
     stays = rank < np.broadcast_to(max_tokens, lengths.shape)[cell]
     read = np.minimum(lengths, max_tokens)
     offsets = np.concatenate([[0], np.cumsum(read)]).astype(np.int64)

@@ -110,11 +110,11 @@ class Training:
                 raise TrainingError(f"{name} is {values[name]}: a share from 0 to below 1 is expected")
         if self.objective not in (None, "contrastive"):
             raise TrainingError(f"objective is {self.objective!r:.60}: contrastive, or none, is expected")
-        least = 1 if self.objective is None else 2
+        least, cells = (1, "one cell") if self.objective is None else (2, "2 cells")
         if self.tokens_per_step < least * self.max_tokens:
             raise TrainingError(
-                f"max_tokens is {self.max_tokens}, tokens_per_step {self.tokens_per_step}: at least {least} "
-                "cells a step are expected. Raise tokens_per_step, or lower max_tokens."
+                f"max_tokens is {self.max_tokens}, tokens_per_step {self.tokens_per_step}: room for at "
+                f"least {cells} a step is expected. Raise tokens_per_step, or lower max_tokens."
             )
         if self.precision not in _PRECISIONS:
             raise TrainingError(

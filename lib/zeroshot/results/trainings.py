@@ -155,10 +155,10 @@ def task_effects(card: catalog.Ladder, points: pd.DataFrame) -> pd.Series:
     pandas.Series
         By ``size`` (model and architecture), corpus and data set, where both are trained.
     """
-    trained = points[points["state"].eq("trained")]
+    rows = points[points["state"].eq("trained")]
     by_title = {network.title: network for network in card.networks.values()}
-    networks = [by_title[title] for title in trained["network"]]
-    rows = trained.assign(
+    networks = [by_title[title] for title in rows["network"]]
+    rows = rows.assign(
         size=[f"{network.model} {dict(network.architecture)}" for network in networks],
         is_contrastive=[network.is_contrastive for network in networks],
     )
