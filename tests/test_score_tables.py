@@ -62,10 +62,14 @@ def test_committed_scores_lie_in_their_range_and_interval(committed):
 
 def test_committed_scores_have_an_interval_where_subsamples_give_one(committed):
     for study in committed:
-        parts = dict(iter(results.load_subsamples(study).groupby(KEY)))
+        subsamples = results.load_subsamples(study)
+        parts = dict(iter(subsamples.groupby(KEY)["value"]))
+        all_cells = subsamples.groupby("dataset")["cells"]
+        assert all_cells.nunique().eq(1).all()
         for row in results.load(study).dropna(subset="value").itertuples():
-            of_row = parts[row.dataset, row.model, row.recipe, row.metric]
-            cells, values = int(of_row["cells"].iloc[0]), of_row["value"].to_numpy()
+            without = pd.Series([np.nan] * 10)  # not in the file
+            values = parts.get((row.dataset, row.model, row.recipe, row.metric), without).to_numpy()
+            cells = int(all_cells.get_group(row.dataset).iloc[0])
             reason = metrics.no_interval(row.metric, row.value, values, cells, row.n_cells)
             assert pd.isna(row.low) == pd.isna(row.high) == (reason is not None), row
             assert row.note.endswith(f"no interval: {reason}") or reason is None, row
@@ -74,7 +78,10 @@ def test_committed_scores_have_an_interval_where_subsamples_give_one(committed):
 def test_committed_tables_fit_together(committed):
     for study in committed:
         scores, subsamples = results.load(study), results.load_subsamples(study)
-        assert set(map(tuple, scores[KEY].to_numpy())) == set(map(tuple, subsamples[KEY].to_numpy()))
+        nowhere = scores["value"].isna() | scores["note"].str.endswith("applicable to 10 of 10 subsamples")
+        assert set(map(tuple, scores.loc[~nowhere, KEY].to_numpy())) == set(
+            map(tuple, subsamples[KEY].to_numpy())
+        )
         assert subsamples.groupby(KEY).size().eq(10).all()
         runs = set(map(tuple, scores[KEY[:3]].to_numpy()))
         assert runs == set(map(tuple, results.load_runs(study)[KEY[:3]].to_numpy()))
@@ -140,6 +147,8 @@ def test_tables_survive_the_file(run_study):
     assert list(scores.loc[scores["metric"] == "nmi", "note"]) == ["resolution 0.7"] * 2
     for name in ("scores", "subsamples"):
         written = made_up()[name]
+        if name == "subsamples":  # rows without a value are not in the file
+            written = written.dropna(subset="value")
         read = LOAD[name]("smoke").merge(written, on=list(KEY) + (["subsample"] if name != "scores" else []))
         assert len(read) == len(written)
         np.testing.assert_allclose(read["value_x"], read["value_y"], atol=6e-7, rtol=0)
@@ -318,6 +327,15 @@ def test_numbers_of_subsamples_and_cells_that_are_too_long_are_refused(run_study
         file.write_text(whole.replace(before, after, 1))
         with pytest.raises(results.TableError, match=rf"subsamples\.csv, line [12]: .*{10**20}"):
             results.load_subsamples("smoke")
+
+
+def test_lost_rows_of_subsamples_are_refused(run_study):
+    file = paths.study("smoke") / "subsamples.csv"
+    lines = file.read_text().splitlines(keepends=True)
+    assert len(lines) == 5  # two runs and two metrics: the third applies to no cells
+    file.write_text("".join(lines[:-1]))
+    with pytest.raises(results.TableError, match=r"subsamples\.csv, line 4, .* lack nmi"):
+        results.load_subsamples("smoke")
 
 
 def test_what_the_study_names_and_is_not_committed(home):

@@ -41,6 +41,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             "accuracy with few labels",
             (*RUN, "split", "classifier", "per_type", "statistic"),
             across="draw",
+            digits=4,  # draws differ in the second
             may_be_absent=True,
         ),
         # Of labels that cells of a data set get from another one, the reference; of mappings, not of runs.
@@ -146,12 +147,16 @@ def _check_names(file: Path, table: pd.DataFrame) -> None:
 
 
 def _check_complete(file: Path, table: pd.DataFrame) -> None:
-    """Refuse a run that lacks metrics which others have, with its first line: rows were lost."""
+    """Refuse a run that lacks metrics which others have, with its first line: rows were lost.
+
+    On subsamples a metric that does not apply to a data set has no rows of it.
+    """
     if "metric" not in table or "statistic" in table:
         return
     metrics = table.groupby(list(RUN), sort=False)["metric"].agg(set)
-    every = set(table["metric"])
+    peers = table.groupby("dataset")["metric"].agg(set) if "cells" in table else None
     for run, of_run in metrics.items():
+        every = set(table["metric"]) if peers is None else peers[run[0]]
         if of_run != every:
             place = table_files.where(file, table, table[list(RUN)].eq(list(run)).all(axis="columns"))
             raise _ImpossibleError(

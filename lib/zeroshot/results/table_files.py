@@ -82,7 +82,7 @@ class Table:
         was added are read, and written again as they are.
     across
         A column whose values become columns of the file, each holding ``value``: one line for what is one row
-        for each of its values in memory.
+        for each of its values in memory, and none where all of them are NaN.
     digits
         After the point, so that differences in rounding between machines stay below them; None for all.
     is_sorted
@@ -116,7 +116,8 @@ class Table:
             left_out = [column for column in self.optional if table[column].isna().all()]
             rows = table[self.all_columns].drop(columns=left_out)
         else:
-            rows = table.pivot(index=list(self.key), columns=self.across, values="value").reset_index()
+            values = table.dropna(subset="value")
+            rows = values.pivot(index=list(self.key), columns=self.across, values="value").reset_index()
         if self.is_sorted:
             rows = rows.sort_values(list(self.key), kind="stable")
         return rows.to_csv(index=False, float_format=None if self.digits is None else f"%.{self.digits}f")
