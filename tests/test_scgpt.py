@@ -234,17 +234,15 @@ def test_order_of_the_genes_is_of_no_account(adata, folder):
     assert np.allclose(first, other, atol=2e-5)
 
 
-def test_genes_named_by_ensembl_ids_are_embedded_as_by_their_symbols_but_for_ties(adata, tmp_path):
+def test_genes_named_by_ensembl_ids_are_embedded_as_by_their_symbols(adata, tmp_path):
     table = pd.DataFrame(catalog.read_gene_table("gene-symbols")).query("ensembl_id != ''").head(adata.n_vars)
     folder = write_scgpt(tmp_path, table["symbol"])
     symbols, ids = adata.copy(), adata.copy()
     symbols.var_names, ids.var_names = table["symbol"].to_numpy(), table["ensembl_id"].to_numpy()
-    exact = [runner(one, folder, binning="midrank") for one in (symbols, ids)]
-    assert np.array_equal(*(one.embed(np.arange(12)) for one in exact))
-    assert [one.tokenizer.notes for one in exact] == [(), ()]
-    assert not runner(symbols, folder).tokenizer.notes
-    (note,) = runner(ids, folder).tokenizer.notes
-    assert "150 genes go by Ensembl ids" in note
+    for parameters in ({}, {"binning": "midrank"}, {"max_tokens": 20}):
+        both = [runner(named, folder, **parameters) for named in (symbols, ids)]
+        assert np.array_equal(*(one.embed(np.arange(12)) for one in both)), parameters
+        assert [one.tokenizer.notes for one in both] == [(), ()]
 
 
 def test_counts_and_their_logarithms_have_the_same_bins(adata, folder):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData
 from scipy import sparse
@@ -78,9 +79,9 @@ class Scgpt:
 
     Differs
     -------
-    Bins of tied values and sampled genes are drawn by seed, cell and gene. Upstream they depend on the number
-    of processors, the batch size and the order of the cells. Cells without any known gene have a sequence of
-    ``<cls>`` alone; upstream stops with an error.
+    Bins of tied values and sampled genes are drawn by seed, cell and gene, as the vocabulary names it.
+    Upstream they depend on the number of processors, the batch size and the order of the cells. Cells without
+    any known gene have a sequence of ``<cls>`` alone; upstream stops with an error.
     """
 
     checkpoint: Checkpoint | None = None
@@ -131,16 +132,11 @@ class Scgpt:
             )
         columns, alignment = self._choose(cells, tokens)
         values, ids = cells.counts[:, columns], alignment.targets[columns]
-        gene_keys = cell_keys(cells.genes[columns])
+        # By the names of the vocabulary: a file with Ensembl ids gets the draws of one with symbols.
+        gene_keys = cell_keys(pd.Index(sorted(tokens, key=tokens.get))[ids])
         notes = []
         if self.vocabulary == "data-set":
             notes.append(f"the vocabulary is the {len(cells.genes):,} genes of the data set")
-        by_id = int((alignment.rules[columns] == "Ensembl").sum())
-        if by_id and self.binning == "seeded":
-            notes.append(
-                f"{by_id:,} genes go by Ensembl ids. Ties are drawn by the names of genes: a file with their "
-                "symbols gives other draws, and an embedding that differs as between two seeds"
-            )
         empty = int((values.getnnz(axis=1) == 0).sum())
         if empty:
             notes.append(f"{empty:,} cells express none of the genes that are read")
@@ -178,7 +174,8 @@ class Scgpt:
         left, right = bin_blocks(widths, self._config()["n_bins"])
         widths.data = np.maximum(left - right, 1).astype(np.float32)
         keys = cell_keys(cells.ids[rows])
-        return self._sequences(widths, alignment.targets[columns], tokens["<cls>"], 1, keys, seed).values
+        sequences = self._sequences(widths, alignment.targets[columns], tokens["<cls>"], 1, keys, seed)
+        return sequences.values  # noqa: PD011 - not a table
 
     def release(self, network: nn.Module, cells: Cells, folder: Path) -> None:
         """Write the files that :func:`zeroshot.models.weights.find` reads as a released scGPT."""
