@@ -65,6 +65,16 @@ def test_the_networks_of_this_repository_have_losses_beside_those_without_a_netw
     assert row["baseline"] == min(record["validation"]["baselines"].values())
 
 
+def test_the_weights_of_this_repository_are_of_the_trainings_whose_scores_the_ladder_has():
+    losses = ladders.load("small")["losses"].query("seed == 0").sort_values("step")
+    last = losses.groupby(["network", "corpus", "decoder"])["loss"].last()
+    for model, network in {"scgpt-small": "values", "geneformer-small": "ranks"}.items():
+        record = json.loads((paths.weights_in_repository(model) / "training.json").read_text())
+        (corpus,) = record["corpus"]["names"]
+        for decoder, loss in record["validation"]["trained"].items():  # another training differs by 2e-5
+            assert loss == pytest.approx(last[network, corpus, decoder], rel=5e-6), (model, decoder)
+
+
 def test_losses_of_a_ladder_stand_beside_the_best_without_a_network(card):
     row = trainings.ladder_losses(card, tables([0.1])).iloc[0]
     assert (row["untrained"], row["trained"], row["baseline"]) == (9, 5, 6)
