@@ -201,6 +201,25 @@ def test_curves_are_means_over_data_sets_with_intervals_over_draws():
         summaries.curves(labels, "f1")
 
 
+def test_methods_are_tied_where_the_difference_over_draws_may_be_none():
+    draws = {
+        "pca": [0.5, 0.6, 0.7],
+        "hvg": [0.51, 0.58, 0.7],
+        "scvi": [0.3, 0.4, 0.5],
+        "random": [0.5, 0.6, 0.7],
+    }
+    titles = {"pca": "PCA", "hvg": "HVG", "scvi": "scVI", "random": "random"}
+    rows = pd.DataFrame(
+        [(titles[model], model, dataset, draw, value) for model, values in draws.items() for dataset in "ab"
+         for draw, value in enumerate(values)],
+        columns=["method", "model", "dataset", "draw", "value"],
+    )  # fmt: skip
+    assert summaries.tied(rows, "PCA") == "HVG"  # not random, which is a control
+    assert summaries.tied(rows, "scVI") == "none"
+    assert summaries.tied(rows.query("method != 'HVG' or dataset == 'a'"), "PCA") == "none"
+    assert summaries.tied(rows.iloc[:0], None) == "none"
+
+
 def test_labels_saved_are_read_from_the_curve_of_the_reference():
     curve = {1: 0.2, 3: 0.4, 10: 0.6, 30: 0.6}
     labels = tidy(

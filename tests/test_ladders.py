@@ -248,10 +248,19 @@ def test_effects_are_differences_on_the_same_data_set():
     assert (findings["gain"], findings["gain_least"]) == pytest.approx((0.35, 0.3))
     assert findings["size"] == pytest.approx(0.1)
     assert (findings["n_effects"], findings["n_over_pca"], findings["n_falling"]) == (2, 0, None)
+    assert tables_of.changes_in_words(points, None)["gain"] == "net +0.35 (-0.29 to +0.99; n = 2)"
+    pca = points[points["state"] == "trained"].assign(network="corpus PCA", value=0.45)
+    beside = tables_of.effects(pd.concat([points, pca]), "corpus PCA").set_index(["network", "corpus"])
+    apart = beside["over corpus PCA"]
+    assert (
+        apart["net"].to_dict() == pytest.approx({"a": 0.05, "b": 0.15}) and apart["corpus PCA"].isna().all()
+    )
+    assert tables_of.changes_in_words(points, None)["size"] == "net +0.10 (n = 1)"
     fitted = tables_of.effects(points[points["state"] != "untrained"])
     assert fitted["gain"].isna().all() and fitted["over PCA"].tolist() == pytest.approx([-0.2, -0.1])
     nothing = points[points["state"] == "baseline"]
     assert tables_of.summary(nothing, correlations)["n_effects"] == 0
+    assert set(tables_of.changes_in_words(nothing, "corpus PCA").values()) == {None}
     assert len(tables_of.effects(nothing)) == len(tables_of.size_effects(nothing)) == 0
 
 
@@ -271,6 +280,33 @@ def test_loss_and_score_are_correlated_over_trainings():
     assert row["rho"] == pytest.approx(0)
     assert row["low"] < 0 < row["high"]
     assert np.isnan(tables_of.loss_correlations(pd.concat(falling[:2])).iloc[0]["rho"])
+
+
+def test_a_difference_is_a_mean_with_its_interval_or_without_where_there_is_one_value():
+    apart = tables_of.mean_and_interval(pd.Series([0.1, 0.3, np.nan]))
+    assert apart.tolist() == pytest.approx([0.2, 0.2 - 12.7062 * 0.1, 0.2 + 12.7062 * 0.1, 2], abs=1e-4)
+    texts = [tables_of.difference_text(tables_of.mean_and_interval(pd.Series(values, dtype=float)))
+             for values in ([], [-0.001], [0.1, 0.1])]  # fmt: skip
+    assert texts == ["–", "+0.00", "+0.10 (+0.10 to +0.10)"]
+
+
+def test_scores_that_fall_with_the_loss_are_counted_apart_from_those_that_rise():
+    columns = ["rho", "low", "high"]
+    rows = [(-0.5, -0.7, -0.1), (0.5, 0.1, 0.7), (0.4, 0.2, 0.7), (0.1, -0.2, 0.3), (np.nan,) * 3]
+    points = pd.DataFrame(columns=["network", "corpus", "state", "dataset", "value", "n_cells", "whole"])
+    findings = tables_of.summary(points, pd.DataFrame(rows, columns=columns))
+    counts = [findings[f"n_{name}"] for name in ("known", "falling", "rising", "uncertain")]
+    assert counts == [4, 1, 2, 1]
+
+
+def test_what_is_not_finished_is_listed(card, home):
+    rows = [("values", "tenth", 0), ("pca", "", 0)]
+    scores = pd.DataFrame(rows, columns=["network", "corpus", "seed"])
+    table = tables_of.progress(card, scores)
+    assert list(table.columns) == [network.title for network in card.networks.values()]
+    expected = {f"{int(name == 'values' and corpus == 'tenth')} of {n_seeds}"
+                for name in card.networks for corpus, n_seeds in card.corpora.items()}  # fmt: skip
+    assert set(table.to_numpy().ravel()) == expected
 
 
 def test_rows_of_what_a_ladder_has_no_more_are_left_out(card, home):

@@ -128,6 +128,44 @@ def test_contrastive_trainings_are_compared_with_masked_ones_and_judge_no_hypoth
     )
 
 
+def test_an_autoencoder_stands_beside_the_transformers_and_decides_no_verdict(card):
+    both = tables([-0.1, -0.2, -0.15, -0.16])
+    gains = tables([0.1, 0.2, 0.15, 0.16])
+    scores = gains["scores"][gains["scores"]["network"] != "corpus-pca"].assign(network="autoencoder")
+    both["scores"] = pd.concat([both["scores"], scores])
+    nothing = trainings.committed_losses().assign(baseline=np.nan)
+    rows = trainings.evidence(card, both, "avg_bio", nothing, SCORES)
+    gained = rows[rows["measurement"].eq("score, trained minus untrained, ladder")].set_index("networks")
+    assert gained["mean"].to_dict() == pytest.approx({"transformers": -0.1525, "autoencoder": 0.1525})
+    assert gained["verdict"].to_dict() == {"transformers": "for", "autoencoder": "against"}
+    assert trainings.verdicts(rows)["masking"] == "for"
+    assert trainings.tally(rows)["masking"] == "3 for, 1 not testable"
+
+
+def test_trained_models_of_a_study_are_paired_with_their_twins():
+    rows = [
+        ("scgpt-small", "scGPT small", [0.5, 0.52]), ("hvg", "HVG", [0.6, 0.6]),
+        ("scgpt-small-untrained", "scGPT small untrained", [0.7, 0.7]),
+    ]  # fmt: skip
+    scores = pd.DataFrame(
+        [{"dataset": "a", "model": model, "method": method, "metric": "avg_bio", "value": np.mean(values),
+          "seed_sd": np.nan, "cluster_sd": np.nan, "seeds": 1, "n_cells": 1000}
+         for model, method, values in rows]
+    )  # fmt: skip
+    subsamples = pd.DataFrame(
+        [{"dataset": "a", "method": method, "metric": "avg_bio", "subsample": place, "cells": 100,
+          "value": value}
+         for _, method, values in rows for place, value in enumerate(values * 5)]
+    )  # fmt: skip
+    pairs = trainings.beside_twins(scores, subsamples, "avg_bio")
+    assert pairs["trained"].tolist() == ["scGPT small"]
+    assert pairs.loc[0, ["better", "not different", "worse", "n"]].tolist() == [0, 0, 1, 1]
+    assert pairs.loc[0, "difference"] == pytest.approx(-0.19)
+    words = "scGPT small better on 0, worse on 1, not significantly different on 0 (n = 1)"
+    assert trainings.in_words(pairs) == words
+    assert trainings.in_words(trainings.beside_twins(scores.iloc[:2], subsamples, "avg_bio")) is None
+
+
 @pytest.mark.parametrize(
     ("gains", "loss", "verdicts"),
     [

@@ -7,7 +7,7 @@ import typer
 
 from zeroshot import catalog
 from zeroshot.cli import registries
-from zeroshot.cli.options import AsJson, Name
+from zeroshot.cli.options import AsJson
 from zeroshot.cli.pretraining import steps_bar
 
 # Operations a second: a third of what an NVIDIA A100 does in bfloat16 by its data sheet.
@@ -15,7 +15,9 @@ GPU_SPEED = 1e14
 
 
 def ladder(
-    name: Name = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Train and score what is not finished of this one.")
+    ] = None,
     rung: Annotated[
         list[str] | None, typer.Option(help="Only this rung, e.g. values/blood-1-percent/0; repeat it.")
     ] = None,

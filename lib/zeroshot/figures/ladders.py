@@ -43,8 +43,9 @@ def draw_ladder(points: pd.DataFrame, label: str) -> Figure:
         axis.set_visible(False)
     for axis, dataset in zip(axes.flat, datasets, strict=False):
         _draw_panel(axis, table[table["dataset"] == dataset], colours, dashes)
-        axis.set(title=short_text(dataset), xlabel="cells of the corpus", ylabel=label)
+        axis.set(title=short_text(dataset), xlabel="cells of the corpus")
         axis.label_outer()
+    figure.supylabel(label, fontsize=plt.rcParams["axes.labelsize"])  # one a row would be longer than the row
     entries = [
         (plt.Line2D([], [], color=colours[name], linewidth=2 if name in networks else 1.5), name)
         for name in colours

@@ -8,6 +8,7 @@ import pandas as pd
 
 from zeroshot import catalog
 from zeroshot.results import evidence
+from zeroshot.results.summaries import candidates
 
 SPLITS: Mapping[str, str] = MappingProxyType(
     {"random": "labelled cells of any batch", "batch-out": "labelled cells of other batches"}
@@ -15,10 +16,11 @@ SPLITS: Mapping[str, str] = MappingProxyType(
 CLASSIFIERS: Mapping[str, str] = MappingProxyType(
     {"knn": "nearest neighbours", "logistic": "logistic regression"}
 )
+PER_TYPE = "labelled cells per type"
 STATISTICS: Mapping[str, str] = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
 # Of the sources of evidence, the one that has label budgets, and its splits in the order of their distance.
 TUMOURS = "tme_benchmark"
-_TUMOUR_SPLITS = {
+TUMOUR_SPLITS = {
     "S1_within_dataset": "within a data set",
     "S2_leave_donor_out": "donor left out",
     "S3_leave_dataset_out": "data set left out",
@@ -101,6 +103,39 @@ def best(table: pd.DataFrame, counted: str = "n_datasets") -> tuple[str | None, 
         return None, None
     first = compared.loc[compared["value"].idxmax()]
     return str(first["method"]), float(first["value"])
+
+
+def tied(rows: pd.DataFrame, leader: str | None, counted: str = "dataset") -> str:
+    """The methods that are not significantly different from the best one, in words: "HVG, scVI" or "none".
+
+    The same cells are labelled in a draw for every method, so that differences are paired by draw.
+
+    Parameters
+    ----------
+    rows
+        What the leader was best in, with columns method, model, draw, value and that of ``counted``.
+    leader
+        A method, as :func:`best` returns it.
+    counted
+        Column of what values are averaged over; methods without a value of some of it are not compared.
+
+    Returns
+    -------
+    str
+        Methods, without controls, whose 95 % interval of the difference (Student's t over draws) includes 0.
+    """
+    from scipy.stats import t
+
+    numbers = rows.groupby("method", sort=False)[counted].nunique()
+    methods = [one for one in candidates(rows) if numbers[one] == numbers.max()]
+    by_draw = rows.groupby(["method", "draw"], sort=False)["value"].mean().unstack("draw")
+    names = []
+    for method in methods if leader in methods else ():
+        apart = by_draw.loc[leader] - by_draw.loc[method]
+        half = t.ppf(0.975, max(len(apart) - 1, 1)) * apart.std() / np.sqrt(len(apart))
+        if method != leader and abs(apart.mean()) <= half:
+            names.append(method)
+    return ", ".join(names) or "none"
 
 
 def part(table: pd.DataFrame, split: str, classifier: str, per_type: int) -> pd.DataFrame:
@@ -187,12 +222,12 @@ def tumours() -> pd.DataFrame:
     rows = evidence.load(TUMOURS)
     rows = rows[rows["metric"].eq("macro_f1")].reset_index(drop=True)
     rows = rows.join(rows["task"].str.extract(_TUMOUR_TASK)).dropna(subset="budget")
-    rows["split"] = rows["split"].map(_TUMOUR_SPLITS)
+    rows["split"] = rows["split"].map(TUMOUR_SPLITS)
     order = {budget: number for number, budget in enumerate(sorted(rows["budget"].unique(), key=_budget))}
     by_budget = rows.groupby(["split", "budget", "method", "kind"], sort=False)
     table = by_budget.agg(value=("value", "mean"), n_datasets=("dataset", "nunique")).reset_index()
     table["method"] = table["method"].map(evidence.title)
-    places = {split: number for number, split in enumerate(_TUMOUR_SPLITS.values())}
+    places = {split: number for number, split in enumerate(TUMOUR_SPLITS.values())}
     return table.sort_values(
         ["split", "budget", "method"],
         key=lambda column: column.map(places | order).fillna(-1) if column.name != "method" else column,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from zeroshot import catalog
 
+from . import few_labels
 from .few_labels import over_draws
 
 STATISTICS: Mapping[str, str] = MappingProxyType(
@@ -90,6 +91,12 @@ def over_pairs(mapping: pd.DataFrame, statistic: str = "accuracy") -> pd.DataFra
     rows = _with_pairs(mapping[mapping["statistic"].eq(statistic)])
     table = over_draws(rows, ["method", "model"], counted="pair")
     return table.sort_values("value", ascending=False, kind="stable", ignore_index=True)
+
+
+def tied(mapping: pd.DataFrame, leader: str | None, statistic: str = "accuracy") -> str:
+    """The methods that are not significantly different from the best one, see :func:`few_labels.tied`."""
+    rows = _with_pairs(mapping[mapping["statistic"].eq(statistic)])
+    return few_labels.tied(rows, leader, counted="pair")
 
 
 def summary(mapping: pd.DataFrame, statistic: str = "accuracy") -> pd.DataFrame:

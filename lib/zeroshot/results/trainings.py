@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
 from zeroshot import catalog
-from zeroshot.results import ladders, reconstructions
+from zeroshot.results import comparisons, ladders, reconstructions
 from zeroshot.runtime import paths
 
 # Section 3.3 of the paper gives two reasons why its models may not be better than simple methods.
@@ -21,6 +20,7 @@ HYPOTHESES: Mapping[str, str] = MappingProxyType(
 )
 LEAST_TRAININGS = 3  # of a verdict, as of a correlation of losses and scores
 NOT_TESTABLE = "not testable"
+TRANSFORMERS = "transformers"  # the paper's models are such; the others of a ladder decide no verdict
 
 _LOSSES = ["network", "corpus", "seed", "decoder", "untrained", "trained", "predictor", "baseline"]
 
@@ -111,35 +111,91 @@ def evidence(
     Returns
     -------
     pandas.DataFrame
-        A row per hypothesis (a key of :data:`HYPOTHESES`) and measurement: ``mean`` over trainings (not
-        contrastive ones), of which each is a network on a corpus and the mean over its data sets and seeds;
-        ``low`` and ``high``, its 95 % interval (Student's t, NaN for one training); ``n`` trainings (pairs of
-        trainings for the size of the corpus); and ``verdict``: "for" or "against" the hypothesis, "undecided"
-        where the interval includes 0, "not testable" below :data:`LEAST_TRAININGS`.
+        A row per hypothesis (a key of :data:`HYPOTHESES`), measurement and ``networks`` (transformers, or the
+        autoencoder where it has values): ``mean`` over trainings (not contrastive ones), of which each is a
+        network on a corpus and the mean over its data sets and seeds; ``low`` and ``high``, its 95 % interval
+        (Student's t, NaN for one training); ``n`` trainings (pairs of trainings for the size of the corpus);
+        and ``verdict``: "for" or "against" the hypothesis, "undecided" where the interval includes 0, "not
+        testable" below :data:`LEAST_TRAININGS`.
     """
     contrastive = [name for name, network in card.networks.items() if network.is_contrastive]
     tables = {name: table[~table["network"].isin(contrastive)] for name, table in tables.items()}
     points = ladders.by_corpus(card, tables["scores"], metric)
-    trained = ladders.effects(points).dropna(subset="gain")  # not what is fitted in one go
+    pca = ladders.corpus_pca(card)
+    trained = ladders.effects(points, pca).dropna(subset="gain")  # not what is fitted in one go
     sizes = ladders.size_effects(points)
     sizes = sizes[sizes.index.get_level_values("network").isin(trained["network"])]
-    over_pca = _over_corpus_pca(card, points, trained)
     # The sign is that of values which speak for the hypothesis.
-    rows = [
+    measurements = [
         ("masking", "score, trained minus untrained, study", _over_twins(scores, metric, committed), -1),
         ("masking", "score, trained minus untrained, ladder", _by_training(trained, "gain"), -1),
-        ("masking", "score, trained minus PCA of the same corpus", over_pca, -1),
-        ("masking", "correlation of loss and score in a training", _within_trainings(tables, metric), 1),
+        ("masking", "score, trained minus PCA of the same corpus", _by_training(trained, f"over {pca}"), -1),
+        (
+            "masking",
+            "correlation of loss and score in a training",
+            _within_trainings(card, tables, metric),
+            1,
+        ),
         ("task", "share of the simple loss saved, weights in this repository", _savings(committed), -1),
         ("task", "share of the simple loss saved, ladder", _savings(ladder_losses(card, tables)), -1),
         ("task", "score, largest minus smallest corpus", sizes.groupby(["network", "whole"]).mean(), 1),
     ]
+    rows = []
+    for hypothesis, measurement, values, sign in measurements:
+        values = values.dropna()
+        is_transformer = values.index.get_level_values("network").isin(_transformers(card))
+        rows.append((hypothesis, measurement, TRANSFORMERS, _judge(values[is_transformer], sign)))
+        if not is_transformer.all():
+            rows.append((hypothesis, measurement, "autoencoder", _judge(values[~is_transformer], sign)))
     return pd.DataFrame(
         [
-            {"hypothesis": hypothesis, "measurement": measurement, **_judge(values.dropna(), sign)}
-            for hypothesis, measurement, values, sign in rows
+            {"hypothesis": hypothesis, "measurement": measurement, "networks": networks, **judged}
+            for hypothesis, measurement, networks, judged in rows
         ]
     )
+
+
+def beside_twins(scores: pd.DataFrame, subsamples: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Trained models of a study less their untrained twins, paired on the same subsamples of the cells.
+
+    Parameters
+    ----------
+    scores, subsamples
+        As :func:`zeroshot.results.load` and :func:`zeroshot.results.load_subsamples` return them.
+    metric
+        Name of a metric.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per trained model and its twin (titles with the recipes): the median ``difference`` over data
+        sets, and ``n``, their number, on which training is ``better``, ``not different`` (the 95 % interval
+        of the difference includes 0) or ``worse``.
+    """
+    rows, methods = [], scores.drop_duplicates("method").set_index("method")["model"]
+    for twin, name in methods.items():
+        of = catalog.model(name).twin_of
+        for method in methods.index[methods.eq(of)] if of else ():
+            pair = scores[scores["method"].isin([method, twin])]
+            apart = comparisons.differences(pair, subsamples, metric, twin)
+            counts = comparisons.tally(apart)
+            rows.append(
+                {"trained": method, "untrained": twin, "difference": apart["difference"].median(),
+                 "better": counts["better"], "not different": counts["ties"], "worse": counts["worse"],
+                 "n": counts["pairs"]}
+            )  # fmt: skip
+    columns = ["trained", "untrained", "difference", "better", "not different", "worse", "n"]
+    return pd.DataFrame(rows, columns=columns).query("n > 0").sort_values("difference", ignore_index=True)
+
+
+def in_words(pairs: pd.DataFrame) -> str | None:
+    """What :func:`beside_twins` returns, model by model; None without a pair."""
+    texts = [
+        f"{row['trained']} better on {row['better']}, worse on {row['worse']}, not significantly different "
+        f"on {row['not different']} (n = {row['n']})"
+        for row in pairs.to_dict("records")
+    ]
+    return "; ".join(texts) or None
 
 
 def task_effects(card: catalog.Ladder, points: pd.DataFrame) -> pd.Series:
@@ -169,7 +225,7 @@ def task_effects(card: catalog.Ladder, points: pd.DataFrame) -> pd.Series:
 
 
 def verdicts(rows: pd.DataFrame) -> dict[str, str]:
-    """One verdict for each hypothesis: that of all its measurements that have one, or "mixed".
+    """One verdict for each hypothesis: that of all measurements of transformers that have one, or "mixed".
 
     Parameters
     ----------
@@ -178,23 +234,40 @@ def verdicts(rows: pd.DataFrame) -> dict[str, str]:
     """
     by_name = {}
     for name in HYPOTHESES:
-        of_it = rows.loc[rows["hypothesis"].eq(name) & rows["verdict"].ne(NOT_TESTABLE), "verdict"].unique()
+        of_it = rows[rows["hypothesis"].eq(name) & rows["networks"].eq(TRANSFORMERS)]
+        of_it = of_it.loc[of_it["verdict"].ne(NOT_TESTABLE), "verdict"].unique()
         by_name[name] = {0: NOT_TESTABLE, 1: next(iter(of_it), "")}.get(len(of_it), "mixed")
     return by_name
 
 
+def tally(rows: pd.DataFrame) -> dict[str, str]:
+    """Of each hypothesis, how many measurements of transformers have which verdict, in words."""
+    of_transformers = rows[rows["networks"].eq(TRANSFORMERS)]
+    return {
+        name: ", ".join(f"{n} {verdict}" for verdict, n in part["verdict"].value_counts().items())
+        for name, part in of_transformers.groupby("hypothesis")
+    }
+
+
 def _judge(values: pd.Series, sign: int) -> dict[str, float | int | str]:
     """Mean and interval of what trainings have; the sign is that of values for the hypothesis."""
-    n, mean = len(values), values.mean()
-    margin = stats.t.ppf(0.975, n - 1) * stats.sem(values) if n > 1 else np.nan
+    mean, low, high, n = ladders.mean_and_interval(values)
     verdict = NOT_TESTABLE
     if n >= LEAST_TRAININGS:
-        verdict = "undecided" if abs(mean) <= margin else "for" if mean * sign > 0 else "against"
-    return {"mean": mean, "low": mean - margin, "high": mean + margin, "n": n, "verdict": verdict}
+        verdict = "undecided" if low <= 0 <= high else "for" if mean * sign > 0 else "against"
+    return {"mean": mean, "low": low, "high": high, "n": int(n), "verdict": verdict}
+
+
+def _transformers(card: catalog.Ladder) -> set[str]:
+    """Titles of the networks that read tokens and predict what is masked, as the models of the paper do."""
+    of_ladder = {network.title: catalog.model(network.model) for network in card.networks.values()}
+    by_title = of_ladder | {one.title: one for one in catalog.models().values()}
+    return {title for title, one in by_title.items() if one.objective is not None}
 
 
 def _by_training(rows: pd.DataFrame, column: str) -> pd.Series:
-    return rows.groupby(["network", "corpus"])[column].mean()
+    keys = ["network", "corpus"]
+    return rows.reindex(columns=[*keys, column]).groupby(keys)[column].mean()
 
 
 def _over_twins(scores: pd.DataFrame, metric: str, committed: pd.DataFrame) -> pd.Series:
@@ -204,20 +277,10 @@ def _over_twins(scores: pd.DataFrame, metric: str, committed: pd.DataFrame) -> p
     return pairs.assign(gain=pairs["trained"] - pairs["untrained"]).groupby("network")["gain"].mean()
 
 
-def _over_corpus_pca(card: catalog.Ladder, points: pd.DataFrame, trained: pd.DataFrame) -> pd.Series:
-    """Scores of trained networks less those of PCA fitted to the same corpus, where both are there."""
-    titles = [network.title for network in card.networks.values() if network.model == "corpus-pca"]
-    keys = ["corpus", "dataset"]
-    is_trained = points["state"].eq("trained")
-    pca = points[is_trained & points["network"].isin(titles)].set_index(keys)["value"]
-    scores = points[is_trained & points["network"].isin(trained["network"])]
-    beside = scores.join(pca, keys, rsuffix="_of_pca")
-    return _by_training(beside.assign(over=beside["value"] - beside["value_of_pca"]), "over")
-
-
-def _within_trainings(tables: Mapping[str, pd.DataFrame], metric: str) -> pd.Series:
+def _within_trainings(card: catalog.Ladder, tables: Mapping[str, pd.DataFrame], metric: str) -> pd.Series:
     """Spearman's correlation of loss and score over the states of each training."""
     states = ladders.with_losses(tables, metric)
+    states["network"] = states["network"].map(ladders.titles(card))
     keys = [*ladders.RUNG, "dataset"]
     rhos = [
         (*key, stats.spearmanr(part["loss"], part["value"]).statistic)

@@ -233,6 +233,8 @@ def models_page(pages: list[study.Page] = ()) -> str:
                 "cannot be run here come last, each with the reason (`data/other_models.yml`).",
                 every_card.table(pages),
                 "## Pretrained networks",
+                "Width is that of the layers, and of PCA, autoencoder, scVI and SCimilarity that of the "
+                "embedding. Recipes may join or project layers, so that an embedding has another width.",
                 markdown.table(shapes),
                 "## What they were trained on",
                 "A data set that a model has seen in training is no test of it.",
