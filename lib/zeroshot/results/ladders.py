@@ -256,12 +256,17 @@ def differences_by_training(changes: pd.DataFrame, columns: Mapping[str, str]) -
     """
     by = changes.groupby(["network", "whole", "n_cells"])
     texts = {
-        heading: by[column].apply(lambda values: difference_text(mean_and_interval(values)))
+        heading: by[column].apply(lambda values: _unbroken(difference_text(mean_and_interval(values))))
         for column, heading in columns.items()
         if column in changes
     }
     table = pd.DataFrame(texts).reset_index()
     return table.rename(columns={"whole": "corpus", "n_cells": "cells"})
+
+
+def _unbroken(text: str) -> str:
+    """A difference that breaks before its interval and not inside, in a narrow column."""
+    return text.replace(" to ", "\u00a0to\u00a0")
 
 
 def changes_in_words(points: pd.DataFrame, corpus_pca: str | None) -> dict[str, str | None]:
