@@ -331,6 +331,17 @@ def test_files_of_other_kinds_are_called_what_they_are(write, tmp_path):
             load(tmp_path / name)
 
 
+def test_a_hole_among_the_texts_of_a_file_is_refused(write):
+    path = write(cells())
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")  # where HDF5 keeps texts; reading it would never end
+    for begin in (heap + 16, heap + 2000):
+        content[begin : begin + 64] = bytes(64)
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"mine\.h5ad is damaged: zeros stand in the place of texts"):
+            load(path)
+
+
 def test_a_file_that_is_being_written_is_called_locked(write):
     path = write(cells())
     handle = os.open(path, os.O_RDWR)
