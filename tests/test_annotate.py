@@ -111,6 +111,13 @@ def test_genes_are_matched_by_name_id_and_approved_symbol():
     assert joined.X.toarray().tolist() == [[1, 2, 3], [5, 8, 6], [0, 0, 1]]
     assert list(joined.obs["library_size"]) == [17, 26, 8]
     assert list(joined.obs["batch"]) == ["reference: b", "query: b", "query: b"]
+    # Ids of another release, on either side, and symbols alone on the other.
+    symbols, ids = (
+        cells_of(["CD3E", "PTPRC"], [[1, 2]]),
+        cells_of(["ENSG00000198851.5", "ENSG00000081237.2"], [[3, 4]]),
+    )
+    assert annotations.join(ids, symbols).X.toarray().tolist() == [[3, 4], [1, 2]]
+    assert annotations.join(symbols, ids).X.toarray().tolist() == [[1, 2], [3, 4]]
     mouse = cells_of(["Cd3e", "Ms4a1", "Ptprc", "Ncam1"], [[1, 2, 3, 4]])
     with pytest.raises(GeneOverlapError, match=r"0 genes in common, of 4 and 4.*of the same species"):
         annotations.join(reference, mouse)
@@ -203,3 +210,18 @@ def test_errors_of_a_file_name_the_options_that_the_command_has(files, zeroshot)
     answer = CliRunner().invoke(cli.app, ["genes", "--model", "pca", "--dataset", "log.h5ad"])
     notes = answer.exception.__notes__
     assert any(note.startswith("--counts is no option of this command: store the raw") for note in notes)
+    # Notes are as good as errors: those on the reference name its options.
+    cells = anndata.read_h5ad(root / "reference.h5ad")
+    cells.obs["library_size"] = 1e5
+    cells.raw = cells
+    cells.X = cells.X * 2
+    cells.write_h5ad(root / "depths.h5ad")
+    options = ("--reference", "depths.h5ad", "--label-key", "type", "--model", "depth-only")
+    lines = zeroshot("query.h5ad", *options).output.splitlines()
+    for begin, option in (
+        ("note: depths.h5ad: The counts of X are used", "(--counts is --reference-layer here.)"),
+        ("note: depths.h5ad: The library size", "(--library-size-key is --reference-library-size-key here.)"),
+    ):
+        assert [line.endswith(option) for line in lines if line.startswith(begin)] == [True]
+    named = zeroshot("query.h5ad", *options, "--reference-library-size-key", "library_size")
+    assert "depths.h5ad: The library size" not in named.output and named.exit_code == 0

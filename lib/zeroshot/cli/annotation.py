@@ -9,6 +9,7 @@ import typer
 from zeroshot import catalog
 from zeroshot.cli.options import (
     BatchKey,
+    LibrarySizeKey,
     MissingLabels,
     Seed,
     files_of_weights,
@@ -60,6 +61,10 @@ def annotate(
         ),
     ] = None,
     reference_layer: Annotated[str | None, typer.Option(help="Matrix of the reference to read.")] = None,
+    library_size_key: LibrarySizeKey = None,
+    reference_library_size_key: Annotated[
+        str | None, typer.Option(help="The same column of the reference.")
+    ] = None,
     missing_labels: MissingLabels = "drop",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
@@ -91,7 +96,11 @@ def annotate(
         if output.suffix == ".h5ad":
             require_free(query, columns.values(), overwrite=overwrite)
             outputs.require_new(output, n_bytes=_size(query))
-    of_the_reference = {"--counts": "--reference-layer here", "--batch-key": "--reference-batch-key here"}
+    of_the_reference = {
+        "--counts": "--reference-layer here",
+        "--batch-key": "--reference-batch-key here",
+        "--library-size-key": "--reference-library-size-key here",
+    }
     with reading(reference, of_the_reference):
         of_reference = data.load(
             reference,
@@ -99,9 +108,16 @@ def annotate(
             batch_key=reference_batch_key,
             counts=reference_layer,
             missing_labels=missing_labels,
+            library_size=reference_library_size_key,
         )
     with failures.about(query):
-        of_query = data.load(query, batch_key=batch_key, counts=input_layer, require_labels=False)
+        of_query = data.load(
+            query,
+            batch_key=batch_key,
+            counts=input_layer,
+            require_labels=False,
+            library_size=library_size_key,
+        )
         require_same_cells(query, of_query)
     print(
         f"embedding {of_reference.n_obs:,} cells of the reference and {of_query.n_obs:,} of the query with "
@@ -121,7 +137,7 @@ def annotate(
             weights=weights,
             settings=settings,
         )
-    of_files = [*notes_of(reference, of_reference), *notes_of(query, of_query)]
+    of_files = [*notes_of(reference, of_reference, of_the_reference), *notes_of(query, of_query, {})]
     table, notes = annotation.table, [*of_files, *annotation.notes]
     if output is not None:
         with failures.about(output):

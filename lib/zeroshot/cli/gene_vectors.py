@@ -40,7 +40,7 @@ def genes(
     if dataset is not None:
         with reading(dataset, NO_COUNTS):
             adata = data.load(dataset, require_labels=False)
-        cells, notes = Cells.of(adata, with_batches=False), notes_of(dataset, adata)
+        cells, notes = Cells.of(adata, with_batches=False), notes_of(dataset, adata, NO_COUNTS)
     with failures.about(f"{model} on {dataset}" if dataset else model):
         vectors = gene_vectors(model, recipe, cells=cells, weights=weights, seed=seed)
     if output is not None:

@@ -44,7 +44,10 @@ Seed = Annotated[
 
 
 # For commands that read counts and have no option to name them.
-NO_COUNTS = {"--counts": "no option of this command: store the raw counts in X or in layers['counts']"}
+NO_COUNTS = {
+    "--counts": "no option of this command: store the raw counts in X or in layers['counts']",
+    "--library-size-key": "no option of this command: the library size is the sum of the counts",
+}
 
 
 @contextlib.contextmanager
@@ -62,14 +65,26 @@ def reading(source: str, instead: Mapping[str, str]) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            for option in instead.keys() & set(str(error).replace(")", " ").split()):
-                error.add_note(f"{option} is {instead[option]}")
+            for option in _options_of(str(error), instead):
+                error.add_note(option)
             raise
 
 
-def notes_of(source: str, cells: "AnnData") -> list[str]:
-    """What was decided while an input was read, or is to know of it, each with its name."""
-    return [f"{source}: {note}" for note in cells.uns["dataset"]["notes"]]
+def notes_of(source: str, cells: "AnnData", instead: Mapping[str, str]) -> list[str]:
+    """What was decided while an input was read, or is to know of it, each with its name.
+
+    ``instead`` as for :func:`reading`.
+    """
+    return [
+        " ".join([f"{source}: {note}", *(f"({option}.)" for option in _options_of(note, instead))])
+        for note in cells.uns["dataset"]["notes"]
+    ]
+
+
+def _options_of(text: str, instead: Mapping[str, str]) -> list[str]:
+    """What a command has instead of the options that a text names."""
+    words = set(text.replace(")", " ").split())
+    return [f"{option} is {replacement}" for option, replacement in instead.items() if option in words]
 
 
 def files_of_weights(model: str, recipe: str | None, weights: Path | None) -> tuple[Path, ...]:

@@ -191,7 +191,7 @@ def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnDat
     for name, source in zip(names, corpus, strict=True):
         with reading(source, NO_COUNTS):
             parts[name] = data.load(source, require_labels=False)
-        for note in notes_of(source, parts[name]):
+        for note in notes_of(source, parts[name], NO_COUNTS):
             print(f"note: {note}", file=sys.stderr)
     if not test_sets:
         print(

@@ -197,7 +197,7 @@ def _ids(cells: AnnData) -> np.ndarray:
 
 
 def _symbols(cells: AnnData) -> np.ndarray:
-    return catalog.approved_symbols(cells.var_names)
+    return catalog.approved_symbols([gene_names.ensembl_id(name) or name for name in cells.var_names])
 
 
 def _notes(
