@@ -72,6 +72,19 @@ def counted(monkeypatch):
     return counts
 
 
+# -- refused before or after it is computed
+
+
+def test_a_single_gene_and_a_flat_embedding_are_refused_with_what_to_do(project, atlas, monkeypatch):
+    with pytest.raises(embedding.EmbeddingError, match=r"PCA is fitted .* 240 cells x 1 genes: give"):
+        pipeline.embed(atlas[:, :1], "pca")
+    flat = embedding.Embedded(np.ones((atlas.n_obs, 3), np.float32), checks=integrity.table([]))
+    monkeypatch.setattr(embedding, "run", lambda *arguments, **options: flat)
+    with pytest.raises(integrity.IntegrityError, match="not constant") as refusal:
+        pipeline.sound_matrix(pipeline.embed(atlas, "random"), atlas.n_obs)
+    assert "few cells or genes, give more" in refusal.value.__notes__[0]
+
+
 # -- stored once, used again
 
 

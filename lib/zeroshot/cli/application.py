@@ -157,7 +157,6 @@ def embed(
     from zeroshot import data, embedding, models, pipeline
     from zeroshot.data.copies import require_same_cells
     from zeroshot.data.embedded import require_place, write_embedding
-    from zeroshot.embedding import integrity
 
     card = catalog.model(model)
     recipe = recipe or card.recipe
@@ -199,8 +198,7 @@ def embed(
     options = {"seed": seed, "precision": precision, "weights": weights, "settings": settings}
     with failures.about(f"{model}{f' with the weights of {weights}' if weights else ''} on {source}"):
         embedded = pipeline.embed(cells, model, recipe, parameters=values, **options)
-        matrix = embedded.load("embedding")
-        integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))
+        matrix = pipeline.sound_matrix(embedded, cells.n_obs)
     # What a registered data set notes is on its card.
     of_file = cells.uns["dataset"]["notes"] if file.suffix == ".h5ad" else ()
     notes = [*of_file, *embedded.load("notes")["notes"]]

@@ -1,7 +1,7 @@
 """One run, step by step: embed, check, score, project, each computed once and kept in the store."""
 
 from .annotations import NOVEL, Annotation, annotate, join
-from .embeddings import embed, reconstruct
+from .embeddings import embed, reconstruct, sound_matrix
 from .few_labels import score_few_labels
 from .keys import COMPUTED_BY, modules_of_model
 from .mappings import score_mapping
@@ -33,4 +33,5 @@ __all__ = [
     "score_matrix",
     "score_other_seeds",
     "score_umap",
+    "sound_matrix",
 ]

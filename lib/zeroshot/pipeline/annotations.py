@@ -10,11 +10,10 @@ from scipy import sparse
 
 from zeroshot import catalog, data, embedding, store
 from zeroshot.data.fingerprints import MIN_DETECTED_GENES, identical_cells
-from zeroshot.embedding import integrity
 from zeroshot.metrics.label_transfer import N_NEIGHBORS, transfer_labels
 from zeroshot.tokens import genes as gene_names
 
-from .embeddings import embed
+from .embeddings import embed, sound_matrix
 
 # Above this novelty are 5 % of cells that are like the reference.
 NOVEL = 0.95
@@ -98,8 +97,7 @@ def annotate(
     cells = join(reference, query)
     options = {"seed": seed, "precision": precision, "weights": weights, "settings": settings}
     embedded = embed(cells, model, recipe, **options, policy=policy)
-    matrix = embedded.load("embedding")
-    integrity.require(integrity.check(matrix, cells.n_obs, embedded.load("checks")))
+    matrix = sound_matrix(embedded, cells.n_obs)
     of_reference, of_query = np.split(matrix, [reference.n_obs])
     transfer = transfer_labels(
         of_reference, reference.obs["cell_type"].astype(str).to_numpy(), of_query, n_neighbors

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import catalog, embedding, metrics, store
-from zeroshot.embedding import masked_prediction
+from zeroshot.embedding import integrity, masked_prediction
 
 from .keys import what_decides
 
@@ -51,8 +51,18 @@ def embed(
         of the integrity gate that needs the model; ``notes``; ``genes``, the fields of
         :class:`zeroshot.embedding.GeneShare`. Of models that read tokens also ``lengths`` and ``left_out``,
         (cells,), and ``overlap``, genes by the rule that matched them.
+
+    Raises
+    ------
+    zeroshot.embedding.EmbeddingError
+        If a model is to be fitted to a single cell or gene.
     """
     card = catalog.model(model)
+    if card.trained_on_target and min(adata.shape) < 2:
+        raise embedding.EmbeddingError(
+            f"{card.title} is fitted to the cells that it embeds, and these are {adata.n_obs:,} cells x "
+            f"{adata.n_vars:,} genes: give at least two of each"
+        )
     inputs = what_decides(adata, card, recipe, seed, precision, "embedding", weights)
     inputs["parameters"] |= parameters or {}
 
@@ -65,6 +75,23 @@ def embed(
         return _contents(embedding.run(adata, model, recipe, **options))
 
     return store.load_or_compute("embedding", inputs, compute, policy)
+
+
+def sound_matrix(embedded: store.Artifact, n_cells: int) -> np.ndarray:
+    """(n_cells, dim) float32 of what :func:`embed` returned.
+
+    Raises
+    ------
+    zeroshot.embedding.integrity.IntegrityError
+        If the embedding is broken.
+    """
+    matrix = embedded.load("embedding")
+    try:
+        integrity.require(integrity.check(matrix, n_cells, embedded.load("checks")))
+    except integrity.IntegrityError as error:
+        error.add_note("if these are few cells or genes, give more of them; else choose another model")
+        raise
+    return matrix
 
 
 def reconstruct(

@@ -5,10 +5,10 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot import store
-from zeroshot.embedding import integrity
 from zeroshot.metrics.label_transfer import mapping_scores
 from zeroshot.store import dependencies
 
+from .embeddings import sound_matrix
 from .keys import COMPUTED_BY, content
 
 
@@ -46,8 +46,7 @@ def score_mapping(
     zeroshot.embedding.integrity.IntegrityError
         If the embedding is broken.
     """
-    values = embedded.load("embedding")
-    integrity.require(integrity.check(values, cells.n_obs, embedded.load("checks")))
+    values = sound_matrix(embedded, cells.n_obs)
     inputs = {
         "data": cells.uns["dataset"]["content_hash"],
         "labels": [content(labels), content(truth)],
