@@ -584,15 +584,25 @@ def test_a_failed_write_leaves_the_old_output(project, users_file, zeroshot, mon
     def fails(*_, **__):
         raise RuntimeError("Can't decrement id ref count (errno = 28, 'No space left on device')")
 
-    for source, name in (
-        (users_file, "anndata.io.write_elem"),
-        ("pbmc68k-reduced", "anndata.AnnData.write_h5ad"),
-    ):
+    for source in (users_file, "pbmc68k-reduced"):
         with monkeypatch.context() as patch:
-            patch.setattr(name, fails)
+            patch.setattr("anndata.io.write_elem", fails)
             code, _, err = zeroshot("embed", source, "--model", "random", "--output", "out.h5ad")
         assert code == 2 and f"out.h5ad was not written: the disk of {project} is full" in err
         assert Path("out.h5ad").read_text() == "from before" and not list(project.glob(".out*"))
+
+
+def test_a_disk_that_takes_no_more_ends_no_process(tmp_path):
+    """HDF5 that writes to one ends its process, after that has said so."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5));"
+        "from zeroshot.cli import application; application.main()"
+    )
+    command = ["genes", "--model", "scgpt-small", "--output", tmp_path / "out.h5ad"]
+    result = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert f"out.h5ad was not written: the disk of {tmp_path} takes no file so large" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 # -- evaluate

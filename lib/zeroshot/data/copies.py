@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from zeroshot import store
 from zeroshot.data.error import DataError
 from zeroshot.data.h5ad import open_h5ad, require_self_contained
 from zeroshot.runtime import outputs
@@ -101,7 +102,7 @@ def write_copy(source: str | Path, cells: AnnData, elements: Mapping[Place, Any]
         for (place, name), value in values.items():
             getattr(written, place)[name] = value
         with outputs.replacing(output) as temporary:
-            written.write_h5ad(temporary)
+            store.write_cells(temporary, written)
         return
     with outputs.replacing(output) as temporary:
         shutil.copyfile(path, temporary)

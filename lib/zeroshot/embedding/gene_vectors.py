@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zeroshot import catalog, models
+from zeroshot import catalog, models, store
 from zeroshot.catalog import SYMBOLS, read_gene_table
 from zeroshot.models import Cells, scmulan, scprint, tgpt
 from zeroshot.models.gene_vectors import GeneVectors, HasGeneVectors
@@ -144,7 +144,7 @@ def write(vectors: GeneVectors, path: Path, kind: str) -> None:
 
         obs = pd.DataFrame({"symbol": vectors.symbols().astype(str)}, index=vectors.names.astype(str))
         adata = AnnData(vectors.vectors, obs=obs, uns={"origin": vectors.origin})
-        adata.write_h5ad(path, compression="gzip")
+        store.write_cells(path, adata, compression="gzip")
         return
     table = pd.DataFrame(vectors.vectors, index=vectors.names.rename("gene"))
     table.insert(0, "symbol", vectors.symbols())

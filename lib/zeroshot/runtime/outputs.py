@@ -71,8 +71,8 @@ def require_new(output: Path, *inputs: str | Path, n_bytes: int = 0) -> None:
         raise OutputError(f"{output} cannot be written ({reason}): choose another --output") from error
     if free < n_bytes:
         raise OutputError(
-            f"the disk of {target.parent} is too full for {output.name}: {n_bytes / 2**20:,.1f} MiB are "
-            f"needed, {free / 2**20:,.1f} MiB are free. Free some space, or choose --output on another disk."
+            f"the disk of {target.parent} is too full for {output.name}: {_size(n_bytes)} are needed, "
+            f"{_size(free)} are free. Free some space, or choose --output on another disk."
         )
 
 
@@ -154,6 +154,10 @@ def _file_beside(target: Path) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:,.1f} MiB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:,.1f} KiB"
 
 
 def _same_file(target: Path, source: Path) -> bool:

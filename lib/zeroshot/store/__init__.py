@@ -15,10 +15,11 @@ from zeroshot.store.artifacts import (
     remove_leftovers,
 )
 from zeroshot.store.costs import RECORDED_PACKAGES, commit, device_name, measure, peak_memory_mb, versions
+from zeroshot.store.values import write_cells
 from zeroshot.store.writing import StoreError, write_text
 
 __all__ = [
     "POLICIES", "RECORDED_PACKAGES", "Artifact", "NotStoredError", "Policy", "StoreError", "commit", "damage",
     "device_name", "key_of", "load_or_compute", "measure", "peak_memory_mb", "remove_leftovers", "versions",
-    "write_text",
+    "write_cells", "write_text",
 ]  # fmt: skip

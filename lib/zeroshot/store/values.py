@@ -22,21 +22,24 @@ def write_value(path: Path, value: "np.ndarray | pd.DataFrame | dict | AnnData")
     elif isinstance(value, dict):
         Path(f"{path}.json").write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
     elif hasattr(value, "write_h5ad"):
-        _write_cells(Path(f"{path}.h5ad"), value)
+        write_cells(Path(f"{path}.h5ad"), value, compression="gzip")
     else:
         raise TypeError(
             f"cannot store {path.name!r} of type {type(value).__name__}: array, table, dict or AnnData"
         )
 
 
-def _write_cells(path: Path, value: "AnnData") -> None:
-    """Write an .h5ad file, made in memory: where the disk is full, HDF5 can end the whole process."""
+def write_cells(path: Path, value: "AnnData", compression: str | None = None) -> None:
+    """Write an .h5ad file, made in memory: where the disk is full, HDF5 can end the whole process.
+
+    As anndata does, it makes texts that repeat categorical.
+    """
     import h5py
     from anndata.io import write_elem
 
     value.strings_to_categoricals()
     with h5py.File(path, "w", driver="core", backing_store=False, block_size=2**22) as file:
-        write_elem(file, "/", value, dataset_kwargs={"compression": "gzip"})
+        write_elem(file, "/", value, dataset_kwargs={"compression": compression} if compression else {})
         file.flush()
         path.write_bytes(file.id.get_file_image())
 
