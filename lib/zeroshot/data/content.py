@@ -20,8 +20,9 @@ _HEAD = 2**16  # bytes looked at
 _MOST_UNPACKED = 2**34  # bytes; a few that unpack to endlessly many are no reason to wait
 _LARGEST_JSON = 2**27  # bytes that are read as a whole
 _PAGE = re.compile(
-    rb"<(?:!doctype\s+html|html|head|body|title|script|meta|iframe|center|h1)\b", re.IGNORECASE
+    rb"<(?:!doctype\s+html|html|head|body|title|script|meta|iframe|center|h1|error)\b", re.IGNORECASE
 )
+_LFS = b"version https://git-lfs.github.com/spec/"
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _HDF5 = (b"\x89HDF\r\n\x1a\n",)
 _ZIP = (b"PK\x03\x04",)
@@ -100,6 +101,8 @@ def problem(path: Path, name: str | None = None) -> str | None:
     text = _without_mark(head)
     if suffix not in _PAGES and _is_page(text):
         return "it is a web page"
+    if head.startswith(_LFS):
+        return "it is a pointer of Git LFS, not the file that this points to"
     first = _FIRST_BYTES.get(suffix)
     if suffix in _PICKLES and last == b"." and _is_old_pickle(head):
         return (
