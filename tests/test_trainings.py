@@ -142,6 +142,19 @@ def test_an_autoencoder_stands_beside_the_transformers_and_decides_no_verdict(ca
     assert trainings.tally(rows)["masking"] == "3 for, 1 not testable"
 
 
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [
+        (["against", "undecided", "not testable"], "against"),
+        (["against", "for", "undecided"], "mixed"),
+        (["undecided", "not testable"], "undecided"),
+    ],
+)
+def test_measurements_that_decide_nothing_leave_the_verdict_to_the_others(measured, verdict):
+    rows = pd.DataFrame({"hypothesis": "task", "networks": "transformers", "verdict": measured})
+    assert trainings.verdicts(rows)["task"] == verdict
+
+
 def test_trained_models_of_a_study_are_paired_with_their_twins():
     rows = [
         ("scgpt-small", "scGPT small", [0.5, 0.52]), ("hvg", "HVG", [0.6, 0.6]),

@@ -225,7 +225,7 @@ def task_effects(card: catalog.Ladder, points: pd.DataFrame) -> pd.Series:
 
 
 def verdicts(rows: pd.DataFrame) -> dict[str, str]:
-    """One verdict for each hypothesis: that of all measurements of transformers that have one, or "mixed".
+    """One verdict for each hypothesis: that of all measurements of transformers that decide, or "mixed".
 
     Parameters
     ----------
@@ -235,8 +235,9 @@ def verdicts(rows: pd.DataFrame) -> dict[str, str]:
     by_name = {}
     for name in HYPOTHESES:
         of_it = rows[rows["hypothesis"].eq(name) & rows["networks"].eq(TRANSFORMERS)]
-        of_it = of_it.loc[of_it["verdict"].ne(NOT_TESTABLE), "verdict"].unique()
-        by_name[name] = {0: NOT_TESTABLE, 1: next(iter(of_it), "")}.get(len(of_it), "mixed")
+        tested = of_it.loc[of_it["verdict"].ne(NOT_TESTABLE), "verdict"]
+        decided = tested[tested.ne("undecided")].unique()
+        by_name[name] = "mixed" if len(decided) > 1 else next(iter([*decided, *tested]), NOT_TESTABLE)
     return by_name
 
 
