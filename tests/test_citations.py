@@ -2,6 +2,7 @@
 
 import re
 
+import nbformat
 import pytest
 from pybtex.database import parse_string
 
@@ -68,3 +69,19 @@ def test_a_preprint_is_cited_apart_from_the_paper():
 def test_what_cannot_be_cited_is_refused(key, message):
     with pytest.raises(CatalogError, match=re.escape(message)):
         citations.bibliography([f"as {{cite:t}}`{key}` says"])
+
+
+def test_a_notebook_that_stands_alone_names_authors_and_year(tmp_path):
+    source = (
+        "As {cite:t}`zero-shot-limitations` say {cite:p}`luecken2022scib,stfm2026`, ``{cite:p}`x` `` is code."
+    )
+    cells = [nbformat.v4.new_markdown_cell(source), nbformat.v4.new_code_cell("'{cite:p}`x`'")]
+    path = tmp_path / "alone.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    prose, code = nbformat.read(citations.write_out(path), as_version=4)["cells"]
+    address = reading_list.load()["zero-shot-limitations"].url
+    assert prose["source"] == (
+        f"As [Kedzierska et al. (2025)]({address}) say ([Luecken et al., 2022]"
+        "(https://doi.org/10.1038/s41592-021-01336-8); TaoJiang999, 2026), ``{cite:p}`x` `` is code."
+    )
+    assert code["source"] == "'{cite:p}`x`'"

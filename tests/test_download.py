@@ -569,7 +569,7 @@ def test_first_bytes_and_ends_of_files(tmp_path):
             assert content.problem(path), (name, other[:20])
     for name, body in {"a.csv": b"Too many requests\n", "a.json": b'{"message": "Not Found"}',
                        "a.txt": b"\x1f\x8b", "a.bin": b'<?xml version="1.0"?>\n<Error><Code>AccessDenied',
-                       "b.csv": b"version https://git-lfs.github.com/spec/v1\nsize 1,2\n"}.items():  # fmt: skip
+                       "b.csv": b"version https://git-lfs.github.com/spec/v1\nsize 1,2"}.items():  # fmt: skip
         (tmp_path / name).write_bytes(body)
         assert content.problem(tmp_path / name), name
     for protocol in (0, 1):

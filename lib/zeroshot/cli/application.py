@@ -353,14 +353,14 @@ def notebook(
 ) -> None:
     """Execute one notebook with parameters of your choice."""
     from zeroshot import notebooks
+    from zeroshot.site import citations
 
-    source = paths.notebooks() / f"{name}.ipynb"
     notebook_files = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
-    catalog.find(notebook_files, name, "notebook")
+    source = catalog.find(notebook_files, name, "notebook")
     parameters = notebooks.parse_parameters(source, parameter or ())
     with progress.status(f"executing {name}", errors):
         notebooks.execute(source, output, parameters)
-    print(output)
+    print(citations.write_out(output))
 
 
 app.command()(annotate)
