@@ -163,6 +163,23 @@ def test_annotate_writes_a_table_and_says_what_is_unlike_the_reference(files, ze
     assert roc_auc_score(truth == absent, table["novelty"]) > 0.8
 
 
+def test_a_matrix_that_lacks_genes_is_named(files, monkeypatch):
+    root, _ = files
+    monkeypatch.setenv("ZEROSHOT_HOME", str(root))
+    cells = data.load("pbmc68k-reduced")  # 765 genes with a fifth of the counts, and the library size of all
+    reference, query = cells[:400].copy(), cells[400:500].copy()
+    depths = reference.obs["library_size"]
+    of_matrix = np.asarray(reference.X.sum(axis=1, dtype=float)).ravel()
+    for sizes, n_notes in ((depths, 0), (of_matrix, 1)):
+        reference.obs["library_size"] = sizes
+        notes = [note for note in pipeline.annotate(query, reference, "depth-only").notes if "hold" in note]
+        assert len(notes) == n_notes
+    assert "100% of the counts of a cell of the reference" in notes[0] and "--reference-lib" in notes[0]
+    # The other way round it is the query.
+    (note,) = [note for note in pipeline.annotate(reference, query, "depth-only").notes if "hold" in note]
+    assert "100% of the counts of a cell of the query" in note and note.endswith("line: --library-size-key)")
+
+
 def test_copies_of_reference_cells_are_named(files, monkeypatch):
     root, _ = files
     monkeypatch.setenv("ZEROSHOT_HOME", str(root))

@@ -19,6 +19,10 @@ from .embeddings import embed, sound_matrix
 NOVEL = 0.95
 # Of the query's cells: if more are novel, it lies apart as a whole.
 _APART = 0.5
+# Of a cell's counts: a matrix with so many in the genes of both, and the other so many times fewer, lacks
+# genes. Between tissues, each with all genes, it is 1.4 times at most.
+_MOST_COUNTS = 0.8
+_LEAST_FOLD = 1.5
 
 
 class AnnotationError(ValueError):
@@ -204,6 +208,7 @@ def _notes(
     notes = []
     if card.trained_on_target:
         notes.append(f"{card.title} was fitted to the {cells.n_obs:,} cells of query and reference together")
+    notes += _notes_on_depth(cells, reference.n_obs)
     # Over the shared genes, so that other genes of one of the two do not hide a copy.
     if cells.n_vars >= MIN_DETECTED_GENES:
         halves = cells[reference.n_obs :], cells[: reference.n_obs]
@@ -220,3 +225,21 @@ def _notes(
             "another, and do not read each as a type that the reference lacks"
         )
     return notes
+
+
+def _notes_on_depth(cells: AnnData, n_reference: int) -> list[str]:
+    """A sentence where the matrix of one of the two seems to lack genes, and so its library size counts."""
+    shares = np.asarray(cells.X.sum(axis=1, dtype=np.float64)).ravel() / cells.obs["library_size"].to_numpy()
+    of_reference, of_query = (float(np.median(part)) for part in np.split(shares, [n_reference]))
+    names, option = ("reference", "query"), "--reference-library-size-key"
+    if of_query > of_reference:
+        names, option = names[::-1], "--library-size-key"
+    lowest, highest = sorted([of_reference, of_query])
+    if highest < _MOST_COUNTS or highest < _LEAST_FOLD * lowest:
+        return []
+    return [
+        f"The genes that both have hold {highest:.0%} of the counts of a cell of the {names[0]} and "
+        f"{lowest:.0%} of one of the {names[1]} (medians): values normalised by the library size are higher "
+        f"in the {names[0]}. If its matrix lacks genes, name the column of obs with the counts over all "
+        f"genes with library_size=… (command line: {option})"
+    ]
