@@ -180,6 +180,24 @@ def test_a_matrix_that_lacks_genes_is_named(files, monkeypatch):
     assert "100% of the counts of a cell of the query" in note and note.endswith("line: --library-size-key)")
 
 
+def test_labels_of_a_file_neither_steer_the_terminal_nor_displace_the_numbers(files, zeroshot, monkeypatch):
+    root, _ = files
+    monkeypatch.setenv("COLUMNS", "80")
+    cells = anndata.read_h5ad(root / "reference.h5ad")
+    long = "effector memory CD8-positive, alpha-beta T cell, terminally differentiated"
+    cells.obs["type"] = [
+        f"\x1b[2J{label}" if "B" in label else long for label in cells.obs["type"].astype(str)
+    ]
+    cells.write_h5ad(root / "odd.h5ad")
+    output = zeroshot(
+        "query.h5ad", "--reference", "odd.h5ad", "--label-key", "type", "--model", "depth-only"
+    ).output
+    assert "\x1b" not in output and "\\x1b[2JCD19+ B" in output
+    title, rows = output.split("novelty above")[0].split("label", 1)
+    assert max(map(len, output.split("novelty above")[0].splitlines())) <= 80
+    assert "cells" in title + rows.splitlines()[0] and "effector memory" in rows
+
+
 def test_copies_of_reference_cells_are_named(files, monkeypatch):
     root, _ = files
     monkeypatch.setenv("ZEROSHOT_HOME", str(root))

@@ -176,8 +176,7 @@ def annotate(
         f"genes: {genes['shared']:,} shared, {genes['shared'] / genes['query']:.0%} of the query's and "
         f"{genes['shared'] / genes['reference']:.0%} of the reference's"
     )
-    for note in dict.fromkeys(notes):
-        print(f"note: {note}")
+    printing.show_notes(notes)
     if output is not None:
         print(f"{output}: labels of {len(table):,} cells by {of_reference.n_obs:,} of {reference}")
 

@@ -223,8 +223,7 @@ def embed(
         overlap = embedded.load("overlap")
         printing.show(overlap.to_dict("records"), list(overlap.columns))
     print(f"genes: {embedding.GeneShare(**genes)}")
-    for note in notes:
-        print(f"note: {note}")
+    printing.show_notes(notes)
     rows, columns = matrix.shape
     print(f"{output}: obsm[{key!r}], {rows} cells x {columns}")
 
@@ -288,8 +287,7 @@ def evaluate(
         printing.show(scores.assign(better=better).to_dict("records"), columns, title=name)
         for text, labels in scores[scores["note"] != ""].groupby("note", sort=False)["label"]:
             print(f"note on {'; '.join(labels)}: {text}")
-    for note in dict.fromkeys(notes):
-        print(f"note: {note}")
+    printing.show_notes(notes)
 
 
 @app.command()

@@ -54,5 +54,4 @@ def genes(
         printing.show(rows, ["gene", *list(rows[0])[1:]] if rows else ["gene"])
     n_genes, dim = vectors.vectors.shape
     print(f"{output or model}: {n_genes:,} genes x {dim}, {vectors.origin}")
-    for note in notes:
-        print(f"note: {note}")
+    printing.show_notes(notes)

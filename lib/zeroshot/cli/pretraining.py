@@ -13,7 +13,7 @@ import typer
 from zeroshot import catalog
 from zeroshot.cli import registries
 from zeroshot.cli.options import NO_COUNTS, AsJson, Name, Seed, notes_of, reading
-from zeroshot.runtime import assignments
+from zeroshot.runtime import assignments, printing
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -191,8 +191,7 @@ def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnDat
     for name, source in zip(names, corpus, strict=True):
         with reading(source, NO_COUNTS):
             parts[name] = data.load(source, require_labels=False)
-        for note in notes_of(source, parts[name], NO_COUNTS):
-            print(f"note: {note}", file=sys.stderr)
+        printing.show_notes(notes_of(source, parts[name], NO_COUNTS), file=sys.stderr)
     if not test_sets:
         print(
             "note: these cells were compared with no data set: name those that you will score on, and the "

@@ -228,7 +228,7 @@ def _notes(
 
 
 def _notes_on_depth(cells: AnnData, n_reference: int) -> list[str]:
-    """A sentence where the matrix of one of the two seems to lack genes, and so its library size counts."""
+    """A sentence where the matrix of one of the two, and so its library size, seems to lack genes."""
     shares = np.asarray(cells.X.sum(axis=1, dtype=np.float64)).ravel() / cells.obs["library_size"].to_numpy()
     of_reference, of_query = (float(np.median(part)) for part in np.split(shares, [n_reference]))
     names, option = ("reference", "query"), "--reference-library-size-key"

@@ -1,12 +1,14 @@
 """Tables and cards as the command line prints them: to be read at 80 columns, or as JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from zeroshot.runtime.escaping import printable
 
 
 class _Output(Console):
@@ -18,13 +20,22 @@ class _Output(Console):
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str | None = None) -> None:
-    """Print rows as a table, the first column never broken; long texts of the others take several lines."""
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    """Print rows as a table; long texts take several lines, those of the first column from half a line on."""
+    output, table = _Output(), Table(box=None, pad_edge=False, title=title, title_justify="left")
+    texts = [[_text(row[column]) for column in columns] for row in rows]
+    longest = max((len(row[0]) for row in texts), default=0)
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_text(row[column])) for column in columns))
-    _Output().print(table)
+        no_wrap = number == 0 and longest <= output.width // 2  # else it takes the width of the others
+        table.add_column(column, no_wrap=no_wrap, overflow="fold")
+    for row in texts:
+        table.add_row(*map(escape, row))
+    output.print(table)
+
+
+def show_notes(notes: Iterable[str], file: TextIO | None = None) -> None:
+    """Print notes to a stream, by default standard output; equal ones once."""
+    for note in dict.fromkeys(notes):
+        print(f"note: {printable(note)}", file=file)
 
 
 def show_lines(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -82,9 +93,9 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "–"
+        return printable(", ".join(map(str, value))) or "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return "–" if value != value else f"{value:.3f}"
-    return "–" if value is None else str(value)
+    return "–" if value is None else printable(str(value))
