@@ -40,6 +40,19 @@ def test_words_by_hand(checkpoint):
     assert cut.ids.tolist() == [1, 3, 5, 2, 1, 2] and cut.left_out.tolist() == [2, 0]
 
 
+def test_genes_named_by_ids_are_the_words_of_their_symbols(checkpoint):
+    """Also where the symbol has a sign that no word has, and the id a version."""
+    model, counts = Tgpt(checkpoint=checkpoint), np.array(COUNTS)[:2, [0, 1, 4]]
+    expected = model.tokenizer(cells_of(counts, ["CD74", "HLA-A", "LYZ"]), 0)
+    for version in ("", ".7"):
+        names = [gene + version for gene in ("ENSG00000019582", "ENSG00000206503", "ENSG00000090382")]
+        tokenizer = model.tokenizer(cells_of(counts, names), 0)
+        assert tokenizer.overlap["genes"].tolist() == [3] and tokenizer.overlap["rule"].tolist() == [
+            "Ensembl"
+        ]
+        assert tokenizer.tokenize(np.arange(2)).ids.tolist() == expected.tokenize(np.arange(2)).ids.tolist()
+
+
 def test_embedding_is_the_mean_over_genes_of_gpt2(checkpoint):
     """transformers reads the same files; a cell without any gene is zero, alone and beside others."""
     from transformers import GPT2Model

@@ -15,6 +15,7 @@ import torch
 from scipy import sparse
 from torch import nn
 
+from zeroshot.catalog import approved_symbols
 from zeroshot.models import Cells
 from zeroshot.models.encoder import TransformerEncoder, mean_over
 from zeroshot.models.networks import require_vocabulary, trained_network, untrained_network
@@ -28,7 +29,7 @@ from zeroshot.models.weights.files import (
     require_numbering,
     shortened,
 )
-from zeroshot.tokens.genes import Alignment, align_symbols, require_overlap
+from zeroshot.tokens.genes import Alignment, align_symbols, ensembl_id, require_overlap
 from zeroshot.tokens.sequences import Tokenizer, Tokens
 from zeroshot.tokens.tokenizers import rank_tokens
 
@@ -224,7 +225,10 @@ def word(gene: str) -> str:
 def align_words(genes: Any, words: Mapping[str, int]) -> Alignment:
     """Match genes to words; special ones are no genes."""
     vocabulary = {name: number for name, number in words.items() if name not in SPECIAL}
-    return align_symbols([word(gene) for gene in genes], vocabulary)
+    ids = [gene_id for gene in genes if (gene_id := ensembl_id(gene))]
+    # Symbols of ids too, before they are spelled as words: HLA-A has a sign that no word has.
+    names = [*map(str, genes), *(approved_symbols(ids) if ids else ())]
+    return align_symbols(genes, {name: vocabulary[word(name)] for name in names if word(name) in vocabulary})
 
 
 _SIZES = {
