@@ -230,6 +230,23 @@ def test_same_cells_give_the_same_bytes_and_stay_as_they_are(adata, base, model,
     assert dict(mine.uns) == dict(before.uns) and not mine.layers and not mine.obsp
 
 
+def test_genes_named_by_ids_are_the_symbols_that_a_model_reads(adata, base):
+    """One model of each family; the vocabulary of each is the symbols of the atlas, `HLA-DRA` among them."""
+    table = catalog.read_gene_table(catalog.SYMBOLS)
+    ids = dict(zip(table["symbol"], table["ensembl_id"], strict=True))
+    named = adata.copy()
+    named.var_names = named.var["ensembl_id"] = [ids[symbol] for symbol in adata.var_names]
+    families = set()
+    for card in catalog.models().values():
+        if card.weights is None or card.gene_ids != "symbol" or card.family in families:
+            continue
+        families.add(card.family)
+        if "scGPT" not in card.family:  # its ties are drawn by the names of the genes
+            found = embedding.embed(named, card.name)
+            assert found.tobytes() == base(card.name, card.recipe).tobytes(), card.name
+    assert len(families) > 15
+
+
 def test_cells_hold_no_labels(adata, base):
     known = {"counts", "genes", "ids", "library_size", "ensembl_ids", "batches"}
     assert {field.name for field in fields(Cells)} == known
