@@ -342,6 +342,14 @@ def test_a_hole_among_the_texts_of_a_file_is_refused(write):
             load(path)
 
 
+def test_a_hole_among_the_counts_of_a_file_is_noted(write):
+    adata = cells(g=1000)
+    for begin, end, n_notes in ((100, 300, 0), (100, 400, 1)):
+        data = adata.X.data.copy()
+        data[begin:end] = 0
+        assert notes(load(write(adata, put("X/data", data)))).count("values in succession are") == n_notes
+
+
 def test_a_file_that_is_being_written_is_called_locked(write):
     path = write(cells())
     handle = os.open(path, os.O_RDWR)

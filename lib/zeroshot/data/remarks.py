@@ -14,6 +14,8 @@ FIRST_NAMES = 1000
 DEPTH_COLUMNS = ("total_counts", "n_counts", "nCount_RNA", "nUMI", "n_umis", "total_UMIs", "sum")
 # Of half of the cells: more than what a filter of rare genes takes away.
 LEAST_SHARE_LACKING = 0.05
+# Stored values in succession; a block of a disk or a page of memory has more.
+ZEROS_OF_A_HOLE = 256
 # Depths of real cells differ by more, those of values that were normalised and rounded by less.
 LARGEST_RATIO_OF_EQUAL_TOTALS = 1.2
 # Fewer cells may be that much alike by chance.
@@ -38,6 +40,20 @@ def of_places(matrix: sparse.csr_matrix | np.ndarray) -> list[str]:
     places.sum_duplicates()
     repeated = matrix.nnz - places.nnz
     return [f"{repeated:,} values share cell and gene with another one: they are added up."] * (repeated > 0)
+
+
+def of_zeros(matrix: sparse.csr_matrix | np.ndarray) -> list[str]:
+    """A sentence on many zeros in succession in a sparse matrix as it was stored, which stores none."""
+    if not sparse.issparse(matrix) or np.count_nonzero(matrix.data) == matrix.nnz:
+        return []
+    ends = np.r_[-1, np.flatnonzero(matrix.data), matrix.nnz]
+    longest = int(np.diff(ends).max()) - 1
+    if longest < ZEROS_OF_A_HOLE:
+        return []
+    return [
+        f"{longest:,} values in succession are stored as zeros, as after a download that was interrupted. If "
+        "the matrix was not written so, download or write the file again."
+    ]
 
 
 def of_counts(matrix: sparse.csr_matrix) -> list[str]:
