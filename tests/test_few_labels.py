@@ -157,7 +157,8 @@ def test_the_table_is_written_read_and_kept(home):
     table = results.load_labels("real")
     assert set(table["method"]) == {"PCA"} and layout.to_csv(table) == file.read_text()
     merged = table.merge(rows, on=[*layout.key, "draw"], validate="one_to_one")
-    assert len(merged) == len(rows) and np.abs(merged["value_x"] - merged["value_y"]).max() < 1e-6
+    assert len(merged) == len(rows)
+    assert np.abs(merged["value_x"] - merged["value_y"]).max() < 5.1e-5  # four digits
     text = file.read_text()
     file.write_text(text[: text.rindex(",")] + ",1.2\n")
     with pytest.raises(results.TableError, match=r"holds the value 1.2: it lies between 0 and 1"):
