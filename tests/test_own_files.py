@@ -613,6 +613,9 @@ def test_values_that_differ_in_case_or_spaces_are_noted(write):
     read_embeddings(path, ["X_a"], label_key="cell_type", batch_key="donor", notes=said)
     for text in (notes(loaded), " ".join(said)):
         assert "' Type  0' and 'type 0'" in text and "'D0' and 'd0'" in text
+    adata.obs = adata.obs.astype(str)
+    adata.obs.iloc[0, 0] = "type 0\u200b"  # a space of no width, which nobody sees
+    assert r"'type 0' and 'type 0\u200b'" in notes(load(write(adata), batch_key="donor"))
 
 
 def test_a_matrix_of_zeros_is_not_recommended(write):

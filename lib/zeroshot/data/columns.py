@@ -107,13 +107,14 @@ def drop_note(keep_mask: np.ndarray, labels: pd.Series | None, name: str) -> str
 
 
 def alike_note(values: pd.Categorical | pd.Series, key: str) -> str | None:
-    """A sentence on values that differ only in case, spaces or the coding of accents; None if none do.
+    """A sentence on values that differ only in case, spaces, accents' coding or what nobody sees; else None.
 
     They are taken as they are: "NK" and "nk" may be meant to differ, but often are one cell type.
     """
     spellings: dict[str, list[str]] = {}
     for text in pd.Categorical(values).categories.astype(str):
-        plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        words = unicodedata.normalize("NFKC", text).casefold().split()
+        plain = " ".join("".join(filter(str.isprintable, word)) for word in words).strip()
         spellings.setdefault(plain, []).append(text)
     alike = [texts for texts in spellings.values() if len(texts) > 1]
     if not alike:

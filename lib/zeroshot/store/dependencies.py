@@ -46,6 +46,7 @@ SAME_NUMBERS = {
     "079b0fd0111ba70afc56": "fefb6bd9b8db374dcaba",  # models.language_models, which reads a text at once
     "eb5c225d77508e9d8913": "8a335ecce297fe40451f",  # models: refuses parameters of another type
     "406c613989f56d540d8d": "385ef40fe80ac29f292f",  # data.h5ad.file: says more of files, refuses holes
+    "8ff00e2d8c197087273e": "6205966614667fe947af",  # data.columns: notes on labels that look the same
     "b58ec31b621364e8e52e": "e39ce36a4c6dd4a3149e",  # runtime.outputs: says how full a disk is
     "d3dbb93d7126d91018f7": "9dfbd5653698a9a75848",  # models.corpus_pca: refuses a list of genes of
     "9dcfbd153a0db8dba35b": "4f00227c100d9e7cbdb9",  # another fit before it is read; models.corpus_scvi,
