@@ -299,6 +299,24 @@ def test_scores_that_fall_with_the_loss_are_counted_apart_from_those_that_rise()
     assert counts == [4, 1, 2, 1]
 
 
+def test_a_network_without_random_numbers_is_trained_under_one_seed(card, home):
+    (home / "data" / "ladders.yml").write_text(
+        LADDERS.replace("model: corpus-pca}", "model: corpus-pca, seeded: false}")
+    )
+    without = catalog.ladder("tiny")
+    assert (card.n_trainings, without.n_trainings) == (6, 5)
+    rungs = ladders.rungs(without)
+    assert set(ladders.rungs(card)) - set(rungs) == {ladders.Rung("corpus-pca", "tenth", 1)}
+    assert [ladders.directory(without, rung) for rung in rungs] == [
+        ladders.directory(card, rung) for rung in rungs
+    ]
+    progress = tables_of.progress(without, pd.DataFrame(columns=["network", "corpus", "seed"]))
+    assert (
+        progress["corpus PCA"].tolist() == ["0 of 1"] * 2
+        and progress["masked values"].tolist()[0] == "0 of 2"
+    )
+
+
 def test_what_is_not_finished_is_listed(card, home):
     rows = [("values", "tenth", 0), ("pca", "", 0)]
     scores = pd.DataFrame(rows, columns=["network", "corpus", "seed"])

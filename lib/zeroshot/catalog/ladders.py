@@ -20,6 +20,9 @@ class LadderNetwork(Record):
     training: Parameters = Field(default_factory=dict)
     # Put over the recipe of the trained model when target cells are embedded.
     reading: Parameters = Field(default_factory=dict)
+    seeded: bool = (
+        True  # whether another seed gives other weights; if not, it is trained under the first alone
+    )
 
     @property
     def is_contrastive(self) -> bool:
@@ -43,6 +46,15 @@ class Ladder(Card):
     cells: Size  # of each target, at most
     metrics: tuple[str, ...] = Field(min_length=1)
     baselines: tuple[str, ...]  # models fitted on the same cells, and controls
+
+    def n_seeds(self, network: str, corpus: str) -> int:
+        """How many trainings a network has on a corpus, one for each seed from 0 on."""
+        return self.corpora[corpus] if self.networks[network].seeded else 1
+
+    @property
+    def n_trainings(self) -> int:
+        """How many trainings there are, on all corpora."""
+        return sum(self.n_seeds(network, corpus) for network in self.networks for corpus in self.corpora)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Ladder":

@@ -34,7 +34,7 @@ def ladder(
     """
     if name is None:
         rows = [
-            {"name": card.name, "trainings": len(card.networks) * sum(card.corpora.values()),
+            {"name": card.name, "trainings": card.n_trainings,
              "cells": f"{card.passes:,} each", "gpu_hours": round(_gpu_hours(card), 2), "title": card.title}
             for card in catalog.ladders().values()
         ]  # fmt: skip

@@ -160,8 +160,8 @@ def progress(card: catalog.Ladder, scores: pd.DataFrame) -> pd.DataFrame:
     counts = _finished(scores).groupby(["network", "corpus"]).size()
     columns = {
         network.title: {
-            catalog.corpus(corpus).title: f"{counts.get((name, corpus), 0)} of {n_seeds}"
-            for corpus, n_seeds in card.corpora.items()
+            catalog.corpus(corpus).title: f"{counts.get((name, corpus), 0)} of {card.n_seeds(name, corpus)}"
+            for corpus in card.corpora
         }
         for name, network in card.networks.items()
     }

@@ -46,9 +46,9 @@ def rungs(card: catalog.Ladder) -> list[Rung]:
     trainings = [
         Rung(network, corpus, seed)
         for seed in range(max(card.corpora.values()))
-        for corpus, n_seeds in card.corpora.items()
+        for corpus in card.corpora
         for network in card.networks
-        if seed < n_seeds
+        if seed < card.n_seeds(network, corpus)
     ]
     return [Rung("", "", 0), *trainings]
 
@@ -61,7 +61,7 @@ def directory(card: catalog.Ladder, rung: Rung) -> Path:
         inputs = card.model_dump(
             mode="json", include={"passes", "genes", "validations", "scored_validations"}
         ) | {
-            "network": network.model_dump(mode="json", exclude={"title", "reading"}),
+            "network": network.model_dump(mode="json", exclude={"title", "reading", "seeded"}),
             "model": catalog.model(network.model).version,
             "corpus": catalog.corpus(rung.corpus).model_dump(mode="json", exclude={"title", "description"}),
             "seed": rung.seed,
