@@ -350,6 +350,24 @@ def test_a_hole_among_the_counts_of_a_file_is_noted(write):
         assert notes(load(write(adata, put("X/data", data)))).count("values in succession are") == n_notes
 
 
+def test_counts_at_the_limit_of_their_type_are_noted(write):
+    adata = cells()
+    for dtype, highest, n_notes in (
+        ("int8", 127, 1),
+        ("uint8", 127, 0),
+        ("uint8", 255, 1),
+        ("float32", 127, 0),
+    ):
+        adata.X = adata.X.astype("float32")
+        adata.X.data[:2] = highest
+        adata.X = adata.X.astype(dtype)
+        text = f"2 values are {highest}, the most that {dtype} holds"
+        assert notes(load(write(adata))).count(text) == n_notes, dtype
+        dense = adata.copy()
+        dense.X = adata.X.toarray()
+        assert notes(load(write(dense))).count(text) == n_notes, dtype
+
+
 def test_a_file_that_is_being_written_is_called_locked(write):
     path = write(cells())
     handle = os.open(path, os.O_RDWR)

@@ -335,7 +335,7 @@ def _own(
         library_size=library_size,
     )
     notes += adata.uns.get("dataset", {}).get("notes", [])
-    notes += remarks.of_places(raw.X) + remarks.of_zeros(raw.X)
+    notes += remarks.of_places(raw.X) + remarks.of_zeros(raw.X) + remarks.of_limits(raw.X)
     if not as_given:
         notes += remarks.of_counts(adata.X)
     if not as_given and library_size is None:

@@ -16,6 +16,8 @@ DEPTH_COLUMNS = ("total_counts", "n_counts", "nCount_RNA", "nUMI", "n_umis", "to
 LEAST_SHARE_LACKING = 0.05
 # Stored values in succession; a block of a disk or a page of memory has more.
 ZEROS_OF_A_HOLE = 256
+# One may be a count.
+LEAST_AT_LIMIT = 2
 # Depths of real cells differ by more, those of values that were normalised and rounded by less.
 LARGEST_RATIO_OF_EQUAL_TOTALS = 1.2
 # Fewer cells may be that much alike by chance.
@@ -43,7 +45,7 @@ def of_places(matrix: sparse.csr_matrix | np.ndarray) -> list[str]:
 
 
 def of_zeros(matrix: sparse.csr_matrix | np.ndarray) -> list[str]:
-    """A sentence on many zeros in succession in a sparse matrix as it was stored, which stores none."""
+    """A sentence on many zeros in succession among the stored values of a sparse matrix."""
     if not sparse.issparse(matrix) or np.count_nonzero(matrix.data) == matrix.nnz:
         return []
     ends = np.r_[-1, np.flatnonzero(matrix.data), matrix.nnz]
@@ -53,6 +55,21 @@ def of_zeros(matrix: sparse.csr_matrix | np.ndarray) -> list[str]:
     return [
         f"{longest:,} values in succession are stored as zeros, as after a download that was interrupted. If "
         "the matrix was not written so, download or write the file again."
+    ]
+
+
+def of_limits(matrix: sparse.csr_matrix | np.ndarray) -> list[str]:
+    """A sentence on counts at the limit of the type of numbers that a matrix was stored in."""
+    values = matrix.data if sparse.issparse(matrix) else matrix
+    if values.dtype.kind not in "iu":
+        return []
+    largest = np.iinfo(values.dtype).max
+    at_limit = int(np.count_nonzero(values == largest))
+    if at_limit < LEAST_AT_LIMIT:
+        return []
+    return [
+        f"{at_limit:,} values are {largest:,}, the most that {values.dtype} holds: larger counts may have "
+        "been cut off. If so, write the file again with a larger type."
     ]
 
 
