@@ -231,12 +231,14 @@ def mean_and_interval(values: pd.Series) -> pd.Series:
     return pd.Series({"mean": mean, "low": mean - margin, "high": mean + margin, "n": n})
 
 
-def difference_text(difference: pd.Series) -> str:
-    """What :func:`mean_and_interval` returns of differences, as text: "+0.16 (+0.10 to +0.22)"."""
+def difference_text(difference: pd.Series, *, with_n: bool = False) -> str:
+    """What :func:`mean_and_interval` returns of differences, as text: "+0.16 (+0.10 to +0.22; n = 9)"."""
     if difference["n"] == 0:
         return "–"
     mean, low, high = difference[["mean", "low", "high"]].round(2) + 0.0  # makes -0.0 zero
-    return f"{mean:+.2f}" if np.isnan(low) else f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+    details = [] if np.isnan(low) else [f"{low:+.2f} to {high:+.2f}"]
+    details += [f"n = {difference['n']:.0f}"] if with_n else []
+    return f"{mean:+.2f} ({'; '.join(details)})" if details else f"{mean:+.2f}"
 
 
 def differences_by_training(changes: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -301,11 +303,10 @@ def differences_by_network(values: pd.Series) -> str | None:
         which the mean is taken first.
     """
     by_training = values.dropna().groupby(level=[0, 1], sort=False).mean()
-    texts = []
-    for network, part in by_training.groupby(level=0, sort=False):
-        row = mean_and_interval(part)
-        texts.append(f"{network} {difference_text(row)[:-1]}; n = {len(part)})" if len(part) > 1
-                     else f"{network} {difference_text(row)} (n = 1)")  # fmt: skip
+    texts = [
+        f"{network} {difference_text(mean_and_interval(part), with_n=True)}"
+        for network, part in by_training.groupby(level=0, sort=False)
+    ]
     return ", ".join(texts) or None
 
 
@@ -374,8 +375,8 @@ def _spearman(trainings: list[np.ndarray]) -> float:
     return float(stats.spearmanr(losses, values).statistic)
 
 
-def summary(points: pd.DataFrame, correlations: pd.DataFrame) -> dict[str, float | int | None]:
-    """The findings of a ladder in numbers; None or NaN where no training is finished.
+def summary(points: pd.DataFrame, correlations: pd.DataFrame) -> dict[str, int | None]:
+    """The findings of a ladder in numbers; None where no training is finished.
 
     Parameters
     ----------
@@ -385,20 +386,15 @@ def summary(points: pd.DataFrame, correlations: pd.DataFrame) -> dict[str, float
     Returns
     -------
     dict
-        "gain" of training, "size" (effect of the largest corpus instead of the smallest): mean, and under
-        "<name>_least" and "<name>_most" the ends of their ranges over networks, corpora and data sets.
         "n_effects" networks, corpora and data sets, of which "n_over_pca" are better than PCA of the data
         set. "n_known" networks and data sets with a correlation, of which in "n_falling" the score rises as
         the loss falls (the 95 % interval is below 0), in "n_rising" falls with it (it is above 0), and in
         "n_uncertain" the interval includes 0.
     """
-    changes, sizes = effects(points), size_effects(points)
-    numbers: dict[str, float | int | None] = {}
-    for name, values in {"gain": changes["gain"], "size": sizes}.items():
-        numbers |= {name: values.mean(), f"{name}_least": values.min(), f"{name}_most": values.max()}
+    changes = effects(points)
     complete = correlations.dropna(subset="rho")
     over_pca = changes.get("over PCA", pd.Series(dtype=float))
-    return numbers | {
+    return {
         "n_effects": len(changes),
         "n_over_pca": int((over_pca > 0).sum()),
         "n_known": len(complete),
