@@ -152,7 +152,7 @@ def test_no_file_names_the_host_of_a_package_registry():
 
 def test_nothing_built_or_downloaded_is_in_the_repository():
     built = re.compile(
-        r"(^|/)(build|artifacts|downloads|\.venv|__pycache__|_build|\.snakemake)/|\.(h5ad|rda|RData|pyc)$"
+        r"(^|/)(build|artifacts|downloads|\.venv|__pycache__|_build|\.snakemake)(/|$)|\.(h5ad|rda|RData|pyc)$"
     )
     assert not [path for path in tracked() if built.search(str(path.relative_to(CHECKOUT)))]
     large = {str(path.relative_to(CHECKOUT)) for path in tracked() if path.stat().st_size > 1_000_000}
