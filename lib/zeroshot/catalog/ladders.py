@@ -20,9 +20,8 @@ class LadderNetwork(Record):
     training: Parameters = Field(default_factory=dict)
     # Put over the recipe of the trained model when target cells are embedded.
     reading: Parameters = Field(default_factory=dict)
-    seeded: bool = (
-        True  # whether another seed gives other weights; if not, it is trained under the first alone
-    )
+    # Whether another seed gives other weights; if not, it is trained under the first alone.
+    seeded: bool = True
 
     @property
     def is_contrastive(self) -> bool:

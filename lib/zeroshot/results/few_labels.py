@@ -124,18 +124,14 @@ def tied(rows: pd.DataFrame, leader: str | None, counted: str = "dataset") -> st
     str
         Methods, without controls, whose 95 % interval of the difference (Student's t over draws) includes 0.
     """
-    from scipy.stats import t
-
     numbers = rows.groupby("method", sort=False)[counted].nunique()
     methods = [one for one in candidates(rows) if numbers[one] == numbers.max()]
-    by_draw = rows.groupby(["method", "draw"], sort=False)["value"].mean().unstack("draw")
-    names = []
-    for method in methods if leader in methods else ():
-        apart = by_draw.loc[leader] - by_draw.loc[method]
-        half = t.ppf(0.975, max(len(apart) - 1, 1)) * apart.std() / np.sqrt(len(apart))
-        if method != leader and abs(apart.mean()) <= half:
-            names.append(method)
-    return ", ".join(names) or "none"
+    if leader not in methods:
+        return "none"
+    by_draw = rows.groupby(["draw", "method"], sort=False)["value"].mean().unstack("method")[methods]
+    apart = by_draw.rsub(by_draw[leader], axis="index").drop(columns=leader)
+    table = over_draws(apart.melt(ignore_index=False).reset_index(), ["method"], "draw")
+    return ", ".join(table.loc[table["low"].le(0) & table["high"].ge(0), "method"]) or "none"
 
 
 def part(table: pd.DataFrame, split: str, classifier: str, per_type: int) -> pd.DataFrame:

@@ -186,7 +186,7 @@ def effects(points: pd.DataFrame, corpus_pca: str | None = None) -> pd.DataFrame
     points
         As :func:`by_corpus` returns them.
     corpus_pca
-        Title of a network of them: PCA of the same corpora, see :func:`corpus_pca`.
+        Title of a network of them: PCA of the same corpora, see :func:`title_of_corpus_pca`.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def effects(points: pd.DataFrame, corpus_pca: str | None = None) -> pd.DataFrame
     return table
 
 
-def corpus_pca(card: catalog.Ladder) -> str | None:
+def title_of_corpus_pca(card: catalog.Ladder) -> str | None:
     """Title of the network of a ladder that is PCA of its corpora; None if it has none."""
     return next((one.title for one in card.networks.values() if one.model == "corpus-pca"), None)
 

@@ -121,7 +121,7 @@ def evidence(
     contrastive = [name for name, network in card.networks.items() if network.is_contrastive]
     tables = {name: table[~table["network"].isin(contrastive)] for name, table in tables.items()}
     points = ladders.by_corpus(card, tables["scores"], metric)
-    pca = ladders.corpus_pca(card)
+    pca = ladders.title_of_corpus_pca(card)
     trained = ladders.effects(points, pca).dropna(subset="gain")  # not what is fitted in one go
     sizes = ladders.size_effects(points)
     sizes = sizes[sizes.index.get_level_values("network").isin(trained["network"])]

@@ -67,11 +67,6 @@ def is_web_address(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.netloc) and not UNPRINTABLE.search(url)
 
 
-def printable(text: str) -> str:
-    """Text for a terminal, which nothing in a file must steer: control characters as Python writes them."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-
-
 def raw(body: str) -> str:
     """HTML as a block of Markdown, which is shown as it is."""
     # No run of backticks within may end the block.

@@ -50,8 +50,11 @@ def _text(error: BaseException) -> str:
         text = error.args[0]
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    text = text.strip() or type(error).__name__
-    # What is in a file must not steer the terminal.
+    return printable(text.strip() or type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal, which nothing in a file must steer: control characters as Python writes them."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 

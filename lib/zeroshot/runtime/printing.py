@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from zeroshot.runtime.escaping import printable
+from zeroshot.runtime.failures import printable
 
 
 class _Output(Console):

@@ -48,6 +48,7 @@ SAME_NUMBERS = {
     "406c613989f56d540d8d": "385ef40fe80ac29f292f",  # data.h5ad.file: says more of files, refuses holes
     "8ff00e2d8c197087273e": "6205966614667fe947af",  # data.columns: notes on labels that look the same
     "b58ec31b621364e8e52e": "e39ce36a4c6dd4a3149e",  # runtime.outputs: says how full a disk is
+    "1543642be6cf4a4ea1f9": "a9309b9cb424152c2e4c",  # runtime.failures: others print as it does
     "d3dbb93d7126d91018f7": "9dfbd5653698a9a75848",  # models.corpus_pca: refuses a list of genes of
     "9dcfbd153a0db8dba35b": "4f00227c100d9e7cbdb9",  # another fit before it is read; models.corpus_scvi,
     "958e2673f418139ac677": "90fcc8d80dea683c83c7",  # models.corpus_autoencoder
