@@ -317,7 +317,7 @@ def profiles() -> pd.DataFrame:
 def ladder(n_datasets: int = 3) -> pd.DataFrame:
     rows = [
         {"dataset": f"set {one}", "network": network, "state": state, "whole": whole, "n_cells": n_cells,
-         "value": 0.1 * place + 0.02 * one}
+         "value": 0.1 * place + 0.02 * one, "low": 0.08 * place, "high": 0.15 * place}
         for one in range(n_datasets)
         for network in ("masked values", "masked ranks")
         for whole in ("Blood", "All")
@@ -1046,6 +1046,9 @@ def test_a_ladder_joins_the_sizes_of_a_corpus_and_marks_untrained_networks_and_b
     for line in lines:
         assert list(line.get_xdata()) == [200, 20_000]
         assert list(line.get_ydata()) == pytest.approx([0.1, 0.2])
+    intervals = [segment for bars in axis.collections for segment in bars.get_segments()]
+    assert len(intervals) == 4 * 2 and {tuple(ends[:, 0]) for ends in intervals} == {(200, 200), (2e4, 2e4)}
+    assert {tuple(ends[:, 1].round(6)) for ends in intervals} == {(0.08, 0.15), (0.16, 0.3)}
     hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[100], [100]]
     assert [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "None"] == [0.6]

@@ -105,6 +105,10 @@ def test_a_ladder_is_trained_scored_and_continued_where_it_was_interrupted(card,
         ("baseline", "PCA"): [1], ("baseline", "random"): [1], ("trained", "corpus PCA"): [2, 1],
         ("trained", "masked values"): [2, 1], ("untrained", "masked values"): [2, 1],
     }  # fmt: skip
+    tenth = scores[scores["network"].eq("values") & scores["corpus"].eq("tenth") & scores["step"].gt(0)]
+    row = points.query("network == 'masked values' and n_cells == 235 and state == 'trained'")
+    ends = ["low", "high"]
+    assert row[ends].to_numpy().tolist() == [pytest.approx(tenth[ends].mean().tolist())]
     assert tables_of.count_finished(scores) == 6
     assert set(points["whole"].dropna()) == {"W"}
 

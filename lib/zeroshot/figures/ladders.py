@@ -22,7 +22,8 @@ def draw_ladder(points: pd.DataFrame, label: str) -> Figure:
     ----------
     points
         Columns dataset, network (title), state ("trained", "untrained" or "baseline"), whole (title of the
-        corpus that a corpus is a share of), n_cells (NaN of a baseline) and value.
+        corpus that a corpus is a share of), n_cells (NaN of a baseline), value, and low and high, the ends of
+        its interval, drawn for trained networks.
     label
         Of the score.
     """
@@ -70,6 +71,9 @@ def _draw_panel(
             part["n_cells"], part["value"], marker="o", markersize=4, color=colours[network],
             linestyle=dashes[whole],
         )  # fmt: skip
+        axis.vlines(
+            part["n_cells"], part["low"], part["high"], color=colours[network], linewidth=1, alpha=0.6
+        )
     before = rows[rows["state"] == "untrained"].groupby("network", sort=False)["value"].mean()
     left = rows["n_cells"].min() / 2
     for network, value in before.items():

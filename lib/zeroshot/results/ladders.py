@@ -134,8 +134,9 @@ def by_corpus(card: catalog.Ladder, scores: pd.DataFrame, metric: str) -> pd.Dat
     -------
     pandas.DataFrame
         A row per network (its title), corpus, data set and ``state`` ("untrained", "trained"), and per
-        baseline and data set ("baseline"), with ``value``, ``n_seeds`` and ``seed_sd`` (NaN for one seed);
-        ``whole``, the title of the largest corpus of the same sources, and ``n_cells`` of the corpus.
+        baseline and data set ("baseline"), with ``value``, the ends ``low`` and ``high`` of its 95 % interval
+        over cells, ``n_seeds`` and ``seed_sd`` (NaN for one seed); ``whole``, the title of the largest corpus
+        of the same sources, and ``n_cells`` of the corpus.
     """
     rows = scores[scores["metric"] == metric]
     last = rows.groupby(list(RUNG))["step"].transform("max")
@@ -145,8 +146,11 @@ def by_corpus(card: catalog.Ladder, scores: pd.DataFrame, metric: str) -> pd.Dat
         "",
     )
     rows = rows.assign(state=state, network=rows["network"].map(titles(card)))[state != ""]
-    by = rows.groupby(["network", "corpus", "state", "dataset"], sort=False)["value"]
-    table = by.agg(value="mean", n_seeds="size", seed_sd="std").reset_index()
+    by = rows.groupby(["network", "corpus", "state", "dataset"], sort=False)
+    table = by.agg(
+        value=("value", "mean"), low=("low", "mean"), high=("high", "mean"), n_seeds=("value", "size"),
+        seed_sd=("value", "std"),
+    ).reset_index()  # fmt: skip
     return table.join(_corpora(card), on="corpus")
 
 
