@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from zeroshot import catalog, data, pretraining
 from zeroshot.catalog import CatalogError
+from zeroshot.results import ladder_effects
 from zeroshot.results import ladders as tables_of
 from zeroshot.study import ladders
 
@@ -243,27 +244,41 @@ def test_effects_are_differences_on_the_same_data_set():
     ]  # fmt: skip
     columns = ["network", "corpus", "state", "dataset", "value", "n_cells"]
     points = pd.DataFrame(rows, columns=columns).assign(whole="W")
-    effects = tables_of.effects(points).set_index("corpus")
+    effects = ladder_effects.effects(points).set_index("corpus")
     assert effects["gain"].to_dict() == pytest.approx({"a": 0.3, "b": 0.4})
     assert effects["over PCA"].to_dict() == pytest.approx({"a": -0.2, "b": -0.1})
-    assert tables_of.size_effects(points).to_dict() == pytest.approx({("net", "W", "x"): 0.1})
+    assert ladder_effects.size_effects(points).to_dict() == pytest.approx({("net", "W", "x"): 0.1})
     correlations = tables_of.loss_correlations(pd.DataFrame(columns=["network", "dataset", "loss", "value"]))
-    findings = tables_of.summary(points, correlations)
+    findings = ladder_effects.summary(points, correlations)
     assert (findings["n_effects"], findings["n_over_pca"], findings["n_falling"]) == (2, 0, None)
-    assert tables_of.changes_in_words(points, None)["gain"] == "net +0.35 (-0.29 to +0.99; n = 2)"
+    changes = ladder_effects.changes_by_network(points, None)
+    headings = {"gain": "gain", "over_corpus_pca": "over", "size": "size"}
+    row = ladder_effects.changes_table(changes, headings).loc["net"]
+    assert row.str.replace("\u00a0", " ").to_dict() == {
+        "gain": "+0.35 (-0.29 to +0.99; n = 2)", "over": "–", "size": "+0.10 (n = 1)",
+    }  # fmt: skip
+    assert (
+        ladder_effects.directions(changes["gain"])
+        == "not significantly different for net (n = 2 trainings each)"
+    )
+    assert ladder_effects.directions(changes["size"]) == "not testable for net (n = 1 trainings each)"
+    ends = {"low": [0.1, -0.2, 0.1], "high": [0.2, -0.1, 0.3], "n": [3, 9, 5]}
+    words = ladder_effects.directions(pd.DataFrame(ends, index=["a", "b", "c"]))
+    assert words == "higher for a, c; lower for b (n = 3 to 9 trainings each)"
     pca = points[points["state"] == "trained"].assign(network="corpus PCA", value=0.45)
-    beside = tables_of.effects(pd.concat([points, pca]), "corpus PCA").set_index(["network", "corpus"])
+    beside = ladder_effects.effects(pd.concat([points, pca]), "corpus PCA").set_index(["network", "corpus"])
     apart = beside["over corpus PCA"]
     assert (
         apart["net"].to_dict() == pytest.approx({"a": 0.05, "b": 0.15}) and apart["corpus PCA"].isna().all()
     )
-    assert tables_of.changes_in_words(points, None)["size"] == "net +0.10 (n = 1)"
-    fitted = tables_of.effects(points[points["state"] != "untrained"])
+    fitted = ladder_effects.effects(points[points["state"] != "untrained"])
     assert fitted["gain"].isna().all() and fitted["over PCA"].tolist() == pytest.approx([-0.2, -0.1])
     nothing = points[points["state"] == "baseline"]
-    assert tables_of.summary(nothing, correlations)["n_effects"] == 0
-    assert set(tables_of.changes_in_words(nothing, "corpus PCA").values()) == {None}
-    assert len(tables_of.effects(nothing)) == len(tables_of.size_effects(nothing)) == 0
+    assert ladder_effects.summary(nothing, correlations)["n_effects"] == 0
+    changes = ladder_effects.changes_by_network(nothing, "corpus PCA")
+    assert {ladder_effects.directions(one) for one in changes.values()} == {None}
+    assert ladder_effects.changes_table(changes, headings).empty
+    assert len(ladder_effects.effects(nothing)) == len(ladder_effects.size_effects(nothing)) == 0
 
 
 def states(losses: list[float], values: list[float], corpus: str) -> pd.DataFrame:
@@ -285,9 +300,9 @@ def test_loss_and_score_are_correlated_over_trainings():
 
 
 def test_a_difference_is_a_mean_with_its_interval_or_without_where_there_is_one_value():
-    apart = tables_of.mean_and_interval(pd.Series([0.1, 0.3, np.nan]))
+    apart = ladder_effects.mean_and_interval(pd.Series([0.1, 0.3, np.nan]))
     assert apart.tolist() == pytest.approx([0.2, 0.2 - 12.7062 * 0.1, 0.2 + 12.7062 * 0.1, 2], abs=1e-4)
-    texts = [tables_of.difference_text(tables_of.mean_and_interval(pd.Series(values, dtype=float)))
+    texts = [ladder_effects.difference_text(ladder_effects.mean_and_interval(pd.Series(values, dtype=float)))
              for values in ([], [-0.001], [0.1, 0.1])]  # fmt: skip
     assert texts == ["–", "+0.00", "+0.10 (+0.10 to +0.10)"]
 
@@ -296,7 +311,7 @@ def test_scores_that_fall_with_the_loss_are_counted_apart_from_those_that_rise()
     columns = ["rho", "low", "high"]
     rows = [(-0.5, -0.7, -0.1), (0.5, 0.1, 0.7), (0.4, 0.2, 0.7), (0.1, -0.2, 0.3), (np.nan,) * 3]
     points = pd.DataFrame(columns=["network", "corpus", "state", "dataset", "value", "n_cells", "whole"])
-    findings = tables_of.summary(points, pd.DataFrame(rows, columns=columns))
+    findings = ladder_effects.summary(points, pd.DataFrame(rows, columns=columns))
     counts = [findings[f"n_{name}"] for name in ("known", "falling", "rising", "uncertain")]
     assert counts == [4, 1, 2, 1]
 

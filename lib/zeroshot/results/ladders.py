@@ -1,6 +1,6 @@
 """The tables of a ladder: what its trainings reached, and what their embeddings score."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import MappingProxyType
 
@@ -182,149 +182,6 @@ def titles(card: catalog.Ladder) -> dict[str, str]:
     return {name: catalog.model(name).title for name in card.baselines} | of_networks
 
 
-def effects(points: pd.DataFrame, corpus_pca: str | None = None) -> pd.DataFrame:
-    """What training changes on each data set, and where that leaves a network beside the baselines.
-
-    Parameters
-    ----------
-    points
-        As :func:`by_corpus` returns them.
-    corpus_pca
-        Title of a network of them: PCA of the same corpora, see :func:`title_of_corpus_pca`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per network, corpus and data set: ``trained`` less ``untrained``, less each baseline, and less
-        ``corpus_pca`` of the same corpus (NaN of itself), in columns ``gain`` and ``over <title>``; ``whole``
-        and ``n_cells`` as there.
-    """
-    keys = ["network", "corpus", "dataset"]
-    of_state = {state: part.set_index(keys) for state, part in points.groupby("state")}
-    if "trained" not in of_state:
-        return pd.DataFrame(columns=[*keys, "whole", "n_cells", "gain"])
-    trained = of_state["trained"]
-    # What is fitted in one go has no untrained state.
-    before = of_state.get("untrained", trained[[]].assign(value=np.nan))["value"].reindex(trained.index)
-    table = trained[["whole", "n_cells"]].assign(gain=trained["value"] - before)
-    baselines = points[points["state"] == "baseline"].pivot(
-        index="dataset", columns="network", values="value"
-    )
-    for name in baselines:
-        on_dataset = trained.index.get_level_values("dataset").map(baselines[name])
-        table[f"over {name}"] = trained["value"] - on_dataset
-    table = table.reset_index()
-    if corpus_pca is not None:
-        on_corpus = trained.loc[trained.index.get_level_values("network") == corpus_pca, "value"]
-        beside = table.join(on_corpus.droplevel("network"), ["corpus", "dataset"])["value"]
-        differences = trained["value"].to_numpy() - beside
-        table[f"over {corpus_pca}"] = differences.where(table["network"] != corpus_pca)
-    return table
-
-
-def title_of_corpus_pca(card: catalog.Ladder) -> str | None:
-    """Title of the network of a ladder that is PCA of its corpora; None if it has none."""
-    return next((one.title for one in card.networks.values() if one.model == "corpus-pca"), None)
-
-
-def mean_and_interval(values: pd.Series) -> pd.Series:
-    """Mean, low and high of its 95 % interval (Student's t, NaN for one value) and n; NaN is left out."""
-    values = values.dropna()
-    n, mean = len(values), values.mean()
-    margin = stats.t.ppf(0.975, n - 1) * stats.sem(values) if n > 1 else np.nan
-    return pd.Series({"mean": mean, "low": mean - margin, "high": mean + margin, "n": n})
-
-
-def difference_text(difference: pd.Series, *, with_n: bool = False) -> str:
-    """What :func:`mean_and_interval` returns of differences, as text: "+0.16 (+0.10 to +0.22; n = 9)"."""
-    if difference["n"] == 0:
-        return "–"
-    mean, low, high = difference[["mean", "low", "high"]].round(2) + 0.0  # makes -0.0 zero
-    details = [] if np.isnan(low) else [f"{low:+.2f} to {high:+.2f}"]
-    details += [f"n = {difference['n']:.0f}"] if with_n else []
-    return f"{mean:+.2f} ({'; '.join(details)})" if details else f"{mean:+.2f}"
-
-
-def differences_by_training(changes: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Differences of each training as text: the mean over data sets with its interval.
-
-    Parameters
-    ----------
-    changes
-        As :func:`effects` returns them.
-    columns
-        Those of them to show, each with its heading.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per network, corpus (``whole``) and cells of it.
-    """
-    by = changes.groupby(["network", "whole", "n_cells"])
-    texts = {
-        heading: by[column].apply(lambda values: _unbroken(difference_text(mean_and_interval(values))))
-        for column, heading in columns.items()
-        if column in changes
-    }
-    table = pd.DataFrame(texts).reset_index()
-    return table.rename(columns={"whole": "corpus", "n_cells": "cells"})
-
-
-def _unbroken(text: str) -> str:
-    """A difference that breaks before its interval and not inside, in a narrow column."""
-    return text.replace(" to ", "\u00a0to\u00a0")
-
-
-def changes_in_words(points: pd.DataFrame, corpus_pca: str | None) -> dict[str, str | None]:
-    """What training and larger corpora change, network by network, see :func:`differences_by_network`.
-
-    Parameters
-    ----------
-    points, corpus_pca
-        As for :func:`effects`.
-
-    Returns
-    -------
-    dict
-        "gain" of training, "over_corpus_pca" (trained less PCA of the same corpus), and "size" (effect of
-        the largest corpus instead of the smallest).
-    """
-    changes = effects(points, corpus_pca)
-    columns = {"gain": "gain", "over_corpus_pca": f"over {corpus_pca}"}
-    by_training = changes.reindex(columns=["network", "corpus", *columns.values()])
-    by_training = by_training.set_index(["network", "corpus"]).astype(float)
-    texts = {name: differences_by_network(by_training[column]) for name, column in columns.items()}
-    return texts | {"size": differences_by_network(size_effects(points))}
-
-
-def differences_by_network(values: pd.Series) -> str | None:
-    """Differences of networks in words, each with its interval over trainings; None without any.
-
-    Parameters
-    ----------
-    values
-        By network, a name of the training (corpus, or the whole of which it has shares) and data set, over
-        which the mean is taken first.
-    """
-    by_training = values.dropna().groupby(level=[0, 1], sort=False).mean()
-    texts = [
-        f"{network} {difference_text(mean_and_interval(part), with_n=True)}"
-        for network, part in by_training.groupby(level=0, sort=False)
-    ]
-    return ", ".join(texts) or None
-
-
-def size_effects(points: pd.DataFrame) -> pd.Series:
-    """Score with the largest corpus of the same sources less that with the smallest, by network and data set.
-
-    Only where both trainings are finished; indexed by network, whole and dataset.
-    """
-    trained = points[points["state"] == "trained"].sort_values("n_cells")
-    by = trained.groupby(["network", "whole", "dataset"], sort=False)
-    ends = by["value"].agg(["first", "last"])[by.size() > 1]
-    return ends["last"] - ends["first"]
-
-
 def with_losses(tables: dict[str, pd.DataFrame], metric: str) -> pd.DataFrame:
     """Every scored state of every training: its loss on held-out cells beside its score.
 
@@ -377,35 +234,6 @@ def _spearman(trainings: list[np.ndarray]) -> float:
     if len(np.unique(losses)) == 1 or len(np.unique(values)) == 1:
         return np.nan
     return float(stats.spearmanr(losses, values).statistic)
-
-
-def summary(points: pd.DataFrame, correlations: pd.DataFrame) -> dict[str, int | None]:
-    """The findings of a ladder in numbers; None where no training is finished.
-
-    Parameters
-    ----------
-    points, correlations
-        As :func:`by_corpus` and :func:`loss_correlations` return them.
-
-    Returns
-    -------
-    dict
-        "n_effects" networks, corpora and data sets, of which "n_over_pca" are better than PCA of the data
-        set. "n_known" networks and data sets with a correlation, of which in "n_falling" the score rises as
-        the loss falls (the 95 % interval is below 0), in "n_rising" falls with it (it is above 0), and in
-        "n_uncertain" the interval includes 0.
-    """
-    changes = effects(points)
-    complete = correlations.dropna(subset="rho")
-    over_pca = changes.get("over PCA", pd.Series(dtype=float))
-    return {
-        "n_effects": len(changes),
-        "n_over_pca": int((over_pca > 0).sum()),
-        "n_known": len(complete),
-        "n_falling": int((complete["high"] < 0).sum()) if len(complete) else None,
-        "n_rising": int((complete["low"] > 0).sum()) if len(complete) else None,
-        "n_uncertain": int((complete["low"] * complete["high"] <= 0).sum()) if len(complete) else None,
-    }
 
 
 def _corpora(card: catalog.Ladder) -> pd.DataFrame:

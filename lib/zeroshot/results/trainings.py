@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from zeroshot import catalog
-from zeroshot.results import comparisons, ladders, reconstructions
+from zeroshot.results import comparisons, ladder_effects, ladders, reconstructions
 from zeroshot.runtime import paths
 
 # Section 3.3 of the paper gives two reasons why its models may not be better than simple methods.
@@ -121,9 +121,9 @@ def evidence(
     contrastive = [name for name, network in card.networks.items() if network.is_contrastive]
     tables = {name: table[~table["network"].isin(contrastive)] for name, table in tables.items()}
     points = ladders.by_corpus(card, tables["scores"], metric)
-    pca = ladders.title_of_corpus_pca(card)
-    trained = ladders.effects(points, pca).dropna(subset="gain")  # not what is fitted in one go
-    sizes = ladders.size_effects(points)
+    pca = ladder_effects.title_of_corpus_pca(card)
+    trained = ladder_effects.effects(points, pca).dropna(subset="gain")  # not what is fitted in one go
+    sizes = ladder_effects.size_effects(points)
     sizes = sizes[sizes.index.get_level_values("network").isin(trained["network"])]
     # The sign is that of values which speak for the hypothesis.
     measurements = [
@@ -252,7 +252,7 @@ def tally(rows: pd.DataFrame) -> dict[str, str]:
 
 def _judge(values: pd.Series, sign: int) -> dict[str, float | int | str]:
     """Mean and interval of what trainings have; the sign is that of values for the hypothesis."""
-    mean, low, high, n = ladders.mean_and_interval(values)
+    mean, low, high, n = ladder_effects.mean_and_interval(values)
     verdict = NOT_TESTABLE
     if n >= LEAST_TRAININGS:
         verdict = "undecided" if low <= 0 <= high else "for" if mean * sign > 0 else "against"
