@@ -71,17 +71,32 @@ def test_what_cannot_be_cited_is_refused(key, message):
         citations.bibliography([f"as {{cite:t}}`{key}` says"])
 
 
-def test_a_notebook_that_stands_alone_names_authors_and_year(tmp_path):
-    source = (
-        "As {cite:t}`zero-shot-limitations` say {cite:p}`luecken2022scib,stfm2026`, ``{cite:p}`x` `` is code."
+def test_notebooks_cite_by_links_that_the_bibliography_has():
+    works = parse_string(citations.bibliography(sources()), "bibtex").entries.values()
+    by_address = {citations.DOI + work.fields["doi"]: work for work in works if "doi" in work.fields}
+    by_address |= {work.fields["url"]: work for work in works if "url" in work.fields}
+    n_links = 0
+    for file in paths.notebooks().glob("*.ipynb"):
+        cells = nbformat.read(file, as_version=4)["cells"]
+        text = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+        assert "{cite" not in text, f"{file.name}: a reader outside of the book sees the role"
+        for authors, year, address in citations.links(text):
+            work = by_address[address]
+            assert (authors, year) == (names(work.persons["author"]), work.fields["year"]), file.name
+            n_links += 1
+    assert n_links >= 30
+
+
+def names(people: list) -> str:
+    last = [" ".join(map(str, [*one.rich_prelast_names, *one.rich_last_names])) for one in people]
+    return " and ".join(last) if len(last) < 3 and "others" not in last else f"{last[0]} et al."
+
+
+def test_a_link_to_a_paper_cites_it():
+    address = "https://doi.org/10.1038/s41592-026-03120-y"
+    text = (
+        f"[DenAdel et al. (2026)]({address}), or [DenAdel et al., 2026]({address}); not [2026](https://a.b/c)"
     )
-    cells = [nbformat.v4.new_markdown_cell(source), nbformat.v4.new_code_cell("'{cite:p}`x`'")]
-    path = tmp_path / "alone.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    prose, code = nbformat.read(citations.write_out(path), as_version=4)["cells"]
-    address = reading_list.load()["zero-shot-limitations"].url
-    assert prose["source"] == (
-        f"As [Kedzierska et al. (2025)]({address}) say ([Luecken et al., 2022]"
-        "(https://doi.org/10.1038/s41592-021-01336-8); TaoJiang999, 2026), ``{cite:p}`x` `` is code."
-    )
-    assert code["source"] == "'{cite:p}`x`'"
+    assert citations.links(text) == [("DenAdel et al.", "2026", address)] * 2
+    assert citations.in_text(text) == {"pretraining-size-and-diversity"}
+    assert "pretraining-size-and-diversity" in parse_string(citations.bibliography([text]), "bibtex").entries

@@ -351,14 +351,13 @@ def notebook(
 ) -> None:
     """Execute one notebook with parameters of your choice."""
     from zeroshot import notebooks
-    from zeroshot.site import citations
 
     notebook_files = {path.stem: path for path in sorted(paths.notebooks().glob("*.ipynb"))}
     source = catalog.find(notebook_files, name, "notebook")
     parameters = notebooks.parse_parameters(source, parameter or ())
     with progress.status(f"executing {name}", errors):
         notebooks.execute(source, output, parameters)
-    print(citations.write_out(output))
+    print(output)
 
 
 app.command()(annotate)

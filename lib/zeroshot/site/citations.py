@@ -1,14 +1,11 @@
 """What the book cites: papers of the reading list, and works of ``book/references.bib``.
 
-A paper is cited by the name of its entry. The preprint of one that appeared elsewhere is cited apart, as
-``<name>-preprint``.
+Prose cites a paper by the name of its entry; the preprint of one that appeared elsewhere is cited apart, as
+``<name>-preprint``. Notebooks, which are read outside of the book too, cite by a link to its DOI or address.
 """
 
-import json
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import reading_list
 from reading_list import Paper, export
@@ -16,13 +13,11 @@ from zeroshot import catalog
 from zeroshot.catalog import CatalogError, DatasetCard, ModelCard
 from zeroshot.results import evidence, published
 from zeroshot.runtime import escaping, paths
-from zeroshot.store import write_text
 
-if TYPE_CHECKING:
-    from pybtex.database import Entry
-
+DOI = "https://doi.org/"
 # A role that is shown as code, with a mark before it, cites nothing.
-_ROLE = re.compile(r"(?<!`)\{cite(?::(\w+))?\}`([^`]+)`")
+_ROLE = re.compile(r"(?<!`)\{cite(?::\w+)?\}`([^`]+)`")
+_LINK = re.compile(r"\[([^\[\]]+?)(?:, (\d{4})| \((\d{4})\))\]\((https://[^\s)]+)\)")
 
 
 def papers() -> dict[str, Paper]:
@@ -37,9 +32,17 @@ def other_works() -> set[str]:
     return set(catalog.citations.keys_of_works(_references()))
 
 
+def links(text: str) -> list[tuple[str, str, str]]:
+    """Authors, year and address of links such as ``[Cui et al. (2024)](…)`` or ``[Cui et al., 2024](…)``."""
+    return [(authors, year or other, address) for authors, year, other, address in _LINK.findall(text)]
+
+
 def in_text(text: str) -> set[str]:
-    """Keys that a page cites, for example ``{cite:p}`scgpt,geneformer```."""
-    return {key.strip() for _, keys in _ROLE.findall(text) for key in keys.split(",")}
+    """Keys that a page cites, as ``{cite:p}`scgpt,geneformer```, and of the papers that its links cite."""
+    keys = {key.strip() for keys in _ROLE.findall(text) for key in keys.split(",")}
+    if addresses := {address for *_, address in links(text)}:
+        keys |= {key for key, paper in papers().items() if addresses & {f"{DOI}{paper.doi}", paper.link}}
+    return keys
 
 
 def cited_title(card: DatasetCard | ModelCard) -> str:
@@ -80,39 +83,6 @@ def bibliography(texts: Iterable[str]) -> str:
         if not catalog.find(works | dict.fromkeys(others), key, "cited work").authors:
             raise CatalogError(f"{key} is cited and has no `authors` in data/literature/reading_list.yml")
     return _references() + "\n" + export.to_bibtex(works[key] for key in keys)
-
-
-def write_out(notebook: Path) -> Path:
-    """Put authors, years and links in the place of the roles of a notebook that is read alone."""
-    content = json.loads(notebook.read_text(encoding="utf-8"))
-    texts = {}
-    for cell in content["cells"]:
-        if cell["cell_type"] == "markdown" and _ROLE.search(text := "".join(cell["source"])):
-            texts[cell["id"]] = text
-    if texts:
-        from pybtex.database import parse_string
-
-        entries = parse_string(bibliography(texts.values()), "bibtex").entries
-        for cell in content["cells"]:
-            if cell["id"] in texts:
-                written = _ROLE.sub(lambda role: _in_words(role, entries), texts[cell["id"]])
-                cell["source"] = written.splitlines(keepends=True)
-        write_text(notebook, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return notebook
-
-
-def _in_words(role: re.Match, entries: Mapping[str, "Entry"]) -> str:
-    works, in_sentence = [], role[1] == "t"
-    for key in role[2].split(","):
-        entry = entries[key.strip()]
-        people = entry.persons["author"]
-        names = [" ".join(map(str, [*one.rich_prelast_names, *one.rich_last_names])) for one in people]
-        authors = " and ".join(names) if len(names) < 3 and "others" not in names else f"{names[0]} et al."
-        work = f"{authors} ({entry.fields['year']})" if in_sentence else f"{authors}, {entry.fields['year']}"
-        doi, address = entry.fields.get("doi"), entry.fields.get("url")
-        address = address or (f"https://doi.org/{doi}" if doi else None)
-        works.append(f"[{work}]({address})" if address else work)
-    return " and ".join(works) if in_sentence else f"({'; '.join(works)})"
 
 
 def _references() -> str:
