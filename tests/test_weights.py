@@ -1,8 +1,10 @@
 """Weights: found in folders and packages, downloaded from a hub on this machine, refused when wrong."""
 
+import errno
 import hashlib
 import importlib
 import importlib.metadata
+import io
 import json
 import os
 import pickle
@@ -737,6 +739,73 @@ def test_drive_that_is_too_slow_is_given_up(drive, monkeypatch):
     monkeypatch.setattr(fetch, "fetch_from_drive", lambda *_: time.sleep(0.2))
     with pytest.raises(WeightsError, match=r"only 0 bytes came in 0\.05 seconds.*drive\.google\.com"):
         weights.find(card(SCGPT, drive="1abc"))
+
+
+class Wire:
+    """What gdown hears from Drive: `content` by file name, without its second half where `cut` is set."""
+
+    def __init__(self, monkeypatch):
+        self.content = {"args.json": b"{}", "vocab.json": b"{}", "best_model.pt": b"\x80\x02tensors."}
+        self.cut, self.ranges, self.leads_to = False, True, None
+        monkeypatch.setattr(
+            "requests.adapters.HTTPAdapter.send", lambda _, request, **how: self.answer(request)
+        )
+        monkeypatch.setattr("random.uniform", lambda *_: 0)  # seconds that gdown waits
+
+    def answer(self, request):
+        names = {name.replace(".", "_").ljust(25, "0"): name for name in self.content}
+        if "embeddedfolderview" in request.url:
+            links = [f'<a href="https://drive.google.com/file/d/{i}/view">{n}</a>' for i, n in names.items()]
+            return self.response(request, f"<title>Toy</title>{''.join(links)}".encode())
+        name = next(name for identifier, name in names.items() if identifier in request.url)
+        if self.leads_to and name == "best_model.pt" and "drive.google.com" in request.url:
+            return self.response(request, b"", 302, Location=self.leads_to + request.url.rpartition("=")[2])
+        body, start = self.content[name], int(request.headers.get("Range", "bytes=0-")[6:-1])
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "ETag": sha(body)}
+        if start and self.ranges:
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            return self.response(request, body[start:], 206, **headers)
+        half = len(body) // 2 if self.cut and name == "best_model.pt" else len(body)
+        return self.response(request, body[:half], **headers, **{"Content-Length": str(len(body))})
+
+    def response(self, request, body, status=200, **headers):
+        from requests.adapters import HTTPAdapter
+        from urllib3 import HTTPResponse
+
+        headers = {"Content-Type": "text/html"} | headers
+        how = {"preload_content": False, "enforce_content_length": False}
+        return HTTPAdapter().build_response(request, HTTPResponse(io.BytesIO(body), headers, status, **how))
+
+
+def test_drive_leads_to_no_address_without_encryption(monkeypatch):
+    wire = Wire(monkeypatch)
+    wire.leads_to = "http://example.org/"
+    with pytest.raises(WeightsError, match=r"leads to 'http://example\.org/\S+ which is not fetched"):
+        weights.find(card(SCGPT, drive="1abc"))
+    assert not (paths.weights("toy") / "best_model.pt").exists()
+    wire.leads_to = "https://doc-0s.googleusercontent.com/"
+    assert weights.find(card(SCGPT, drive="1abc")).hashes["weights"] == sha(wire.content["best_model.pt"])
+
+
+def test_halves_of_a_drive_file_are_put_together_only_if_its_hash_is_known(monkeypatch):
+    old, new = b"\x80\x02old tensors.", b"\x80\x02new tensors."
+    known = SCGPT | {"weights": SCGPT["weights"] | {"sha256": sha(new)}}
+    for files, ranges, first in ((SCGPT, True, old), (known, True, new), (known, False, new)):
+        wire = Wire(monkeypatch)
+        wire.content["best_model.pt"], wire.cut, wire.ranges = first, True, False
+        with pytest.raises(WeightsError, match="could not be downloaded"):
+            weights.find(card(files, drive="1abc"))
+        assert [path.stat().st_size for path in paths.weights("toy").rglob("best_model*.part")] == [7]
+        wire.content["best_model.pt"], wire.cut, wire.ranges = new, False, ranges
+        found = weights.find(card(files, drive="1abc"))
+        assert found.files["weights"].read_bytes() == new, (files, ranges)
+        shutil.rmtree(paths.weights("toy"))
+
+
+def test_a_full_disk_is_not_blamed_on_drive(drive):
+    drive.problem = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(WeightsError, match=r"cannot be kept in \S+toy: No space left on device"):
+        weights.find(card(DRIVE, drive="1abc"))
 
 
 def test_drive_beside_a_hub_that_is_out_of_reach(drive, monkeypatch):

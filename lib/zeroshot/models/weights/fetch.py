@@ -7,17 +7,22 @@ card's, else the one the hub states for that revision, else the one of the first
 ``HF_HUB_OFFLINE`` forbids every download.
 """
 
+import glob
+import importlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any
 
 from filelock import FileLock
 
-from zeroshot.catalog import ModelCard, SourceFile, WeightsFile
+from zeroshot.catalog import ModelCard, SourceFile, WeightsFile, address_problem
 from zeroshot.models.weights import hub
 from zeroshot.models.weights.error import OutOfReachError, WeightsError
 from zeroshot.models.weights.files import sha256
-from zeroshot.runtime import paths
+from zeroshot.runtime import outputs, paths
 
 Found = dict[str, Path]  # by role
 
@@ -217,11 +222,17 @@ def _download_drive(card: ModelCard, folder: Path, wanted: dict[str, WeightsFile
 
     part = folder / ".part"
     part.mkdir(exist_ok=True)
+    for name, file in wanted.items():
+        if file.sha256 is None:  # only a hash can tell that two halves belong together
+            for half in _halves(part, name):
+                half.unlink()
     drive = card.weights.drive
     page = f"https://drive.google.com/drive/folders/{drive}"
     try:
         transfer.watched(lambda: fetch_from_drive(drive, set(wanted), part), lambda: _bytes_in(part))
     except Exception as error:  # of gdown, of requests, of the system
+        if outputs.full_disk(error):
+            raise
         raise OutOfReachError(
             f"{transfer.reason(error).rstrip('.')}. Drive limits how often a file is fetched; "
             f"{page} opens in a browser."
@@ -256,17 +267,60 @@ def fetch_from_drive(folder_id: str, names: set[str], target: Path) -> None:
 
     The only place that talks to Drive; tests put a function of their own here.
     """
-    import gdown
-
-    listed = gdown.download_folder(
-        id=folder_id, skip_download=True, quiet=True, use_cookies=False, timeout=30
-    )
-    for entry in listed:
+    gdown = _gdown()
+    how = {"use_cookies": False, "timeout": 30}
+    for entry in gdown.download_folder(id=folder_id, skip_download=True, quiet=True, **how):
         name = PurePosixPath(entry.path).name
-        if name in names:
-            gdown.download(
-                id=entry.id, output=str(target / name), resume=True, use_cookies=False, timeout=30, retries=3
+        if name not in names:
+            continue
+        how |= {"id": entry.id, "output": str(target / name), "resume": True, "retries": 3}
+        before = _halves(target, name)
+        try:
+            gdown.download(**how)
+        except gdown.exceptions.DownloadError as error:
+            useless = before and before == _halves(target, name) and error.__cause__ is None
+            if not useless or isinstance(error, gdown.exceptions.FileURLRetrievalError):
+                raise  # what is here may be continued: the network failed, or Drive refuses the file
+            for half in before:
+                half.unlink()
+            gdown.download(**how)
+
+
+@lru_cache(maxsize=1)
+def _gdown() -> ModuleType:
+    """The package, which then follows no redirect to plain http, where anybody on the way can answer."""
+    import gdown
+    from requests.adapters import BaseAdapter
+
+    from zeroshot.data import transfer
+
+    class Refusal(BaseAdapter):
+        def send(self, request: Any, **_: object) -> None:
+            problem = address_problem(request.url)
+            raise transfer.TransferError(
+                f"it leads to {request.url[:300]!r}, which is not fetched: {problem}"
             )
+
+        def close(self) -> None:
+            pass
+
+    def over_https(make: Callable) -> Callable:
+        def session(**how: object) -> tuple:
+            made, cookies = make(**how)
+            made.mount("http://", Refusal())
+            return made, cookies
+
+        return session
+
+    for name in ("download", "download_folder"):
+        module = importlib.import_module(f"gdown.{name}")
+        module._get_session = over_https(module._get_session)
+    return gdown
+
+
+def _halves(folder: Path, name: str) -> dict[Path, int]:
+    """What gdown has left of a file that did not arrive completely, with its bytes."""
+    return {path: path.stat().st_size for path in folder.glob(f"{glob.escape(name)}????????.part")}
 
 
 def _target(card: ModelCard, role: str) -> Path:
