@@ -63,6 +63,18 @@ def test_messages_and_errors_are_shown_as_they_are(capsys):
     assert shown[1:] == lines and "left" not in shown[0]
 
 
+def test_a_log_that_a_full_disk_does_not_take_shows_no_traceback(capsys):
+    lines = ["error: a.ipynb was not written: the disk is full.", "Error in rule page:", "    jobid: 4"]
+    logging_failed = [
+        "--- Logging error ---", "Traceback (most recent call last):", "OSError: [Errno 28] No space left",
+        "Call stack:", '  File "x.py", line 1, in run', "Message: 'Error in rule page'", "Arguments: ()",
+    ]  # fmt: skip
+    progress = Progress(None)
+    for line in [*logging_failed[:5], lines[0], *logging_failed[5:], *lines[1:], *logging_failed]:
+        progress(line)
+    assert capsys.readouterr().err.splitlines() == lines
+
+
 # -- what a log shows of other commands
 
 

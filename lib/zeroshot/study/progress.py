@@ -45,12 +45,16 @@ class Progress:
         self._totals: dict[str, int] = {}
         self._done: dict[str, list[float]] = {}
         self._running: dict[str, tuple[float, str]] = {}
-        self._in_statistics = False
+        self._in_statistics = self._in_failed_log = False
         self._begin = clock()
 
     def __call__(self, line: str) -> None:
         """Take one line without its end."""
-        if line == "Job stats:":
+        # A traceback for each line of Snakemake's own log that a full disk did not take.
+        self._in_failed_log |= line == "--- Logging error ---"
+        if self._in_failed_log and not line.startswith("error: "):
+            self._in_failed_log = not line.startswith("Arguments: ")
+        elif line == "Job stats:":
             self._in_statistics, self._totals = True, {}
         elif self._in_statistics and (count := re.match(r"(\w+) +(\d+)$", line)):
             self._count(_without_number(count[1]), int(count[2]))
