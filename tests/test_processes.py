@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from zeroshot import __main__
 from zeroshot.runtime import lock, paths, processes
 
 # Seconds for what takes a few hundredths where nothing else runs; less than the 10 that a run which waited
@@ -197,3 +199,17 @@ def test_a_job_that_fails_says_why_in_one_line(monkeypatch, capsys):
     ]
     with pytest.raises(OSError, match="No space"):  # what others raise, they explain
         processes.main(["snakemake"])
+
+
+def test_ctrl_c_while_the_command_line_is_imported_shows_no_traceback(monkeypatch):
+    answers = []
+    command_line = SimpleNamespace(main=lambda: answers.append(signal.getsignal(signal.SIGINT)))
+    monkeypatch.setitem(sys.modules, "zeroshot.cli", command_line)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for handler in (signal.default_int_handler, signal.SIG_IGN):
+            signal.signal(signal.SIGINT, handler)
+            __main__.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert answers == [signal.SIG_DFL, signal.SIG_IGN]

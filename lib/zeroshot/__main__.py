@@ -1,5 +1,16 @@
-"""``python -m zeroshot``: the same as the ``zeroshot`` command."""
+"""``python -m zeroshot`` and the ``zeroshot`` command."""
 
-from zeroshot.cli import main
+import signal
 
-main()
+
+def main() -> None:
+    """Run the command line; while it is imported, Ctrl-C ends the process without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from zeroshot.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()
