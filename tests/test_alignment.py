@@ -46,6 +46,19 @@ def test_embeddings_in_order_raise_no_doubt(embeddings, labels):
         assert name == "label-oracle" or checks(embeddings[name], embeddings["pca"]) == [], name
 
 
+def test_neither_offset_nor_size_nor_a_far_cell_hides_or_feigns_an_order(cells, embeddings):
+    pca = embeddings["pca"].astype(np.float64)
+    far = pca.copy()
+    far[[3, 150]] *= 1e8
+    order = by_length(cells)
+    for name, values in {"near": pca, "far": far}.items():
+        for offset, scale in ((1e9, 1), (-1e12, 1), (1e9, 1e-200), (1e9, 1e200)):
+            moved = (values + offset) * scale
+            case = name, offset, scale
+            assert checks(moved, pca) == [] and checks(pca, moved) == [], case
+            assert checks(moved[order], pca)[0] == "neighbours are no better than chance", case
+
+
 def test_rows_sorted_by_length_are_found(cells, embeddings, labels):
     order = by_length(cells)
     for name in ("pca", "hvg", "label-oracle"):
@@ -90,6 +103,9 @@ def test_other_columns_are_no_counters(embeddings):
     others = [np.sqrt(rows), rows // 2, np.zeros(300), np.full(300, 5.0), np.where(rows == 299, 1, 0)]
     others += [np.where(rows == 150, rows + 1, rows)]
     assert alignment.counters(np.column_stack([*others, embeddings["pca"]])) == []
+    # Far from zero a counter is one as long as its steps are larger than the rounding.
+    smooth = np.column_stack([1e9 + 10 * rows, 1e9 + 3000 * np.sqrt(rows / 299)])
+    assert alignment.counters(smooth) == [0] and alignment.counters(smooth.astype(np.float32)) == []
     assert alignment.counters(np.arange(9.0)[:, None]) == []  # too few to say
     assert alignment.counters(rows) == [] and alignment.counters(np.full((300, 1), np.nan)) == []
 

@@ -12,7 +12,7 @@ PACKAGES = ("numpy", "scikit-learn")
 
 # With fewer cells, equal steps from row to row can be chance.
 MIN_CELLS = 10
-# Steps of a counter are equal up to rounding in float32, relative to the range of the column.
+# Steps of a counter are equal up to this share of the range of the column, and the rounding of its values.
 ROUNDING = 1e-6
 # Neighbours of a cell, itself not counted; cells among which they are sought; permutations of the rows.
 NEIGHBORS = 15
@@ -112,11 +112,16 @@ def counters(embedding: np.ndarray) -> list[int]:
         return []
     first, last = (values[row].astype(np.float64) for row in (0, -1))
     columns = np.flatnonzero(np.isfinite(first) & np.isfinite(last) & (first != last))
-    even = np.linspace(first[columns], last[columns], len(values))
-    tolerance = ROUNDING * np.maximum(np.abs(first), np.abs(last))[columns]
-    # A step must be larger than the rounding, or a long constant column with two odd ends would count.
-    steps = np.abs(last - first)[columns] / (len(values) - 1) > 2 * tolerance / len(values)
-    return columns[(np.abs(values[:, columns] - even) <= tolerance).all(axis=0) & steps].tolist()
+    first, last, values = first[columns], last[columns], values[:, columns]
+    with np.errstate(over="ignore"):
+        is_float32 = (values.astype(np.float32) == values).all(axis=0)
+    precision = np.where(is_float32, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
+    rounding = precision * np.maximum(np.abs(first), np.abs(last))
+    # Between steps smaller than the rounding, any rising values look like equal steps.
+    has_steps = np.abs(last - first) / (len(values) - 1) > rounding
+    tolerance = ROUNDING * np.abs(last - first) + 2 * rounding
+    is_even = (np.abs(values - np.linspace(first, last, len(values))) <= tolerance).all(axis=0)
+    return columns[has_steps & is_even].tolist()
 
 
 def _doubt_of_counters(columns: list[int]) -> Doubt:
@@ -213,6 +218,9 @@ def _neighbors(points: np.ndarray) -> np.ndarray:
     from sklearn.neighbors import NearestNeighbors
 
     points = np.asarray(points, dtype=np.float64)
+    # Distances come from squared lengths: an offset must not use up their digits, no size their range.
+    points = np.ldexp(points, -int(np.frexp(np.abs(points).max())[1]))
+    points = points - np.median(points, axis=0)
     return NearestNeighbors(n_neighbors=NEIGHBORS, algorithm="brute").fit(points).kneighbors()[1]
 
 
