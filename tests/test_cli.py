@@ -735,6 +735,10 @@ def test_embed_reads_a_named_library_size(project, users_file, zeroshot):
     assert not np.allclose(anndata.read_h5ad("a.h5ad").obsm["X_pca"], summed)
     code, _, err = zeroshot(*given, "--missing-labels", "drop")
     assert code == 2 and "--missing-labels is drop, but embed writes every cell" in err
+    cells.obs["donor"] = np.where(np.arange(cells.n_obs) > 3, "one", "NA")
+    cells.write_h5ad("depth.h5ad")
+    code, _, err = zeroshot(*given, "--batch-key", "donor")
+    assert code == 2 and "4 of" in err and "--missing-labels is refuse or keep here" in err
 
 
 def test_evaluate_never_writes_over_its_input(project, embedded, zeroshot):

@@ -572,9 +572,19 @@ def test_missing_labels_are_one_kind_in_every_spelling(unlabelled):
 
 def test_a_text_that_is_a_name_here_can_be_kept(unlabelled):
     path, _ = unlabelled("NA")
-    assert set(load(path, missing_labels="keep").obs["cell_type"]) == {"NA", "type 0", "type 1", "type 2"}
+    loaded = load(path, missing_labels="keep")
+    assert set(loaded.obs["cell_type"]) == {"NA", "type 0", "type 1", "type 2"}
+    of_evaluate = []
+    read_embeddings(
+        path, ["X_a"], label_key="cell_type", batch_key=None, missing_labels="keep", notes=of_evaluate
+    )
+    dropped = notes(load(path, missing_labels="drop"))
+    # Each note names what was chosen, and the other choices.
+    for text, choice in ((notes(loaded), "keep"), (of_evaluate[0], "keep"), (dropped, "drop")):
+        assert "15 of 60 cells" in text and f"--missing-labels {choice}" in text
+        assert all(other in text for other in ("'keep'", "'drop'", "'refuse'"))
     absent, _ = unlabelled(None)
-    with pytest.raises(DataError, match="15 of 60 cells"):
+    with pytest.raises(DataError, match=r"15 of 60 cells .*--missing-labels drop.*give them a name"):
         load(absent, missing_labels="keep")
     for text in ("unknown", "Unassigned", "n.d."):
         assert text in set(load(unlabelled(text)[0]).obs["cell_type"])

@@ -38,6 +38,7 @@ from zeroshot.cli.options import (
     Profile,
     Seed,
     model_parameters,
+    reading,
     require_suffix,
 )
 from zeroshot.cli.pretraining import corpora, pretrain
@@ -165,7 +166,8 @@ def embed(
     settings = embedding.Settings(device, precision, chunk_tokens, progress=True, compile=compile_network)
     if missing_labels == "drop":
         raise UsageError(
-            "--missing-labels is drop, but embed writes every cell: leave it out, and give each cell a batch"
+            "--missing-labels is drop, but embed writes every cell: leave it out. Give each cell a batch, "
+            "or remove the cells without one from the file"
         )
     # Whatever can be refused is, before anything is computed.
     outputs.require_new(output, source)
@@ -173,7 +175,7 @@ def embed(
     require_place(source, key, overwrite=overwrite)
     checkpoint = getattr(models.load(model, recipe, weights=weights, parameters=values), "checkpoint", None)
     as_given = (card.recipes[recipe].parameters | values).get("input") == "as-given"
-    with failures.about(source):
+    with reading(source, {"--missing-labels": "refuse or keep here, as embed writes every cell"}):
         cells = data.load(
             source,
             batch_key=batch_key,

@@ -82,8 +82,8 @@ def categories(
     _require_shared(texts, key, role, name)
     if role == "label" and len(set(texts)) < 2:
         raise DataError(
-            f"{name}: column {key!r} holds one label only ({texts[0]}). Scores compare cell types, so at "
-            f"least two are needed: choose another column with {option}."
+            f"{name}: column {key!r} holds one label only ({texts[0]}), which tells no cells apart. At least "
+            f"two labels are expected: choose another column with {option}."
         )
     return pd.Categorical(column, categories=sorted(set(texts)))
 
@@ -103,27 +103,53 @@ def drop_note(keep_mask: np.ndarray, labels: pd.Series | None, name: str) -> str
         raise DataError(
             f"{name}: all cells with a label and a batch have the same label. Name other columns."
         )
-    return f"{dropped:,} of {len(keep_mask):,} cells are left out: no label or batch." if dropped else None
+    if not dropped:
+        return None
+    return (
+        f"{dropped:,} of {len(keep_mask):,} cells are left out: no label or batch. This is "
+        "missing_labels='drop' (command line: --missing-labels drop); 'keep' takes a text such as 'NA' as a "
+        "name, 'refuse' stops there."
+    )
 
 
-def alike_note(values: pd.Categorical | pd.Series, key: str) -> str | None:
-    """A sentence on values that differ only in case, spaces, accents' coding or what nobody sees; else None.
+def notes_on(values: pd.Categorical | pd.Series, key: str) -> list[str]:
+    """Sentences on a column of categories whose names may not be meant as such."""
+    values = pd.Categorical(values)
+    return _texts_for_missing(values, key) + _alike(values, key)
+
+
+def _texts_for_missing(values: pd.Categorical, key: str) -> list[str]:
+    """A sentence on texts such as "NA" that are names, as only ``missing_labels="keep"`` lets them be."""
+    sizes = values.value_counts()
+    sizes = sizes[missing_mask(sizes.index)]
+    if sizes.empty:
+        return []
+    shown = ", ".join(f"{text!r} {count:,} times" for text, count in sizes.items())
+    return [
+        f"{sizes.sum():,} of {len(values):,} cells have a text that often stands for a missing value in "
+        f"{key!r} ({shown}): it is used as a name. This is missing_labels='keep' (command line: "
+        "--missing-labels keep); 'drop' leaves these cells out, 'refuse' stops there."
+    ]
+
+
+def _alike(values: pd.Categorical, key: str) -> list[str]:
+    """A sentence on values that differ only in case, spaces, accents' coding or what nobody sees.
 
     They are taken as they are: "NK" and "nk" may be meant to differ, but often are one cell type.
     """
     spellings: dict[str, list[str]] = {}
-    for text in pd.Categorical(values).categories.astype(str):
+    for text in values.categories.astype(str):
         words = unicodedata.normalize("NFKC", text).casefold().split()
         plain = " ".join("".join(filter(str.isprintable, word)) for word in words).strip()
         spellings.setdefault(plain, []).append(text)
     alike = [texts for texts in spellings.values() if len(texts) > 1]
     if not alike:
-        return None
+        return []
     shown = "; ".join(" and ".join(map(ascii, texts)) for texts in alike[:3])
-    return (
+    return [
         f"Values of {key!r} that differ only in case or spaces count as different ones: {shown}"
         f"{', …' if len(alike) > 3 else ''}. If they are the same, give them one name."
-    )
+    ]
 
 
 def texts_of(values: np.ndarray | pd.Index, what: str, name: str) -> np.ndarray:
@@ -167,11 +193,10 @@ def _missing(
     spellings = pd.Series(
         [repr(value) if isinstance(value, str) else "missing" for value in absent]
     ).value_counts()
-    remedy = (
-        "Give them a name"
+    remedy = "Leave them out with missing_labels='drop' (command line: --missing-labels drop), or " + (
+        "give them a name; missing_labels='keep' keeps texts only, such as 'NA'"
         if missing_labels == "keep"
-        else "Leave them out with missing_labels='drop' (command line: --missing-labels drop), or, if such a "
-        "text is a name in these data, keep it with missing_labels='keep'"
+        else "if such a text is a name in these data, keep it with missing_labels='keep'"
     )
     return (
         f"{name}: {len(absent):,} of {n_cells:,} cells have no value in {role} column {key!r} "
@@ -186,7 +211,7 @@ def _require_shared(texts: np.ndarray, key: str, role: str, name: str) -> None:
     if 2 * alone <= len(texts):
         return
     use = {
-        "label": "Scores compare cells of the same type",
+        "label": "A label is a name that many cells share, such as a cell type",
         "batch": "Nothing can be corrected or compared where a batch is one cell",
     }[role]
     raise DataError(

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from zeroshot.data import remarks
-from zeroshot.data.columns import MissingLabels, alike_note, categories, drop_note
+from zeroshot.data.columns import MissingLabels, categories, drop_note, notes_on
 from zeroshot.data.copies import Place, require_free, write_copy
 from zeroshot.data.error import DataError
 from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs
@@ -157,13 +157,13 @@ def read_embeddings(
     batches = categories(obs, batch_key, "batch", path.name, missing_labels) if batch_key else None
     scored_mask = labels.codes >= 0 if batches is None else (labels.codes >= 0) & (batches.codes >= 0)
     note = drop_note(scored_mask, pd.Series(labels), path.name)
-    alike = [alike_note(labels, label_key), alike_note(batches, batch_key) if batch_key else None]
+    of_names = notes_on(labels, label_key) + (notes_on(batches, batch_key) if batch_key else [])
     if note is not None:
         labels = labels[scored_mask].remove_unused_categories()
         batches = None if batches is None else batches[scored_mask].remove_unused_categories()
     if notes is not None:
         design = [] if batches is None else remarks.of_design(labels, batches)
-        notes += [text for text in (note, *alike, *design) if text]
+        notes += [text for text in (note, *of_names, *design) if text]
     cells = EmbeddedCells(matrices, scored_mask, labels, batches)
     for key in matrices:
         broken = int((~np.isfinite(cells.scored(key))).any(axis=1).sum())

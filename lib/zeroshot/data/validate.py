@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from zeroshot.data.columns import MissingLabels, alike_note, categories, drop_note, texts_of
+from zeroshot.data.columns import MissingLabels, categories, drop_note, notes_on, texts_of
 from zeroshot.data.counts import counts
 from zeroshot.data.error import DataError
 from zeroshot.data.features import gene_mask, gene_table
@@ -111,7 +111,7 @@ def contract(
         for key, column in ((label_key, "cell_type"), (batch_key, "batch"))
         if key and column in obs
     ]
-    notes += [note for key, values in used if (note := alike_note(values, key))]
+    notes += [note for key, values in used for note in notes_on(values, key)]
 
     matrix = counts(adata.X, name, other_counts, columns=is_gene, as_given=as_given)
     if not keep_mask.all():

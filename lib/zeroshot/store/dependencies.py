@@ -46,7 +46,8 @@ SAME_NUMBERS = {
     "079b0fd0111ba70afc56": "fefb6bd9b8db374dcaba",  # models.language_models, which reads a text at once
     "eb5c225d77508e9d8913": "8a335ecce297fe40451f",  # models: refuses parameters of another type
     "406c613989f56d540d8d": "385ef40fe80ac29f292f",  # data.h5ad.file: says more of files, refuses holes
-    "8ff00e2d8c197087273e": "6205966614667fe947af",  # data.columns: notes on labels that look the same
+    "d2bb61aa609b167a6f1f": "6205966614667fe947af",  # data.columns: notes on labels, and refusals of them;
+    "cd63320c0f156464767a": "5cd572f3018a3c87cbf5",  # data.validate: asks for them by another name
     "b58ec31b621364e8e52e": "e39ce36a4c6dd4a3149e",  # runtime.outputs: says how full a disk is
     "1543642be6cf4a4ea1f9": "a9309b9cb424152c2e4c",  # runtime.failures: others print as it does
     "d3dbb93d7126d91018f7": "9dfbd5653698a9a75848",  # models.corpus_pca: refuses a list of genes of
