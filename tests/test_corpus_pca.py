@@ -110,6 +110,13 @@ def test_what_is_damaged_or_does_not_belong_together_is_refused(folder, tmp_path
     target = cells(10)
     with pytest.raises(TrainingError, match="exists"):
         pretraining.fit("corpus-pca", target, folder)
+    alike = cells_of(np.full((30, len(GENES)), 2), GENES)
+    for nothing, message in (
+        (cells(2), "2 cells x 90 genes: give at least three"),
+        (alike, "the same values"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            pretraining.fit("corpus-pca", nothing, tmp_path / "nothing")
     with pytest.raises(TrainingError, match="scgpt-untrained is not fitted to a corpus"):
         pretraining.fit("scgpt-untrained", target, tmp_path / "x")
     few = replace(target, genes=pd.Index([*GENES[:30], *map(str, range(60))]))

@@ -70,6 +70,14 @@ def test_the_same_seed_gives_the_same_bytes_and_the_config_says_how_long(fit, tm
     assert config["elbo_of_held_out_cells"] < 0
 
 
+def test_a_corpus_of_any_size_can_be_fitted_but_a_cell_is_held_out(tmp_path):
+    """Of 135 cells, 129 would be trained on: 128 at a time, and one that has no variance."""
+    pretraining.fit("corpus-scvi", cells(135), tmp_path / "135", epochs=1)
+    assert json.loads((tmp_path / "135" / "config.json").read_text())["epochs"] == 1
+    with pytest.raises(ValueError, match="19 cells, of which 5% are held out: at least 20"):
+        pretraining.fit("corpus-scvi", cells(19), tmp_path / "19", epochs=1)
+
+
 def test_genes_that_the_data_set_lacks_are_zero(fit):
     """As scvi-tools' own preparation of a query has them."""
     folder, _ = fit

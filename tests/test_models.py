@@ -9,6 +9,7 @@ import pytest
 from anndata import AnnData
 from released import (
     SMALL_ARCHITECTURES,
+    cells_of,
     small_parameters,
     write_cellama,
     write_cellplm,
@@ -289,6 +290,25 @@ def test_no_gene_in_enough_cells_is_a_clear_error(adata):
     for model, recipe in selecting:
         with pytest.raises(ValueError, match=message):
             embedding.embed(tiny, model, recipe)
+
+
+def test_cells_that_nothing_tells_apart_are_a_clear_error():
+    rng = np.random.default_rng(0)
+    once = np.eye(60, dtype=int)
+    once[:, 0] = rng.poisson(3, 60) + 1
+    depths = np.outer(rng.integers(1, 9, 60), rng.integers(1, 5, 40))
+    refused = {
+        "1 of 60 genes are detected in at least 10 cells": (once, ("hvg", "pca", "harmony")),
+        "2 of 2 genes are detected": (rng.poisson(5, (60, 2)) + 1, ("pca", "harmony")),
+        "all 60 cells have the same values of all 40 genes": (depths, ("hvg", "pca", "harmony")),
+        "about 30 cells, and these are 15": (rng.poisson(5, (15, 40)), ("harmony",)),
+    }
+    for message, (counts, names) in refused.items():
+        batches = np.arange(len(counts)) % 2
+        cells = replace(cells_of(counts, [f"G{i}" for i in range(counts.shape[1])]), batches=batches)
+        for name in names:
+            with pytest.raises(ValueError, match=message):
+                models.load(name).embed(cells, 0)
 
 
 def test_unknown_names_are_answered(adata):

@@ -1,6 +1,7 @@
 """Several models on the cells of a user."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +51,7 @@ def test_a_refused_model_stops_no_other(cells, quick_scores):
     assert list(reasons.index) == ["pcaa", "harmony", "hvg@nope"]
     assert "Did you mean pca" in reasons["pcaa"] and "batch_key" in reasons["harmony"]
     assert runs.umaps(seed=3) == {name: (runs.embedded[name].key, 3) for name in ("HVG", "random")}
+    assert replace(runs, scores=runs.scores.assign(n_cells=3)).umaps(seed=3) == {}
 
 
 def test_no_model_that_can_be_run_is_an_error(cells):

@@ -253,6 +253,26 @@ def test_an_embedding_that_fails_is_not_scored(project, atlas, counted, values, 
     assert pipeline.score(atlas, bad).reused
 
 
+def test_the_label_oracle_of_two_labels_is_scored(project, atlas):
+    """Two points lie on a line, which is no collapse of the oracle, and is one of other embeddings."""
+    two = atlas.copy()
+    two.obs["cell_type"] = pd.Categorical(np.where(np.arange(240) % 2, "a", "b"))
+    two.uns["dataset"] = {"name": "toy", "content_hash": content_hash(two)}
+    names = ["asw_label"]
+    scored = pipeline.score(two, pipeline.embed(two, "label-oracle"), names=names).load("scores")
+    assert scored["value"][0] > 0.98
+    line = store.load_or_compute("embedding", {"line": 1}, lambda: contents(np.arange(480.0).reshape(240, 2)))
+    assert pipeline.score(two, line, names=names).load("scores")["value"].isna().all()
+
+
+def test_without_pca_the_reason_says_that_batch_scores_need_it(project, atlas):
+    few = atlas[:8].copy()
+    few.obs["batch"] = pd.Categorical(["one", "two"] * 4)
+    few.uns["dataset"] = {"name": "toy", "content_hash": content_hash(few)}
+    with pytest.raises(ValueError, match="batch scores compare with PCA, which cannot be computed: no gene"):
+        pipeline.score(few, pipeline.embed(few, "random"), names=["asw_label"])
+
+
 # -- policy
 
 

@@ -247,7 +247,6 @@ def evaluate(
     """Score embeddings of a file, with batches also their mixing; warns of rows that are not in its order."""
     from zeroshot import pipeline
     from zeroshot.data.embedded import read_embeddings
-    from zeroshot.embedding import integrity
 
     outputs.require_new(output, source, n_bytes=2**14)  # of a table, not found missing after an hour
     require_suffix(output, ".csv", ".csv.gz")
@@ -263,7 +262,7 @@ def evaluate(
     n_cells = len(cells.labels)
     for name in names:
         with failures.about(f"obsm[{name!r}] of {source}"):
-            integrity.require(integrity.check(cells.scored(name), n_cells))
+            pipeline.require_sound(cells.scored(name), n_cells, "name another --embedding")
     baseline = None if before is None else cells.scored(before)
     doubts = pipeline.doubts_of_file(source, cells, names, before=before, seed=seed, notes=notes)
     scored = {}

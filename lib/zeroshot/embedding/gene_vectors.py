@@ -210,8 +210,8 @@ def _standardised(cells: Cells) -> tuple[np.ndarray, pd.Index]:
     varying = np.ptp(values, axis=0) > 0  # the spread of equal values may be a rounding error
     if varying.sum() < 2:
         raise GeneVectorsError(
-            f"{varying.sum()} genes differ between {len(values):,} cells; at least 2 are needed. Give a data "
-            "set of more cells or genes"
+            f"{varying.sum()} genes differ between {len(values):,} cells; at least 2 are needed, detected in "
+            f"{_MIN_CELLS} cells each. Give a data set of more cells or genes"
         )
     values = (values[:, varying] - values[:, varying].mean(axis=0)) / spread[varying]
     return values.astype(np.float32), cells.genes[detected][varying].astype(str)

@@ -107,7 +107,7 @@ class Cells:
         if not kept.any():
             raise ValueError(
                 f"no gene is detected in at least {min_cells} cells of {self.counts.shape[0]}: "
-                "give more cells, or a recipe with a lower min_cells"
+                "give more cells, or a lower min_cells (command line: zeroshot embed -p min_cells=1)"
             )
         return kept
 

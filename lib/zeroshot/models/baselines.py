@@ -11,6 +11,9 @@ from zeroshot.models import Cells
 # scikit-learn: the principal components of scanpy.
 PACKAGES = ("numpy", "pandas", "scanpy", "scikit-learn", "scipy", "threadpoolctl")
 
+# Log-normalised values that differ by less differ by the rounding of float32.
+ROUNDING = 1e-5
+
 
 @dataclass(frozen=True)
 class HighlyVariableGenes:
@@ -51,28 +54,50 @@ class Pca:
 
     def embed(self, cells: Cells, seed: int) -> np.ndarray:
         """Return (cells, n_components) scores."""
-        return principal_components(
-            select_variable(cells, self.n_genes, self.min_cells), self.n_components, seed
-        )
+        # Of two genes there is one component.
+        values = select_variable(cells, self.n_genes, self.min_cells, fewest=3)
+        return principal_components(values, self.n_components, seed)
 
 
-def select_variable(cells: Cells, n_genes: int, min_cells: int) -> sparse.csr_matrix:
+def select_variable(cells: Cells, n_genes: int, min_cells: int, fewest: int = 2) -> sparse.csr_matrix:
     """(cells, n_genes) log-normalised values of the most variable genes, in the order of the data set.
 
     Raises
     ------
     ValueError
-        If no gene is detected in ``min_cells`` cells.
+        If fewer genes than ``fewest`` are detected in ``min_cells`` cells, or all cells are the same.
     """
     import scanpy as sc
 
     values = cells.log_normalized()[:, cells.detected(min_cells)]
+    if values.shape[1] < fewest:
+        raise ValueError(
+            f"{values.shape[1]:,} of {cells.counts.shape[1]:,} genes are detected in at least {min_cells:,} "
+            f"cells, and at least {fewest} such genes are expected: give more cells or genes, or a lower "
+            "min_cells (command line: zeroshot embed -p min_cells=1)"
+        )
+    require_differences(values)
     if values.shape[1] <= n_genes:
         return values
     adata = AnnData(values)
     adata.uns["log1p"] = {"base": None}  # tells scanpy that the values are logarithms
     sc.pp.highly_variable_genes(adata, flavor="seurat", n_top_genes=n_genes)
     return values[:, adata.var["highly_variable"].to_numpy()]
+
+
+def require_differences(values: sparse.csr_matrix) -> None:
+    """Refuse (cells, genes) log-normalised values that are the same in all cells.
+
+    Raises
+    ------
+    ValueError
+        If they differ by rounding at most.
+    """
+    if (values.max(axis=0) - values.min(axis=0)).max() < ROUNDING:
+        raise ValueError(
+            f"all {values.shape[0]:,} cells have the same values of all {values.shape[1]:,} genes that are "
+            "used, so nothing tells one cell from another: give cells that differ"
+        )
 
 
 def principal_components(values: sparse.csr_matrix, n_components: int, seed: int) -> np.ndarray:

@@ -4,6 +4,7 @@ The fit is scvi-tools'; what is kept of it is the encoder, as a native network.
 """
 
 import logging
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from zeroshot.tokens.sequences import Tokenizer
 PACKAGES = ("numpy", "pandas", "safetensors", "scipy", "scvi-tools", "torch")
 
 _HELD_OUT = 0.05  # share of the cells, as of the networks
+_CHUNK = 128  # cells that scvi-tools computes together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,13 @@ class CorpusScvi:
             bound of a cell in nats, of training cells and of the 5 % held out; higher is better.
         epochs
             Passes over the cells; None for scvi-tools' own rule.
+
+        Raises
+        ------
+        ValueError
+            If the cells are too few to hold one out.
         """
+        share = _share_to_train(len(cells.ids))
         with warnings.catch_warnings():
             # Notes of scvi-tools and lightning about workers and devices, of no use to a reader.
             warnings.simplefilter("ignore")
@@ -148,13 +156,29 @@ class CorpusScvi:
                 adata, n_layers=self.architecture["depth"], n_hidden=self.architecture["hidden"],
                 n_latent=self.architecture["dim"], gene_likelihood="nb",
             )  # fmt: skip
-            model.train(max_epochs=epochs, train_size=1 - _HELD_OUT, logger=False)
+            model.train(max_epochs=epochs, train_size=share, logger=False)
             elbo = {
                 "elbo_of_training_cells": round(float(model.get_elbo(indices=model.train_indices)), 3),
                 "elbo_of_held_out_cells": round(float(model.get_elbo(indices=model.validation_indices)), 3),
             }
         stated = {"epochs": int(model.trainer.current_epoch), **elbo}
         write_fit(folder, encoder_state(model.module.z_encoder), cells.genes, {**stated, **facts})
+
+
+def _share_to_train(n_cells: int) -> float:
+    """Share of the cells that are not held out: 95 %, one cell less where it would be a chunk by itself.
+
+    A batch norm has no variance of a single cell.
+    """
+    n_train = math.ceil((1 - _HELD_OUT) * n_cells)
+    if n_train == n_cells:
+        raise ValueError(
+            f"{n_cells:,} cells, of which {_HELD_OUT:.0%} are held out: at least 20 cells are expected. Give "
+            "more cells"
+        )
+    if n_train % _CHUNK == 1:
+        return (n_train - 1.5) / n_cells  # scvi-tools rounds up
+    return 1 - _HELD_OUT
 
 
 class Perceptron(nn.Module):

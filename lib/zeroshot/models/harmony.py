@@ -12,6 +12,8 @@ PACKAGES = ("harmonypy", "numpy", "pandas")
 
 # A relative change of the objective that no iteration falls below.
 NEVER = -1e9
+# harmonypy makes a cluster for each 30 cells, rounded: with fewer cells than these it has none.
+FEWEST_CELLS = 16
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Harmony:
         ------
         ValueError
             If there are fewer than two batches, or most cells are alone in theirs: nothing could be
-            corrected.
+            corrected. If there are fewer than 16 cells.
         """
         from harmonypy import run_harmony
 
@@ -56,6 +58,11 @@ class Harmony:
                 "runs, or use `pca` instead."
             )
         components = Pca(self.n_components, self.n_genes, self.min_cells).embed(cells, seed)
+        if len(cells.batches) < FEWEST_CELLS:
+            raise ValueError(
+                f"Harmony corrects clusters of about 30 cells, and these are {len(cells.batches)}: give at "
+                f"least {FEWEST_CELLS} cells, or use `pca` instead."
+            )
         corrected = run_harmony(
             components,
             pd.DataFrame({"batch": cells.batches}),

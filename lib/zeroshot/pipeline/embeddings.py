@@ -86,12 +86,36 @@ def sound_matrix(embedded: store.Artifact, n_cells: int) -> np.ndarray:
         If the embedding is broken.
     """
     matrix = embedded.load("embedding")
-    try:
-        integrity.require(integrity.check(matrix, n_cells, embedded.load("checks")))
-    except integrity.IntegrityError as error:
-        error.add_note("if these are few cells or genes, give more of them; else choose another model")
-        raise
+    remedy = "if these are few cells or genes, give more of them; else choose another model"
+    require_sound(matrix, n_cells, remedy, embedded.load("checks"))
     return matrix
+
+
+def require_sound(matrix: np.ndarray, n_cells: int, remedy: str, probed: pd.DataFrame | None = None) -> None:
+    """Refuse an embedding that fails the integrity gate, and say what is expected and what to do.
+
+    Parameters
+    ----------
+    matrix
+        (n_cells, dim) if it is sound.
+    n_cells
+        Number of cells that were embedded.
+    remedy
+        What to do.
+    probed
+        As for :func:`zeroshot.embedding.integrity.check`.
+
+    Raises
+    ------
+    zeroshot.embedding.integrity.IntegrityError
+        If the embedding is broken.
+    """
+    try:
+        integrity.require(integrity.check(matrix, n_cells, probed))
+    except integrity.IntegrityError as error:
+        expected = "finite values that differ between cells in two dimensions at least are expected"
+        error.add_note(f"{expected}: {remedy}")
+        raise
 
 
 def reconstruct(

@@ -47,11 +47,13 @@ def score(
         "embedding": content(values),
         "probed": probed.to_dict("list"),
     }
+    on_a_line = _is_on_a_line(embedded, adata)
+    inputs |= {"on_a_line": True} if on_a_line else {}
     options = {} if names is None else {"names": list(names)}
     options |= {} if fraction is None else {"fraction": fraction}
 
     def compute() -> dict[str, pd.DataFrame]:
-        checks, reason = _gate(values, adata.n_obs, probed)
+        checks, reason = _gate(values, adata.n_obs, probed, on_a_line=on_a_line)
         if reason is not None:
             scores = _no_scores(reason, names or metrics.METRICS)
             scores = scores.assign(low=np.nan, high=np.nan, seeds=1, seed_sd=np.nan)
@@ -180,11 +182,21 @@ def policy_of_inputs(policy: store.Policy) -> store.Policy:
 
 def _cells_to_score(adata: AnnData, seed: int, policy: store.Policy) -> dict[str, np.ndarray | None]:
     """What a score needs besides the embedding: labels, batches, and the cells before integration."""
-    several = adata.obs["batch"].nunique() > 1
+    baseline = None
+    if adata.obs["batch"].nunique() > 1:
+        try:
+            baseline = embed(adata, "pca", seed=seed, policy=policy).load("embedding")
+        except store.NotStoredError:
+            raise
+        except ValueError as error:
+            raise ValueError(
+                f"batch scores compare with PCA, which cannot be computed: {error}. Without a column of "
+                "batches, other scores are computed"
+            ) from error
     return {
         "labels": adata.obs["cell_type"].to_numpy(),
         "batches": adata.obs["batch"].to_numpy(),
-        "baseline": embed(adata, "pca", seed=seed, policy=policy).load("embedding") if several else None,
+        "baseline": baseline,
     }
 
 
@@ -198,13 +210,22 @@ def _what_decides_scores(adata: AnnData, cells: dict[str, np.ndarray | None], se
     }
 
 
-def _gate(values: np.ndarray, n_cells: int, probed: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
+def _is_on_a_line(embedded: store.Artifact, adata: AnnData) -> bool:
+    """True for the label oracle of two labels: two points, which are not a collapse."""
+    card = catalog.models().get(embedded.provenance["inputs"].get("model"))
+    return card is not None and "label" in card.uses and adata.obs["cell_type"].nunique() == 2
+
+
+def _gate(
+    values: np.ndarray, n_cells: int, probed: pd.DataFrame, *, on_a_line: bool = False
+) -> tuple[pd.DataFrame, str | None]:
     """The integrity checks of an embedding, and why it must not be scored; None if it may."""
     columns = alignment.counters(values)
     counting = ("no column counts the rows", not columns, f"columns that count them: {columns or 'none'}")
     checks = pd.concat(
         [integrity.check(values, n_cells, probed), integrity.table([counting])], ignore_index=True
     )
+    checks = checks[checks["check"] != "not collapsed"] if on_a_line else checks
     try:
         integrity.require(checks)
     except integrity.IntegrityError as error:

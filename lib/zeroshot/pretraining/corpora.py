@@ -82,7 +82,7 @@ def combine(
     corpus.X = sparse.csr_matrix(corpus.X, dtype=np.float32)
     if not corpus.n_obs:
         raise CorpusError(
-            f"no cell of {', '.join(parts)} has {least_genes:,} detected genes: lower the limit, or add data"
+            f"no cell of {', '.join(parts)} has {least_genes:,} detected genes: give cells with as many"
         )
     ids = _ensembl_ids(parts)
     if ids:

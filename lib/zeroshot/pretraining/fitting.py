@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from zeroshot import models
 from zeroshot.models import Cells
+from zeroshot.models.baselines import require_differences
 from zeroshot.pretraining import folders
 from zeroshot.pretraining.architectures import card_of
 from zeroshot.pretraining.corpora import hash_of
@@ -73,7 +74,8 @@ def fit(
     Raises
     ------
     TrainingError
-        If ``output`` exists or cannot be made, or the model is not fitted to a corpus.
+        If ``output`` exists or cannot be made, the model is not fitted to a corpus, or there is nothing to
+        fit: a single cell, a single gene, or cells that are all the same.
     zeroshot.runtime.outputs.OutputError
         If the disk is full.
     """
@@ -84,6 +86,15 @@ def fit(
         )
     folders.require_new(output)
     n_cells, n_genes = cells.counts.shape
+    if min(n_cells, n_genes) < 3:  # which have a single component
+        raise TrainingError(
+            f"{name} is fitted to cells that differ, and the corpus has {n_cells:,} cells x {n_genes:,} "
+            "genes: give at least three of each"
+        )
+    try:
+        require_differences(cells.log_normalized())
+    except ValueError as error:
+        raise TrainingError(f"{name} cannot be fitted to this corpus: {error}") from None
     corpus = {"cells": n_cells, "genes": n_genes, "sha256": hash_of(cells), **(facts or {})}
     with (
         folders.partial_folder(output, continues=False) as partial,

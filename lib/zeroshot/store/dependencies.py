@@ -44,15 +44,17 @@ SAME_NUMBERS = {
     "57deb56769fa16863c7c": "9e19cb86f4a565397f14",  # tokens.sentences: calls ids by their symbols;
     "09e4089a8b9ed138f361": "99642a15c88a114d801a",  # its users take the names of it: models.cellama,
     "079b0fd0111ba70afc56": "fefb6bd9b8db374dcaba",  # models.language_models, which reads a text at once
-    "eb5c225d77508e9d8913": "8a335ecce297fe40451f",  # models: refuses parameters of another type
+    "9d29835fe93cc0459c28": "8a335ecce297fe40451f",  # models: refuses parameters of another type
     "406c613989f56d540d8d": "385ef40fe80ac29f292f",  # data.h5ad.file: says more of files, refuses holes
     "d2bb61aa609b167a6f1f": "6205966614667fe947af",  # data.columns: notes on labels, and refusals of them;
     "cd63320c0f156464767a": "5cd572f3018a3c87cbf5",  # data.validate: asks for them by another name
     "b58ec31b621364e8e52e": "e39ce36a4c6dd4a3149e",  # runtime.outputs: says how full a disk is
     "1543642be6cf4a4ea1f9": "a9309b9cb424152c2e4c",  # runtime.failures: others print as it does
     "d3dbb93d7126d91018f7": "9dfbd5653698a9a75848",  # models.corpus_pca: refuses a list of genes of
-    "9dcfbd153a0db8dba35b": "4f00227c100d9e7cbdb9",  # another fit before it is read; models.corpus_scvi,
+    "422ee9d44ba237d3fe33": "4f00227c100d9e7cbdb9",  # another fit before it is read; models.corpus_scvi,
     "958e2673f418139ac677": "90fcc8d80dea683c83c7",  # models.corpus_autoencoder
+    "6dbeda939d6be87c0d74": "fd2cf5032000803a2f00",  # models.baselines: refuses what has no differences;
+    "12d235e98e23c8d5ebf2": "953ee28094b4ddb7c22b",  # models.harmony
     "265563b237be819e629a": "5850e8ffac1954bd55a5",  # metrics.label_transfer.few_labels: without a warning
     "f508366e2fb769939327": "0b276d664927df30b708",  # metrics.clustering: agreement by its own sums
     "96246ea74b5ec4728540": "23fbbf47902ec48c7d6d",  # data.h5ad.parts: notes on other counts

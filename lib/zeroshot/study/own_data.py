@@ -9,6 +9,8 @@ from anndata import AnnData
 
 from zeroshot import catalog, pipeline, store
 
+# With fewer, UMAP has nothing to lay out.
+_FEWEST_CELLS_OF_UMAP = 4
 # Of the tables of nothing: all embeddings may have failed the integrity gate.
 _EMPTY = {
     "scores": [],
@@ -52,13 +54,15 @@ class Runs:
     def umaps(self, seed: int) -> dict[str, np.ndarray]:
         """Method to UMAP coordinates (cells, 2); none of the label oracle, which is a point per label.
 
-        Embeddings that failed the integrity gate have none either.
+        Embeddings that failed the integrity gate have none either, nor have fewer than four cells.
         """
         oracle = catalog.model("label-oracle").title
         return {
             method: pipeline.project(artifact, seed=seed)
             for method, artifact in self.embedded.items()
-            if method != oracle and "subsamples" in self.scored[method]
+            if method != oracle
+            and "subsamples" in self.scored[method]
+            and self.scores["n_cells"].max() >= _FEWEST_CELLS_OF_UMAP
         }
 
 
