@@ -12,7 +12,7 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from zeroshot import embedding
+from zeroshot import catalog, embedding
 from zeroshot.data import DataError, columns, contract, features, load
 from zeroshot.data.embedded import read_embeddings
 from zeroshot.data.h5ad import open_h5ad
@@ -414,6 +414,16 @@ def test_only_gene_expression_is_read(write):
     adata.var_names = [*adata.var_names[:27], "CD3_TotalSeqB", "adt_CD4", "Hashtag-1"]
     loaded = load(write(adata))
     assert loaded.n_vars == 30 and "3 features are named like antibodies" in notes(loaded)
+    adata.var_names = [*adata.var_names[:25], "CD3", "CD4", "CD45RA", "IgG1", "PD-1"]
+    assert "4 features are named like antibodies or hashtags (CD3, CD45RA, IgG1, …)" in notes(
+        load(write(adata))
+    )
+    # A gene that is called so, or was, is no antibody: neither are two of them a panel.
+    adata.var_names = [*adata.var_names[:25], "CD3D", "CD4", "CD8A", "CD14", "CD16"]
+    assert "antibodies" not in notes(load(write(adata)))
+    table = catalog.read_gene_table("gene-texts")
+    symbols = {*table["symbol"], *"|".join(table["previous"]).split("|")}
+    assert len(symbols) > 40_000 and not [name for name in symbols if features.PANEL_NAMES.fullmatch(name)]
 
 
 def test_genes_without_id_go_by_their_symbol(write):

@@ -28,6 +28,13 @@ KIND_COLUMNS = ("feature_types", "feature_type", "feature_biotype", "modality")
 ANTIBODY_NAMES = re.compile(
     r"total[-_ ]?seq|^(?:adt|hto|prot)[-_:]|[-_](?:adt|hto|prot|protein)$|hashtag", re.I
 )
+# Usual names of antibodies that no gene has or had; a panel has several of them.
+PANEL_NAMES = re.compile(
+    r"CD(3|8a|10|11[abc]|16|2[1359]|3[125]|4[13]|42b|45R[AO]?|49[abdf]|5[46]|61|62[LP]|64|66b|7[13]|85j|95"
+    r"|10[356]|11[579]|12[23467]|13[478]|140a|14[146]|15[0258]|161|169|171|172a|18[345]|19[24567]|223|235ab"
+    r"|26[78]|27[02389]|30[34]|314|319|328|33[57]|357|366|370)|HLA-DR|Ig(D|M|G1|G2[ab])|PD-L?1|TCR(ab|gd)"
+)
+FEWEST_OF_PANEL = 3
 # Beside one of these, everything else is no gene expression.
 EXPRESSION = frozenset({"gene expression", "gex", "rna", "expression", "transcriptome"})
 # Beside biotypes such as "protein_coding", only what is known to be no gene falls out.
@@ -72,7 +79,10 @@ def gene_mask(var: pd.DataFrame, name: str) -> tuple[np.ndarray, list[str]]:
         raise DataError(
             f"{name} holds no gene expression. {' '.join(notes)} Give a file with counts of genes."
         )
-    names = [str(name) for name in var.index[mask] if ANTIBODY_NAMES.search(str(name))]
+    features = [str(name) for name in var.index[mask]]
+    panel = [name for name in features if PANEL_NAMES.fullmatch(name)]
+    names = [name for name in features if ANTIBODY_NAMES.search(name)]
+    names += panel if len(panel) >= FEWEST_OF_PANEL else []
     if names:
         notes.append(
             f"{len(names):,} features are named like antibodies or hashtags ({', '.join(names[:3])}"
