@@ -273,6 +273,16 @@ def test_without_pca_the_reason_says_that_batch_scores_need_it(project, atlas):
         pipeline.score(few, pipeline.embed(few, "random"), names=["asw_label"])
 
 
+def test_a_twin_whose_weights_are_drawn_by_ensembl_ids_says_so(project, atlas):
+    named = atlas.copy()
+    named.var_names = [f"ENSG{number:011d}" for number in range(named.n_vars)]
+    named.uns["dataset"] = {"name": "toy", "content_hash": content_hash(named)}
+    by_symbols, by_ids = (pipeline.embed(cells, "corpus-pca-untrained") for cells in (atlas, named))
+    assert not np.array_equal(by_symbols.load("embedding"), by_ids.load("embedding"))
+    notes = [" ".join(artifact.load("notes")["notes"]) for artifact in (by_symbols, by_ids)]
+    assert ["drawn by their names, which are Ensembl ids" in note for note in notes] == [False, True]
+
+
 # -- policy
 
 

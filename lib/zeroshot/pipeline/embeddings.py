@@ -11,6 +11,7 @@ from anndata import AnnData
 
 from zeroshot import catalog, embedding, metrics, store
 from zeroshot.embedding import integrity, masked_prediction
+from zeroshot.tokens.genes import ensembl_id
 
 from .keys import what_decides
 
@@ -72,7 +73,9 @@ def embed(
             return _contents(embedding.Embedded(oracle))
         run_as = replace(settings or embedding.Settings(), precision=precision)
         options = {"seed": seed, "weights": weights, "settings": run_as, "parameters": parameters}
-        return _contents(embedding.run(adata, model, recipe, **options))
+        embedded = embedding.run(adata, model, recipe, **options)
+        more = _notes_on_names(adata, card, inputs["parameters"])
+        return _contents(replace(embedded, notes=(*embedded.notes, *more)))
 
     return store.load_or_compute("embedding", inputs, compute, policy)
 
@@ -150,6 +153,20 @@ def reconstruct(
         )
 
     return store.load_or_compute("reconstruction", inputs, compute, policy)
+
+
+def _notes_on_names(
+    adata: AnnData, card: catalog.ModelCard, parameters: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """A sentence where random weights are drawn by Ensembl ids: by symbols they would be others."""
+    vocabulary = {**(card.architecture or {}), **parameters}.get("vocabulary")
+    are_ids = [bool(ensembl_id(name)) for name in adata.var_names]
+    if card.twin_of is None or vocabulary != "data-set" or np.mean(are_ids) <= 0.5:
+        return ()
+    return (
+        "the random weights of genes are drawn by their names, which are Ensembl ids here: a file that names "
+        "the same genes by symbols has another random embedding",
+    )
 
 
 def _contents(embedded: embedding.Embedded) -> dict[str, np.ndarray | pd.DataFrame | dict]:
