@@ -90,8 +90,34 @@ def test_damaged_pages_and_tables_are_made_again(tmp_path, capsys):
             finished_files.remove_damaged(tmp_path)
             assert [other for other in whole if not (tmp_path / other).exists()] == [name]
             assert f"{tmp_path / name} is not as it was written" in capsys.readouterr().err
-    for record in ("", "[]", "\x00"):  # of no use, and no reason to do anything again
+    # Of no use, and no reason to do anything again; but nothing is compared with it without a word.
+    for record in ("", "[]", "\x00", "{}", '{"scores.csv": null}', "[" * 100_000):
         write()
         (tmp_path / "finished.json").write_text(record)
         finished_files.remove_damaged(tmp_path)
         assert all((tmp_path / name).exists() for name in whole)
+        assert f"{tmp_path}/finished.json does not list 3 tables and pages" in capsys.readouterr().err
+        with pytest.raises(finished_files.DamagedError, match="does not list the tables"):
+            finished_files.require_whole(tmp_path)
+
+
+def test_what_stands_in_the_place_of_a_page_or_table_is_removed_or_refused(tmp_path, capsys):
+    table, elsewhere = tmp_path / "runs" / "a" / "pca" / "scores.csv", tmp_path / "elsewhere.csv"
+    table.parent.mkdir(parents=True)
+    for link in (table, elsewhere):  # to itself, and out of the folder to a file that is not there
+        table.symlink_to(link)
+        finished_files.remember(tmp_path)
+        finished_files.remove_damaged(tmp_path)
+        assert not table.is_symlink() and f"{table} is not as it was written" in capsys.readouterr().err
+    os.mkfifo(table)
+    finished_files.remember(tmp_path)
+    finished_files.remove_damaged(tmp_path)
+    assert not table.exists() and not elsewhere.exists()
+    page = tmp_path / "executed" / "notebooks" / "b.ipynb"
+    page.mkdir(parents=True)
+    (page / "notes of the user").write_text("")
+    with pytest.raises(
+        finished_files.DamagedError, match=rf"{page} is a directory, expected a file.*move it"
+    ):
+        finished_files.remove_damaged(tmp_path)
+    assert (page / "notes of the user").exists()

@@ -141,7 +141,7 @@ def test_the_next_run_stops_what_an_interrupted_one_has_left(home):
         message = rf"another run is going on here \(process {os.getpid()}\)"
         with pytest.raises(lock.LockedError, match=message), lock.only_run():
             pass
-    for record in ("", "{", "[1]", '{"owner": null}'):  # written by a full disk, or by hand
+    for record in ("", "{", "[1]", '{"owner": null}', "[" * 100_000):  # written by a full disk, or by hand
         (paths.build() / "run.json").write_text(record)
         with lock.only_run():
             pass

@@ -67,5 +67,6 @@ def _read_owner(record: Path) -> tuple[int | None, str | None]:
     try:
         content = json.loads(record.read_text())
         return content["owner"], content.get("mark")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no run yet, or written by hand
+    # No run yet, or written by hand.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None, None

@@ -1,6 +1,7 @@
 """Finished files of a study, remembered by their content, so that damaged ones are made again."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from zeroshot.store import hashing
 def remember(folder: Path) -> None:
     """Write down the content hashes of what a study has finished in its folder."""
     if folder.is_dir():
-        hashes = {_name(folder, file): hashing.short_sha256(file) for file in _files(folder)}
+        files = [file for file in _files(folder) if file.is_file()]
+        hashes = {_name(folder, file): hashing.short_sha256(file) for file in files}
         store.write_text(_record(folder), json.dumps(hashes, indent=1, sort_keys=True) + "\n")
 
 
@@ -35,6 +37,11 @@ def require_whole(folder: Path) -> None:
             f"{', '.join(map(str, tables))}: not as written by the run of the study, but damaged or edited. "
             f"Run it again, `zeroshot run {folder.name}`: it makes the file again."
         )
+    if any(file.parent == folder for file in _unlisted(folder)):
+        raise DamagedError(
+            f"{_record(folder)} does not list the tables of the study: expected one with the hash of each, "
+            f"as its run writes it. {_remedy(folder)}"
+        )
 
 
 def remove_damaged(folder: Path) -> None:
@@ -42,14 +49,31 @@ def remove_damaged(folder: Path) -> None:
 
     A page is damaged if it cannot be read to its stamp, and any file whose content is not the one that
     :func:`remember` has seen. What notebooks that were killed had not finished is deleted too. Nobody else
-    writes there during a run.
+    writes there during a run. Files that a killed run has finished stay, with a message: they are not listed.
+
+    Raises
+    ------
+    DamagedError
+        If a directory stands in the place of a file.
     """
     for unfinished in (folder / "executed").glob("**/.*"):
         if unfinished.is_dir():
             shutil.rmtree(unfinished, ignore_errors=True)
     for file in _damaged(folder):
+        if file.is_dir() and not file.is_symlink():
+            raise DamagedError(
+                f"{file} is a directory, expected a file of the study. Delete it or move it away, and run "
+                "the same command again."
+            )
         print(f"{file} is not as it was written: it is made again", file=sys.stderr)
         file.unlink()
+    if unlisted := _unlisted(folder):
+        print(
+            f"{_record(folder)} does not list {len(unlisted)} tables and pages, such as {unlisted[0]}: an "
+            f"interrupted run made them, or the record was damaged. They are used as they are. "
+            f"{_remedy(folder)}",
+            file=sys.stderr,
+        )
 
 
 def _damaged(folder: Path) -> list[Path]:
@@ -59,8 +83,18 @@ def _damaged(folder: Path) -> list[Path]:
     return [
         file
         for file, digest in expected.items()
-        if (digest and digest != hashing.short_sha256(file)) or _is_cut_off(file)
+        if not file.is_file() or (digest and digest != hashing.short_sha256(file)) or _is_cut_off(file)
     ]
+
+
+def _unlisted(folder: Path) -> list[Path]:
+    """Files whose content nobody has remembered."""
+    hashes = _remembered(folder)
+    return [file for file in _files(folder) if not hashes.get(_name(folder, file))]
+
+
+def _remedy(folder: Path) -> str:
+    return f"Delete {folder} to have `zeroshot run {folder.name}` make all of it again from what is stored."
 
 
 def _files(folder: Path) -> list[Path]:
@@ -69,7 +103,7 @@ def _files(folder: Path) -> list[Path]:
     parts = ("ablations/**/*.csv", "trial/*/*.csv", "mappings/*/*/*.csv")
     tables += sorted(file for part in parts for file in folder.glob(part))
     pages = [page for page in sorted(folder.glob("executed/**/*.ipynb")) if ".failed" not in page.suffixes]
-    return [file for file in [*tables, *pages] if file.is_file()]
+    return [file for file in [*tables, *pages] if os.path.lexists(file)]
 
 
 def _record(folder: Path) -> Path:
@@ -81,9 +115,10 @@ def _name(folder: Path, file: Path) -> str:
 
 
 def _remembered(folder: Path) -> dict[str, str]:
+    record = _record(folder)
     try:
-        hashes = json.loads(_record(folder).read_text())
-    except (OSError, ValueError):  # of no run yet, or damaged itself
+        hashes = json.loads(record.read_bytes()) if record.is_file() else {}
+    except (OSError, ValueError, RecursionError):  # damaged itself
         return {}
     return hashes if isinstance(hashes, dict) else {}
 
@@ -93,6 +128,6 @@ def _is_cut_off(file: Path) -> bool:
         return False
     try:
         stamp.read(file)
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return True
     return False
