@@ -1,5 +1,6 @@
 """The registries: what is in them, and what the reader of them refuses."""
 
+import datetime
 import importlib
 import json
 import math
@@ -264,6 +265,8 @@ def test_parameters_out_of_range_are_refused_where_the_registry_is_read(register
                 register(registry, entry({name: value}))
         with pytest.raises(CatalogError, match=rf"{place}: inner: depth: must be a whole number"):
             register(registry, entry({"inner": {"depth": 0}}))
+        with pytest.raises(CatalogError, match=rf"{place}: day: must be a text in quotes.*, not 2024-01-31"):
+            register(registry, entry({"day": datetime.date(2024, 1, 31)}))
     right = {"n_genes": None, "min_cells": 0, "dropout": 0, "layer": -1, "cls_value": -2, "another": False,
              "objects": [""]}  # fmt: skip
     register("datasets", FILES_SET)
@@ -362,6 +365,11 @@ def test_hostile_files_are_refused_at_once(register, home):
         ("!!python/name:os.system\n", "the tag .*name:os.system is not allowed"),
         ("? [a, b]\n: c\n", "a key must be a word"),
         ("entry: {title: 2020-99-99}\n", "not valid YAML"),
+        ("entry: {seed: 017}\n", "line 1, column 15: 017 would be read as a number"),  # 15
+        ("entry: {seed: 1:30}\n", "1:30 would be read as a number"),  # 90
+        ("entry: {seed: 0x1F}\n", "0x1F would be read as a number"),
+        ("entry: {seed: 1_0}\n", "1_0 would be read as a number"),
+        ("entry: {on: 1:30.5}\n", "1:30.5 would be read as a number"),
         ("entry: {seed: " + "9" * 5000 + "}\n", "not valid YAML"),
         ("entry: {}\n---\nother: {}\n", "single document"),
         ("", "must map names to entries, not hold nothing"),
@@ -388,6 +396,9 @@ def test_values_that_no_card_may_hold(register):
     wrong = (
         ("a\x1b[31mb", "does not print"),
         ("a\u202eb", "does not print"),
+        ("a\u061cb", "does not print"),
+        ("a\u200bb", "does not print"),
+        ("a\U000e0041b", "does not print"),
         ("\ud800", "."),
         ("x" * 5000, "too long"),
         ({"on": {True: 1}}, "the key True is not text"),

@@ -23,9 +23,10 @@ from zeroshot.catalog.parameters import unusable_number
 from zeroshot.runtime.reproducible import LARGEST_SEED
 
 # What would change the text around it on a page or in a terminal: control characters (line breaks and tabs
-# apart), separators of lines, marks that turn the direction of writing, halves of characters.
+# apart), separators of lines, marks that turn the direction of writing or hide text, halves of characters.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _LONGEST_TEXT = 4000  # characters
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=,@() -]*")

@@ -1,6 +1,7 @@
 """Whether the parameters of a card can be what they are called, and have the types that the code declares."""
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
@@ -54,6 +55,8 @@ def _expected(name: str, value: Any) -> str | None:
     """The number that is expected under a name, in words, if the value is another thing."""
     if value is None:
         return None
+    if isinstance(value, date):
+        return "a text in quotes, or a number"
     ends = RANGES.get(name) or ((1, _MOST) if name.startswith(_SIZES) else None)
     if ends is None:
         ends = {int: (1, _MOST), float: (0.0, 1e9)}.get(type(value))
@@ -67,7 +70,9 @@ def _expected(name: str, value: Any) -> str | None:
 
 
 def _as_yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value!r:.60}"
+    if isinstance(value, bool | date):
+        return str(value).lower()
+    return f"{value!r:.60}"
 
 
 def require_types(taker: Callable[..., Any], parameters: Mapping[str, Any], where: str) -> None:

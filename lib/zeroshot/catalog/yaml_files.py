@@ -3,6 +3,7 @@
 A file is data and nothing else: no tags, no key twice, no alias that grows beyond measure.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache, wraps
 from pathlib import Path
@@ -23,6 +24,11 @@ MOST_BYTES = 2**20  # of a file; the longest of ours has 0.1 MB
 MOST_NODES = 50_000  # values in a file, with all that aliases stand for; the most of ours is 9,000
 DEEPEST = 20  # mappings and lists in one another
 _MOST_FINDINGS = 5  # of an entry, in a message
+# YAML also reads 017, 0x1F, 1_000 and 12:30 as numbers, whatever their author meant: 15, 31, 1000 and 750.
+_DECIMAL = re.compile(
+    r"[-+]?(0|[1-9][0-9]*|(?=\.))(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE
+)
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 # What the entries of a registry are checked against: other registries, works, chapters.
 _CHECKED_AGAINST = (
@@ -184,6 +190,12 @@ class _Loader(Composer, CParser, SafeConstructor, Resolver):
             )
         node = super().compose_node(parent, index)
         self._depth -= 1
+        if node.tag in _NUMBERS and not _DECIMAL.fullmatch(node.value):
+            raise yaml.MarkedYAMLError(
+                problem=f"{node.value[:40]} would be read as a number: put it in quotes if it is a text, "
+                "else write it in decimal digits",
+                problem_mark=event.start_mark,
+            )
         if alias and id(node) not in self._sizes:
             raise yaml.MarkedYAMLError(
                 problem=f"*{event.anchor} stands inside what it repeats", problem_mark=event.start_mark
