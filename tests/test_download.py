@@ -412,6 +412,7 @@ def test_what_is_not_the_file_is_refused_and_nothing_stored(server):
         "chunks without an end": response(chunked(right)[:-5], "Transfer-Encoding: chunked", length=""),
         "chunks of no size": response(b"zz\r\n" + right, "Transfer-Encoding: chunked", length=""),
         "compressed in transit": response(gzip.compress(right), "Content-Encoding: gzip"),
+        "compressed chunks": response(chunked(right), "Transfer-Encoding: gzip, chunked", length=""),
         "not HTTP": b"\0\1\2",
         "nothing": b"",
     }
@@ -426,6 +427,18 @@ def test_what_is_not_the_file_is_refused_and_nothing_stored(server):
         assert path.read_bytes() == right and pins.read(path).checked
         path.unlink()
         pins.remove(path)
+
+
+def test_framing_that_the_client_does_not_take_apart_is_not_stored(server):
+    table = b"gene,a\n" + b"g,1\n" * 9
+    headers = ("Transfer-Encoding: identity", "Transfer-Encoding: chunked")
+    server.raw = response(chunked(table), *headers, length="")
+    with pytest.raises(DataError, match=r"sent as 'identity, chunked', expected is chunked"):
+        one_file(server, "a.csv")
+    server.raw = b"x" * 60_000  # where a line of status should be
+    with pytest.raises(DataError, match=r"a\.csv from http") as refusal:
+        one_file(server, "a.csv")
+    assert leftovers() == [] and len(str(refusal.value)) < 1000
 
 
 def test_registered_size_decides_before_and_during_the_transfer(server):
@@ -568,10 +581,17 @@ def test_first_bytes_and_ends_of_files(tmp_path):
             path.write_bytes(other)
             assert content.problem(path), (name, other[:20])
     for name, body in {"a.csv": b"Too many requests\n", "a.json": b'{"message": "Not Found"}',
+                       "c.csv": b"Limit exceeded, try again later\n", "b.txt": b"<div>Sign in</div>",
+                       "c.txt": b"<svg xmlns='x'>", "d.txt": b'{"message": "API rate limit exceeded"}',
+                       "b.json": b'{"statusCode": 403, "error": "Forbidden", "message": "no"}',
+                       "c.json": b'{"success": false, "reason": "quota"}',
                        "a.txt": b"\x1f\x8b", "a.bin": b'<?xml version="1.0"?>\n<Error><Code>AccessDenied',
                        "b.csv": b"version https://git-lfs.github.com/spec/v1\nsize 1,2"}.items():  # fmt: skip
         (tmp_path / name).write_bytes(body)
         assert content.problem(tmp_path / name), name
+    for name, body in {"a.json": b'{"type": 1, "path": 2}', "a.txt": b"<pad>\n<p\n{\n[CLS]\n"}.items():
+        (tmp_path / name).write_bytes(body)
+        assert content.problem(tmp_path / name) is None, name  # vocabularies
     for protocol in (0, 1):
         (tmp_path / "a.pkl").write_bytes(pickle.dumps({"A": 1}, protocol=protocol))
         assert "pickle of protocol 0 or 1" in content.problem(tmp_path / "a.pkl")

@@ -20,7 +20,9 @@ _HEAD = 2**16  # bytes looked at
 _MOST_UNPACKED = 2**34  # bytes; a few that unpack to endlessly many are no reason to wait
 _LARGEST_JSON = 2**27  # bytes that are read as a whole
 _PAGE = re.compile(
-    rb"<(?:!doctype\s+html|html|head|body|title|script|meta|iframe|center|h1|error)\b", re.IGNORECASE
+    rb"<(?:!doctype\s+html|html|head|body|title|script|meta|iframe|center|h[1-6]|error|svg|div|p|a|b|br|img|"
+    rb"form|link|pre|span|style|table)\b[^<>]*>",
+    re.IGNORECASE,
 )
 _LFS = b"version https://git-lfs.github.com/spec/"
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
@@ -53,18 +55,24 @@ _TEXT = (*_TABLES, ".txt")
 _PAGES = (".html", ".htm")
 _PICKLES = (".pkl", ".pickle")
 _TAR_BLOCK = 512
-# All that is in the messages with which servers answer in JSON.
-_ERROR_KEYS = {
-    "message",
-    "error",
-    "errors",
+# The messages with which servers answer in JSON have one of the first, and nothing beside all of these.
+_ERROR = {
     "detail",
     "details",
-    "code",
-    "status",
-    "documentation_url",
+    "error",
+    "error_description",
+    "errors",
+    "exception",
+    "fault",
+    "message",
+    "msg",
     "reason",
 }
+_ERROR_KEYS = _ERROR | {
+    "code", "documentation_url", "error_code", "errorcode", "help", "hint", "instance", "method", "ok",
+    "path", "request_id", "requestid", "status", "status_code", "statuscode", "success", "timestamp",
+    "title", "trace", "type",
+}  # fmt: skip
 
 
 def page_problem(content_type: str, name: str) -> str | None:
@@ -130,8 +138,8 @@ def problem(path: Path, name: str | None = None) -> str | None:
         return _safetensors_problem(head, size)
     if suffix == ".json":
         return _json_problem(path, text, size)
-    if suffix in _TEXT and _CONTROL.search(text):
-        return "it is not text"
+    if suffix in _TEXT and (wrong := _text_problem(text)):
+        return wrong
     if suffix in _TABLES:
         return _table_problem(text, _TABLES[suffix])
     return None
@@ -253,16 +261,28 @@ def _json_problem(path: Path, text: bytes, size: int) -> str | None:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         return f"it is not complete JSON: {error}"
-    if isinstance(value, dict) and value and set(map(str.lower, value)) <= _ERROR_KEYS:
-        return "it is a message about an error"
-    return None
+    return "it is a message about an error" if _is_error(value) else None
+
+
+def _is_error(value: object) -> bool:
+    names = set(map(str.lower, value)) if isinstance(value, dict) else set()
+    return bool(names & _ERROR) and names <= _ERROR_KEYS
+
+
+def _text_problem(text: bytes) -> str | None:
+    if _CONTROL.search(text):
+        return "it is not text"
+    try:
+        is_error = text.lstrip()[:1] == b"{" and _is_error(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+    return "it is a message about an error" if is_error else None
 
 
 def _table_problem(text: bytes, separators: tuple[bytes, ...]) -> str | None:
     start = text.lstrip()
     if start[:1] in (b"<", b"{"):
         return "it does not begin as a table"
-    lines = start.splitlines()
-    if len(lines) < 2 and not any(separator in start for separator in separators):
+    if len(start.splitlines()) < 2 and (b" " in start or not any(mark in start for mark in separators)):
         return "it is one line without columns, a message rather than a table"
     return None

@@ -25,6 +25,7 @@ MOST_HOPS = 10
 MOST_BYTES = 64 * 2**30  # of a file whose size nobody has registered; the largest of ours has 10 GiB
 LEAST_BYTES, SLOW_SECONDS = 60_000, 60.0  # fewer bytes in that time, and the request is given up
 LONGEST_WAIT_SECONDS = 30.0  # that a server may ask for
+_LONGEST_REASON = 400  # characters of an error, in which a server's bytes may stand
 _HERE = "127.0.0.1"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TEMPORARY = (408, 425, 429)  # and all from 500 on
@@ -221,13 +222,15 @@ class _Transfer:
         # "aws-chunked" stays on objects that some clients have uploaded; their content is as it is.
         if encoding not in ("", "identity", "aws-chunked") and not own:
             raise TransferError(f"the answer is compressed ({encoding}), although it was asked for as it is")
+        sent_as = response.headers.get("Transfer-Encoding", "").strip().lower()
+        if sent_as not in ("", "chunked"):  # the client takes nothing else apart
+            raise TransferError(f"the answer is sent as {sent_as[:40]!r}, expected is chunked, or as it is")
         length = _announced_length(response)
         if response.status_code == 206:
             total = _total_of_range(response, present, length)
         else:
             present, total = 0, length
-        chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-        if total is None and self.size is None and not chunked and not self.checked:
+        if total is None and self.size is None and not sent_as and not self.checked:
             raise TransferError("the answer does not say how long it is, so that its end cannot be known")
         if total is not None and self.size is not None and total != self.size:
             raise TransferError(
@@ -360,5 +363,5 @@ def reason(error: BaseException) -> str:
 def one_line(error: BaseException) -> str:
     """Class and text of an error, without what a server may have put into it for the terminal."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(error))
-    said = " ".join(text.split()).rstrip(".")
+    said = " ".join(text.split())[:_LONGEST_REASON].rstrip(".")
     return said if isinstance(error, TransferError) else f"{type(error).__name__}: {said}"
