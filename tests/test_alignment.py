@@ -164,6 +164,20 @@ def test_evaluate_warns_and_scores_nevertheless(users_file, evaluate, home):
     assert table["warning"]["X_good"] == "" and "counts the rows" in table["warning"]["X_indexed"]
 
 
+def test_the_form_in_which_a_file_holds_numbers_changes_no_score(users_file, evaluate, home, embeddings):
+    adata = anndata.read_h5ad(users_file)
+    names = [f"d{column}" for column in range(embeddings["hvg"].shape[1])]
+    adata.obsm["X_double"] = embeddings["hvg"].astype(">f8")
+    adata.obsm["X_table"] = pd.DataFrame(embeddings["hvg"], adata.obs_names, names)
+    adata.write_h5ad(home / "forms.h5ad")
+    assert evaluate(home / "forms.h5ad", "X_good", "X_double", "X_table")[0] == 0
+    table = pd.read_csv(home / "scores.csv").set_index("embedding")[["value", "low", "high"]]
+    assert (table.loc["X_double"].to_numpy() == table.loc["X_good"].to_numpy()).all()
+    assert (table.loc["X_table"].to_numpy() == table.loc["X_good"].to_numpy()).all()
+    wide = np.array([[0.1], [1.0]])  # numbers that float32 does not hold stay as they are
+    assert pipeline.scores.single(wide) is wide and pipeline.scores.single(wide[1:]).dtype == np.float32
+
+
 def test_evaluate_says_where_there_are_no_counts_to_compare_with(users_file, evaluate, home):
     adata = anndata.read_h5ad(users_file)
     adata.X = adata.X.multiply(0.5).tocsr()
@@ -171,5 +185,10 @@ def test_evaluate_says_where_there_are_no_counts_to_compare_with(users_file, eva
     code, out, err = evaluate(home / "values.h5ad", "X_sorted")
     assert code == 0 and "warning" not in err
     assert "note: the order of the rows was not compared with counts: " in out
+    alike = adata.copy()
+    alike.X = np.ones(adata.shape)
+    alike.write_h5ad(home / "alike.h5ad")
+    code, out, err = evaluate(home / "alike.h5ad", "X_sorted")
+    assert code == 0 and "cells have the same values of all" in out
     _, _, err = evaluate(home / "values.h5ad", "X_sorted", arguments=["--before", "X_good"])
     assert "warning: X_sorted: neighbours are no better than chance" in err

@@ -78,6 +78,10 @@ def counted(monkeypatch):
 def test_a_single_gene_and_a_flat_embedding_are_refused_with_what_to_do(project, atlas, monkeypatch):
     with pytest.raises(embedding.EmbeddingError, match=r"PCA is fitted .* 240 cells x 1 genes: give"):
         pipeline.embed(atlas[:, :1], "pca")
+    alike = atlas[[0] * 30].copy()
+    alike.obs_names_make_unique()
+    with pytest.raises(ValueError, match="all 30 cells have the same values"):
+        pipeline.embed(alike, "pca")
     flat = embedding.Embedded(np.ones((atlas.n_obs, 3), np.float32), checks=integrity.table([]))
     monkeypatch.setattr(embedding, "run", lambda *arguments, **options: flat)
     with pytest.raises(integrity.IntegrityError, match="not constant") as refusal:

@@ -264,7 +264,8 @@ def evaluate(
         with failures.about(f"obsm[{name!r}] of {source}"):
             pipeline.require_sound(cells.scored(name), n_cells, "name another --embedding")
     baseline = None if before is None else cells.scored(before)
-    doubts = pipeline.doubts_of_file(source, cells, names, before=before, seed=seed, notes=notes)
+    with failures.about(source):
+        doubts = pipeline.doubts_of_file(source, cells, names, before=before, seed=seed, notes=notes)
     scored = {}
     for number, name in enumerate(names, 1):
         minutes = pipeline.expected_seconds(*cells.scored(name).shape) / 60

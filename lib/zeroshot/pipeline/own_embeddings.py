@@ -12,6 +12,8 @@ from zeroshot.data.embedded import EmbeddedCells
 from zeroshot.embedding import alignment
 from zeroshot.models import Cells
 
+from .scores import single
+
 # Of what `zeroshot evaluate` writes. Not those of seeds: of an embedding from elsewhere none is known.
 _COLUMNS = (
     "metric", "group", "value", "note", "low", "high", "file", "embedding", "label", "higher_is_better",
@@ -56,7 +58,7 @@ def doubts_of_file(
     """
     rows, reference, reason = _components_of_counts(path, len(cells.scored_mask), seed)
     if reference is None and before is not None:
-        reference = cells.matrices[before][rows]
+        reference = single(cells.matrices[before])[rows]
     elif reference is None and notes is not None:
         notes.append(f"the order of the rows was not compared with counts: {reason}")
     is_scored = cells.scored_mask[rows]
@@ -64,7 +66,7 @@ def doubts_of_file(
     labels = np.asarray(cells.labels)[(np.cumsum(cells.scored_mask) - 1)[rows]]
     doubts = {}
     for key in keys:
-        matrix = cells.matrices[key]
+        matrix = single(cells.matrices[key])
         of_order = alignment.doubts(matrix[rows], reference, labels, seed=seed)
         doubts[key] = list(dict.fromkeys([*alignment.doubts(matrix), *of_order]))
     return doubts

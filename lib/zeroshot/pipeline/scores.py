@@ -90,6 +90,7 @@ def score_matrix(
     zeroshot.store.Artifact
         Holds ``scores`` and ``subsamples`` as :func:`score` does.
     """
+    values, baseline = single(values), None if baseline is None else single(baseline)
     cells = {"labels": labels, "batches": batches, "baseline": baseline}
     contents = {"embedding": values, **cells}
     inputs = {
@@ -103,6 +104,13 @@ def score_matrix(
         return {"scores": scores, "subsamples": subsamples}
 
     return store.load_or_compute("scores", inputs, compute, policy)
+
+
+def single(values: np.ndarray) -> np.ndarray:
+    """The same numbers as float32 if it holds them all, so that their form in a file changes no score."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    return narrow if np.array_equal(narrow, values, equal_nan=True) else values
 
 
 def expected_seconds(n_cells: int, n_dims: int) -> float:
