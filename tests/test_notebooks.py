@@ -432,14 +432,32 @@ def test_executed_notebook_holds_its_parameters_results_and_stamp(make, home, tm
     assert record["command"] == "zeroshot notebook tiny -p seed=41 --output tiny-again.ipynb"
 
 
-def test_the_lack_of_a_progress_bar_is_no_news_in_kernels_of_others():
+def test_bars_that_lack_and_damaged_compiled_code_are_no_news_in_kernels_of_others():
     with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always")
         importlib.reload(notebooks)
         warnings.warn("IProgress not found. Please update jupyter", stacklevel=1)
+        warnings.warn("Error reading persistent compilation cache entry for 'jit_f': cut", stacklevel=1)
         assert messages == []
         warnings.warn("look out", stacklevel=1)
         assert len(messages) == 1
+
+
+def test_kernels_are_told_which_warnings_no_page_shows(monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "error::ResourceWarning")
+    for name in (
+        "JAX_COMPILATION_CACHE_DIR",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+        "NUMBA_CACHE_DIR",
+    ):
+        monkeypatch.setenv(name, "x")
+    for _ in range(2):
+        notebooks.prepare_environment(None)
+    told = os.environ["PYTHONWARNINGS"].split(",")
+    assert told[0] == "error::ResourceWarning" and len(told) == len(set(told)) == 4
+    assert {"ignore:IProgress not found", "ignore:Error reading persistent compilation cache entry"} < set(
+        told
+    )
 
 
 def test_an_executed_notebook_is_executed_again_as_its_template(make, home, tmp_path):

@@ -9,7 +9,7 @@ cell has run.
 import warnings
 
 from .error import NotebookError
-from .execution import execute, prepare_environment
+from .execution import UNWANTED, execute, prepare_environment
 from .parameters import Parameter, declared_parameters, parse_parameters
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "prepare_environment",
 ]
 
-# tqdm would name folders of this machine in what a reader keeps. Kernels that `execute` starts are told by
-# their environment, before they import anything; those of papermill and JupyterLab here.
-warnings.filterwarnings("ignore", message="IProgress not found")
+# Kernels that `execute` starts are told by their environment, before they import anything; copies of a
+# process, and kernels of papermill and JupyterLab, here.
+for _message in UNWANTED:
+    warnings.filterwarnings("ignore", message=_message)

@@ -15,8 +15,13 @@ from .output import is_failed_copy, keep_failed, require_new, temporary_folder
 from .parameters import check_parameters
 from .warm import WaitingKernel
 
-# tqdm would name the builder's folders in every page that a progress bar could be shown on.
-_NO_WARNING = "ignore:IProgress not found"
+# Warnings that would name the builder's folders in a page: of tqdm, where a progress bar could be shown; of
+# jax, for each piece of compiled code that a full disk has cut or does not take.
+UNWANTED = (
+    "IProgress not found",
+    "Error reading persistent compilation cache entry",
+    "Error writing persistent compilation cache entry",
+)
 
 
 def execute(
@@ -103,8 +108,8 @@ def prepare_environment(threads: int | None) -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
-    filters = [one for one in os.environ.get("PYTHONWARNINGS", "").split(",") if one and one != _NO_WARNING]
-    os.environ["PYTHONWARNINGS"] = ",".join([*filters, _NO_WARNING])
+    given, ours = os.environ.get("PYTHONWARNINGS", "").split(","), [f"ignore:{text}" for text in UNWANTED]
+    os.environ["PYTHONWARNINGS"] = ",".join([*(one for one in given if one and one not in ours), *ours])
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ[name] = str(threads)
