@@ -132,6 +132,7 @@ def test_annotate_adds_columns_and_keeps_the_file(files, zeroshot):
     assert "note: query.h5ad: The library size of a cell is the sum of its counts" in result.output
     assert "PCA was fitted to the 698 cells of query and reference together" in result.output
     assert "765 shared, 100% of the query's" in result.output
+    assert "of the shared genes: " in result.output and "of 765 genes" in result.output
     before, after = (anndata.read_h5ad(root / name) for name in ("query.h5ad", "out.h5ad"))
     columns = ["pca_label", "pca_confidence", "pca_novelty"]
     assert list(after.obs) == [*before.obs, *columns] and (after.X != before.X).nnz == 0
@@ -141,6 +142,7 @@ def test_annotate_adds_columns_and_keeps_the_file(files, zeroshot):
     assert confidence[is_right].mean() > confidence[~is_right].mean() + 0.1
     record = after.uns["pca_annotation"]
     assert record["reference"] == "reference.h5ad" and record["genes"]["shared"] == 765
+    assert record["genes"]["counts_of_query"] == 1
     # Columns that the file has are not replaced without a word.
     again = zeroshot("out.h5ad", *command[1:], "--output", "more.h5ad")
     assert again.exit_code and "obs['pca_label']" in str(again.exception)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from zeroshot import catalog, cli, metrics
 from zeroshot.data import simulate_atlas
+from zeroshot.data.embedded import read_embeddings
 from zeroshot.runtime import failures
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -497,6 +498,19 @@ def test_every_embed_says_which_genes_are_read(project, users_file, zeroshot):
     assert text in out
     genes = anndata.read_h5ad("a.h5ad").uns["X_scgpt-human_provenance"]["genes"]
     assert (genes["n_genes"], genes["n_read"]) == (230, 150) and genes["counts"] == pytest.approx(share)
+    of_evaluate = []
+    keys = {"label_key": "annotation", "batch_key": None, "notes": of_evaluate}
+    read_embeddings(Path("a.h5ad"), ["X_scgpt-human"], **keys)
+    assert f"made of 150 of 230 genes, with {share:.1%} of the counts" in " ".join(of_evaluate)
+    assert "HGNC" not in out
+    cells.var_names = [*cells.var_names[:228], "NCRNA00181", "C20orf4"]
+    cells.write_h5ad("old.h5ad")
+    _, out, _ = zeroshot(
+        "embed", "old.h5ad", *given[2:], "scgpt-human", "--weights", folder, "--recipe", "helical"
+    )
+    assert (
+        "2 of the 230 genes go by symbols that HGNC has replaced" in out and "Try the symbols of today" in out
+    )
     counts = cells.layers["counts"]
     detected = int(((counts > 0).sum(axis=0) >= 10).sum())
     assert f"genes: {detected} of 230 genes" in zeroshot(*given, "pca")[1]

@@ -283,7 +283,7 @@ def test_a_twin_whose_weights_are_drawn_by_ensembl_ids_says_so(project, atlas):
     named.uns["dataset"] = {"name": "toy", "content_hash": content_hash(named)}
     by_symbols, by_ids = (pipeline.embed(cells, "corpus-pca-untrained") for cells in (atlas, named))
     assert not np.array_equal(by_symbols.load("embedding"), by_ids.load("embedding"))
-    notes = [" ".join(artifact.load("notes")["notes"]) for artifact in (by_symbols, by_ids)]
+    notes = [" ".join(pipeline.notes_of(*pair)) for pair in ((by_symbols, atlas), (by_ids, named))]
     assert ["drawn by their names, which are Ensembl ids" in note for note in notes] == [False, True]
 
 

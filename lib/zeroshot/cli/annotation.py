@@ -172,10 +172,13 @@ def annotate(
         "reference: 5 %)"
     )
     genes = annotation.genes
-    print(
-        f"genes: {genes['shared']:,} shared, {genes['shared'] / genes['query']:.0%} of the query's and "
-        f"{genes['shared'] / genes['reference']:.0%} of the reference's"
-    )
+    shares = {
+        name: f"{genes['shared'] / genes[name]:.0%} of the {name}'s with {genes[f'counts_of_{name}']:.1%} of "
+        "its counts"
+        for name in ("query", "reference")
+    }
+    print(f"genes: {genes['shared']:,} shared, {shares['query']} and {shares['reference']}")
+    print(f"of the shared genes: {embedding.GeneShare(**annotation.embedded.load('genes'))}")
     printing.show_notes(notes)
     if output is not None:
         print(f"{output}: labels of {len(table):,} cells by {of_reference.n_obs:,} of {reference}")

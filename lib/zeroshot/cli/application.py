@@ -203,7 +203,7 @@ def embed(
         matrix = pipeline.sound_matrix(embedded, cells.n_obs)
     # What a registered data set notes is on its card.
     of_file = cells.uns["dataset"]["notes"] if file.suffix == ".h5ad" else ()
-    notes = [*of_file, *embedded.load("notes")["notes"]]
+    notes = [*of_file, *pipeline.notes_of(embedded, cells)]
     genes = embedded.load("genes")
     record = embedded.provenance
     provenance = {

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from zeroshot.data.columns import MissingLabels, categories, drop_note, notes_on
 from zeroshot.data.copies import Place, require_free, write_copy
 from zeroshot.data.error import DataError
 from zeroshot.data.h5ad import elements, open_h5ad, read_array, read_obs
+
+if TYPE_CHECKING:
+    import h5py
 
 LONGEST_KEY = 200  # HDF5 takes more, people and file names do not
 
@@ -128,7 +131,8 @@ def read_embeddings(
         What to do with cells without label or batch, see :func:`zeroshot.data.columns.categories`:
         "refuse", "drop" (leave these cells out) or "keep" (take texts such as "NA" as names).
     notes
-        A list that receives a sentence on cells that are left out.
+        A list that receives sentences on cells that are left out, and on the genes behind each embedding that
+        `zeroshot embed` wrote.
 
     Raises
     ------
@@ -152,6 +156,7 @@ def read_embeddings(
                     "choose with --embedding or --before, or make one with `zeroshot embed`."
                 )
             matrices[key] = read_array(file, path, f"obsm/{key}")
+        shares = [share for key in matrices if (share := _share_of_genes(file, key))]
         obs = read_obs(file, path)
     labels = categories(obs, label_key, "label", path.name, missing_labels)
     batches = categories(obs, batch_key, "batch", path.name, missing_labels) if batch_key else None
@@ -163,7 +168,7 @@ def read_embeddings(
         batches = None if batches is None else batches[scored_mask].remove_unused_categories()
     if notes is not None:
         design = [] if batches is None else remarks.of_design(labels, batches)
-        notes += [text for text in (note, *of_names, *design) if text]
+        notes += [text for text in (note, *of_names, *design, *shares) if text]
     cells = EmbeddedCells(matrices, scored_mask, labels, batches)
     for key in matrices:
         broken = int((~np.isfinite(cells.scored(key))).any(axis=1).sum())
@@ -173,3 +178,17 @@ def read_embeddings(
                 "Remove these cells, or make the embedding again."
             )
     return cells
+
+
+def _share_of_genes(file: "h5py.File", key: str) -> str | None:
+    """A sentence on the genes behind an embedding; None of one that `zeroshot embed` did not write."""
+    place = f"uns/{key}_provenance/genes"
+    try:
+        values = [file[f"{place}/{name}"] for name in ("n_read", "n_genes", "counts")]
+        n_read, n_genes, counts = (float(value[()]) for value in values if value.shape == ())
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return None
+    return (
+        f"obsm[{key!r}] was made of {n_read:,.0f} of {n_genes:,.0f} genes, with {counts:.1%} of the counts, "
+        f"as uns[{key + '_provenance'!r}] says."
+    )

@@ -1,7 +1,7 @@
 """One run, step by step: embed, check, score, project, each computed once and kept in the store."""
 
 from .annotations import NOVEL, Annotation, annotate, join
-from .embeddings import embed, reconstruct, require_sound, sound_matrix
+from .embeddings import embed, notes_of, reconstruct, require_sound, sound_matrix
 from .few_labels import score_few_labels
 from .keys import COMPUTED_BY, modules_of_model
 from .mappings import score_mapping
@@ -24,6 +24,7 @@ __all__ = [
     "expected_seconds",
     "join",
     "modules_of_model",
+    "notes_of",
     "project",
     "reconstruct",
     "require_sound",

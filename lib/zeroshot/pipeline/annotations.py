@@ -13,7 +13,7 @@ from zeroshot.data.fingerprints import MIN_DETECTED_GENES, identical_cells
 from zeroshot.metrics.label_transfer import N_NEIGHBORS, transfer_labels
 from zeroshot.tokens import genes as gene_names
 
-from .embeddings import embed, sound_matrix
+from .embeddings import embed, notes_of, sound_matrix
 
 # Above this novelty are 5 % of cells that are like the reference.
 NOVEL = 0.95
@@ -41,14 +41,15 @@ class Annotation:
     embedded
         Stored embedding of the reference's cells, followed by those of the query.
     genes
-        ``shared`` by query and reference, ``reference`` and ``query``: how many each has.
+        ``shared`` by query and reference, ``reference`` and ``query``: how many each has; and
+        ``counts_of_reference`` and ``counts_of_query``: the share of their counts in the shared genes.
     notes
         What is to know of it.
     """
 
     table: pd.DataFrame
     embedded: store.Artifact
-    genes: dict[str, int]
+    genes: dict[str, int | float]
     notes: tuple[str, ...]
 
 
@@ -114,8 +115,11 @@ def annotate(
         },
         index=query.obs_names,
     )
-    notes = [*_notes(card, cells, query, reference, table), *embedded.load("notes")["notes"]]
+    notes = [*_notes(card, cells, query, reference, table), *notes_of(embedded, cells)]
     shared = {"shared": cells.n_vars, "reference": reference.n_vars, "query": query.n_vars}
+    halves = cells.X[: reference.n_obs], cells.X[reference.n_obs :]
+    for name, part, half in zip(("reference", "query"), (reference, query), halves, strict=True):
+        shared[f"counts_of_{name}"] = float(half.sum(dtype=np.float64) / part.X.sum(dtype=np.float64))
     return Annotation(table, embedded, shared, tuple(notes))
 
 

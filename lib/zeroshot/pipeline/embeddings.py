@@ -73,11 +73,34 @@ def embed(
             return _contents(embedding.Embedded(oracle))
         run_as = replace(settings or embedding.Settings(), precision=precision)
         options = {"seed": seed, "weights": weights, "settings": run_as, "parameters": parameters}
-        embedded = embedding.run(adata, model, recipe, **options)
-        more = _notes_on_names(adata, card, inputs["parameters"])
-        return _contents(replace(embedded, notes=(*embedded.notes, *more)))
+        return _contents(embedding.run(adata, model, recipe, **options))
 
     return store.load_or_compute("embedding", inputs, compute, policy)
+
+
+def notes_of(embedded: store.Artifact, adata: AnnData) -> list[str]:
+    """What is to know of an embedding of cells: stored notes, and whether other names change what is read.
+
+    Parameters
+    ----------
+    embedded
+        What :func:`embed` returned.
+    adata
+        The cells that it was given.
+    """
+    notes, inputs = list(embedded.load("notes")["notes"]), embedded.provenance["inputs"]
+    card, named = catalog.model(inputs["model"]), {**inputs["architecture"], **inputs["parameters"]}
+    are_ids = [bool(ensembl_id(name)) for name in adata.var_names]
+    if card.twin_of is not None and named.get("vocabulary") == "data-set" and np.mean(are_ids) > 0.5:
+        notes.append(
+            "the random weights of genes are drawn by their names, which are Ensembl ids here: a file that "
+            "names the same genes by symbols has another random embedding"
+        )
+    genes = embedded.load("genes") if "genes" in embedded else None
+    is_of_user = adata.uns["dataset"]["name"] not in catalog.datasets()
+    if genes and card.gene_ids and genes["n_read"] < genes["n_genes"] and is_of_user:
+        notes += _notes_on_old_symbols(adata, card.gene_ids)
+    return notes
 
 
 def sound_matrix(embedded: store.Artifact, n_cells: int) -> np.ndarray:
@@ -155,18 +178,27 @@ def reconstruct(
     return store.load_or_compute("reconstruction", inputs, compute, policy)
 
 
-def _notes_on_names(
-    adata: AnnData, card: catalog.ModelCard, parameters: Mapping[str, Any]
-) -> tuple[str, ...]:
-    """A sentence where random weights are drawn by Ensembl ids: by symbols they would be others."""
-    vocabulary = {**(card.architecture or {}), **parameters}.get("vocabulary")
-    are_ids = [bool(ensembl_id(name)) for name in adata.var_names]
-    if card.twin_of is None or vocabulary != "data-set" or np.mean(are_ids) <= 0.5:
-        return ()
-    return (
-        "the random weights of genes are drawn by their names, which are Ensembl ids here: a file that names "
-        "the same genes by symbols has another random embedding",
-    )
+def _notes_on_old_symbols(adata: AnnData, gene_ids: str) -> list[str]:
+    """A sentence on genes that go by a symbol of former days and so may not be in a vocabulary."""
+    names = adata.var_names.astype(str)
+    if gene_ids == "Ensembl" and "ensembl_id" in adata.var:
+        names = names[(adata.var["ensembl_id"] == "").to_numpy()]
+    try:
+        pairs = zip(names, catalog.approved_symbols(names), strict=True)
+    except catalog.CatalogError:  # of a damaged table, which costs the note and not the embedding
+        return []
+    old = [(name, symbol) for name, symbol in pairs if not name.startswith(symbol)]  # as A-1 of two A
+    if not old:
+        return []
+    remedy = {
+        "Ensembl": "Give Ensembl ids in a column ensembl_id of var",
+        "symbol": "Try the symbols of today as var_names",
+    }[gene_ids]
+    return [
+        f"{len(old):,} of the {adata.n_vars:,} genes go by symbols that HGNC has replaced, like {old[0][0]} "
+        f"by {old[0][1]}; those that the model does not know are not read. {remedy}, and compare the share "
+        "of genes that is read"
+    ]
 
 
 def _contents(embedded: embedding.Embedded) -> dict[str, np.ndarray | pd.DataFrame | dict]:

@@ -100,7 +100,7 @@ def run_models(adata: AnnData, references: Iterable[str], *, seed: int = 0) -> R
             continue
         method = card.method(recipe)
         embedded[method], scored[method] = artifact, scores
-        notes += [{"method": method, "note": note} for note in artifact.load("notes")["notes"]]
+        notes += [{"method": method, "note": note} for note in pipeline.notes_of(artifact, adata)]
         about = {"dataset": dataset, "method": method, "model": card.name}
         for part in ("scores", "subsamples"):
             if part in scores:
