@@ -1,10 +1,19 @@
 """Statements with numbers in them, as they are shown and as other pages get them."""
 
-import numpy as np
-import pytest
-from markdown_it import MarkdownIt
+import sys
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from IPython.core.formatters import DisplayFormatter
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from reading_list import tables
 from zeroshot.notebooks.report import report
+from zeroshot.notebooks.tables import to_html
 from zeroshot.runtime.escaping import verbatim
 
 
@@ -38,6 +47,35 @@ def test_missing_numbers_have_another_statement(page):
 def test_nothing_to_say_shows_nothing(page):
     report(("- {a:d}", ""), a=None)
     assert "text" not in page and page["glued"]["a_text"] == "–"
+
+
+def test_texts_of_styled_tables_are_shown_as_they_are(page, monkeypatch):
+    """In every cell, name of a row and name of a column; links that are marked as HTML stay links."""
+    formatters = DisplayFormatter()
+    shell = SimpleNamespace(kernel=True, display_formatter=formatters)
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: shell)
+    report("{a:d}", a=1, glued=False)
+    text, link = "<script>alert(1)</script> & <b>", Markup('<a href="#x">x &lt; y</a>')
+    table = pd.DataFrame({text: [text, 0.5], "link": [link, "–"]}, index=pd.Index([text, link], dtype=object))
+    for styled in (
+        table.style,
+        table.style.format(precision=1),
+        table.style.format(escape="html").hide(axis="index"),
+        table.set_index(text, append=True).style,
+        table.T.style.format(str, na_rep="–"),
+    ):
+        for _ in range(2):  # shown twice, nothing is escaped twice
+            shown = BeautifulSoup(formatters.format(styled)[0]["text/html"], "html.parser")
+            assert shown.find("script") is None and shown.find("b") is None
+            assert text in [cell.text.strip() for cell in shown.find_all(["td", "th"])]
+            assert {anchor.text for anchor in shown.find_all("a")} == {"x < y"}
+    models = tables.surveyed_models().style
+    of_pandas, ours = (
+        BeautifulSoup(html, "html.parser").tbody for html in (models.to_html(), to_html(models))
+    )
+    assert [cell.decode_contents() for cell in ours.find_all("td")] == [
+        cell.decode_contents() for cell in of_pandas.find_all("td")
+    ]
 
 
 def test_nothing_in_a_text_is_read_as_a_mark(page):

@@ -4,6 +4,7 @@ Links are HTML, relative to a page in ``notebooks/``, and the text beside them i
 """
 
 import pandas as pd
+from markupsafe import Markup
 
 from reading_list import editions, entries, lineage, survey
 from zeroshot import catalog
@@ -49,7 +50,7 @@ def papers_by_section(listed: pd.DataFrame) -> pd.DataFrame:
     numbers = pd.crosstab(listed["section"], listed["year"], margins=True, margins_name="all")
     numbers = numbers.reindex([*dict.fromkeys(listed["section"]), "all"]).rename_axis(columns=None)
     link = templates.macros("notebooks/links.html").section_link
-    links = {section.title: str(link(name, section.title)) for name, section in entries.sections().items()}
+    links = {section.title: link(name, section.title) for name, section in entries.sections().items()}
     return numbers.rename(index=links).replace(0, "").reset_index()
 
 
@@ -86,7 +87,7 @@ def surveyed_models() -> pd.DataFrame:
             "base model": escaping.escape(model.base_model or "") or "–",
         }
 
-    return pd.DataFrame([row(model) for model in survey.models().values()])
+    return _of_html([row(model) for model in survey.models().values()])
 
 
 def other_base_models() -> list[str]:
@@ -109,7 +110,14 @@ def other_base_models() -> list[str]:
 
 def models_in_book() -> pd.DataFrame:
     """What this book has of the survey's models, a row per family, linked to cards and papers."""
-    return pd.DataFrame([_links(survey.models()[row["model"]], row) for row in survey.families_in_book()])
+    return _of_html([_links(survey.models()[row["model"]], row) for row in survey.families_in_book()])
+
+
+def _of_html(rows: list[dict[str, str | int]]) -> pd.DataFrame:
+    """A table whose texts are HTML, made from escaped values, and shown as such."""
+    return pd.DataFrame(rows).map(
+        lambda value: Markup(value) if isinstance(value, str) else value  # noqa: S704 - escaped above
+    )
 
 
 def _links(model: survey.SurveyModel, row: dict[str, str]) -> dict[str, str]:
@@ -132,7 +140,7 @@ def _links(model: survey.SurveyModel, row: dict[str, str]) -> dict[str, str]:
 def descents() -> pd.DataFrame:
     """Every stated descent of the tree of models, and who states it."""
     nodes = {node.name: node for node in lineage.nodes()}
-    return pd.DataFrame(
+    return _of_html(
         [
             {
                 "model": _name(node),

@@ -4,6 +4,7 @@ import re
 import string
 from typing import Any
 
+from zeroshot.notebooks import tables
 from zeroshot.runtime import escaping
 
 MISSING = "–"
@@ -34,6 +35,7 @@ def report(*statements: str | tuple[str, str], glued: bool = True, **numbers: An
     from IPython.display import Markdown, display
     from myst_nb import glue
 
+    tables.show_texts_as_they_are()  # before the first table: every page begins with its takeaways
     plain = {name: _plain(value) for name, value in numbers.items()}
     formats: dict[str, str] = {}
     lines = []
