@@ -218,6 +218,7 @@ def test_embed_with_released_weights(project, users_file, zeroshot):
     code, out, err = zeroshot(*given, "--input-layer", "X", "--output", "a.h5ad")
     assert code == 0, err
     assert "symbol" in out and "1.000" in out
+    assert "not the files that the card of scgpt-human describes" in out  # its hashes are of the released
     found = anndata.read_h5ad("a.h5ad").uns["X_scgpt-human_provenance"]
     assert found["input_values"] == "as given, unchanged" and found["input_layer"] == "X"
     assert found["weights_from"] == f"folder {folder}"

@@ -79,7 +79,7 @@ def embed(
 
 
 def notes_of(embedded: store.Artifact, adata: AnnData) -> list[str]:
-    """What is to know of an embedding of cells: stored notes, and whether other names change what is read.
+    """What is to know of an embedding: stored notes, others' weights, names of genes that are not read.
 
     Parameters
     ----------
@@ -96,6 +96,7 @@ def notes_of(embedded: store.Artifact, adata: AnnData) -> list[str]:
             "the random weights of genes are drawn by their names, which are Ensembl ids here: a file that "
             "names the same genes by symbols has another random embedding"
         )
+    notes += _notes_on_weights(card, inputs["weights"])
     genes = embedded.load("genes") if "genes" in embedded else None
     is_of_user = adata.uns["dataset"]["name"] not in catalog.datasets()
     if genes and card.gene_ids and genes["n_read"] < genes["n_genes"] and is_of_user:
@@ -176,6 +177,20 @@ def reconstruct(
         )
 
     return store.load_or_compute("reconstruction", inputs, compute, policy)
+
+
+def _notes_on_weights(card: catalog.ModelCard, used: Mapping[str, str]) -> list[str]:
+    """A sentence on files of weights whose hash, by role, is not that of the card."""
+    listed = card.weights.files if card.weights else {}
+    others = [
+        role for role, digest in used.items() if role in listed and listed[role].sha256 not in (None, digest)
+    ]
+    if not others:
+        return []
+    return [
+        f"{', '.join(others)}: not the files that the card of {card.name} describes, by their sha256. "
+        "The numbers are those of your files, not of the released model"
+    ]
 
 
 def _notes_on_old_symbols(adata: AnnData, gene_ids: str) -> list[str]:
