@@ -12,6 +12,7 @@ from zeroshot.cli.options import (
     LibrarySizeKey,
     MissingLabels,
     Seed,
+    Weights,
     files_of_weights,
     notes_of,
     reading,
@@ -33,7 +34,7 @@ class AnnotationOptionError(ValueError):
 
 def annotate(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="An .h5ad file or the name of a data set.")],
-    reference: Annotated[str, typer.Option(help="The same, with labels.")],
+    reference: Annotated[str, typer.Option(help="An .h5ad file or the name of a data set, with labels.")],
     model: Annotated[str, typer.Option(help="Name of a model, see `zeroshot models`.")],
     label_key: Annotated[
         str | None, typer.Option(help="Column of the reference's obs with the labels; cell_type if absent.")
@@ -43,7 +44,7 @@ def annotate(
         typer.Option(help="File to write: a copy of QUERY (.h5ad) or a table (.csv). Only prints if absent."),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="Recipe of the model; its default if absent.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder with the weights as released.")] = None,
+    weights: Weights = None,
     neighbors: Annotated[int, typer.Option(min=1, help="Nearest reference cells that vote.")] = 15,
     key: Annotated[
         str | None,
@@ -53,7 +54,9 @@ def annotate(
         bool, typer.Option("--overwrite", help="Replace columns that QUERY holds under these names.")
     ] = False,
     batch_key: BatchKey = None,
-    reference_batch_key: Annotated[str | None, typer.Option(help="The same column of the reference.")] = None,
+    reference_batch_key: Annotated[
+        str | None, typer.Option(help="Column of the reference's obs with the sequencing batch.")
+    ] = None,
     input_layer: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +66,7 @@ def annotate(
     reference_layer: Annotated[str | None, typer.Option(help="Matrix of the reference to read.")] = None,
     library_size_key: LibrarySizeKey = None,
     reference_library_size_key: Annotated[
-        str | None, typer.Option(help="The same column of the reference.")
+        str | None, typer.Option(help="Column of the reference's obs with the counts over all its genes.")
     ] = None,
     missing_labels: MissingLabels = "drop",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
@@ -72,10 +75,11 @@ def annotate(
 ) -> None:
     """Label the cells of QUERY by their nearest cells of a reference, in an embedding of both.
 
-    Per cell: label; confidence, the share of the neighbours that have it; novelty, the share of reference
-    cells that are closer to their neighbours than the cell is to its (0 to 1, higher is less like the
-    reference). Both are embedded together over the genes that both have; a model that is fitted, such as pca,
-    is fitted to both.
+    Per cell: label; confidence, the share of the neighbours that have this
+    label; novelty, the share of reference cells that are closer to their
+    neighbours than the cell is to its own (0 to 1, higher is less like the
+    reference). Both are embedded together over the genes that both have; a
+    model that is fitted to cells, such as pca, is fitted to both.
     """
     from zeroshot import data, embedding, pipeline
     from zeroshot.data.copies import require_free, require_same_cells, write_copy

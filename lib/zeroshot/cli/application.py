@@ -31,12 +31,14 @@ from zeroshot.cli.options import (
     Cores,
     InputLayer,
     LibrarySizeKey,
+    MissingBatches,
     MissingLabels,
     Name,
     Parameters,
     Policy,
     Profile,
     Seed,
+    Weights,
     model_parameters,
     reading,
     require_suffix,
@@ -135,7 +137,7 @@ def embed(
     output: Annotated[Path, typer.Option(help="The .h5ad file to write.")],
     recipe: Annotated[str | None, typer.Option(help="Recipe of the model; its default if absent.")] = None,
     parameter: Parameters = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder with the weights as released.")] = None,
+    weights: Weights = None,
     key: Annotated[str | None, typer.Option(help="Key of obsm to write; X_<model> if absent.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an embedding that INPUT holds under this key.")
@@ -143,11 +145,11 @@ def embed(
     batch_key: BatchKey = None,
     input_layer: InputLayer = None,
     library_size_key: LibrarySizeKey = None,
-    missing_labels: MissingLabels = "refuse",
+    missing_labels: MissingBatches = "refuse",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     chunk_tokens: Annotated[
-        int | None, typer.Option(help="Tokens computed at once; less needs less memory.")
+        int | None, typer.Option(help="Tokens computed at once; fewer need less memory.")
     ] = None,
     compile_network: Annotated[
         bool, typer.Option("--compile", help="Compile the network first; pays off after thousands of cells.")
@@ -238,13 +240,13 @@ def evaluate(
     output: Annotated[Path, typer.Option(help="The .csv file to write.")],
     batch_key: BatchKey = None,
     before: Annotated[
-        str | None, typer.Option(help="Key of obsm before integration; PCR comparison needs it.")
+        str | None, typer.Option(help="Key of obsm before integration, for PCR (regression) comparison.")
     ] = None,
     missing_labels: MissingLabels = "refuse",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Score embeddings of a file, with batches also their mixing; warns of rows that are not in its order."""
+    """Score embeddings by cell types, and by batches if these are named; warns of rows in another order."""
     from zeroshot import pipeline
     from zeroshot.data.embedded import read_embeddings
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zeroshot.cli.options import NO_COUNTS, Seed, files_of_weights, notes_of, reading
+from zeroshot.cli.options import NO_COUNTS, Seed, Weights, files_of_weights, notes_of, reading
 from zeroshot.runtime import failures, outputs, printing
 
 _SHOWN = 5  # genes that are printed, with as many of their values
@@ -19,11 +19,11 @@ def genes(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Data set or .h5ad file: pca, hvg and random make vectors of it, others of its genes alone."
+            help="Data set or .h5ad file. pca, hvg and random are fitted to it; others give only its genes."
         ),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="Recipe of the model; its default if absent.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder with the weights as released.")] = None,
+    weights: Weights = None,
     seed: Seed = 0,
 ) -> None:
     """Print or write the gene vectors of a model: token embeddings, texts, or components of a data set."""

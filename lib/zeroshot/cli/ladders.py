@@ -29,8 +29,9 @@ def ladder(
 ) -> None:
     """Train the networks of a ladder and score their embeddings; without a name, list the ladders.
 
-    An interrupted training continues with the same command. Several processes may run it at the same time:
-    each takes the next training that no other one works on.
+    An interrupted training continues with the same command. Several processes
+    may run it at the same time: each takes the next training that no other one
+    works on.
     """
     if name is None:
         rows = [

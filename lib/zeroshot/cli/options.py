@@ -33,13 +33,23 @@ MissingLabels = Annotated[
     Literal["refuse", "drop", "keep"],
     typer.Option(help="Cells without label or batch: refuse, drop, or keep texts such as NA as a name."),
 ]
+MissingBatches = Annotated[
+    Literal["refuse", "drop", "keep"],
+    typer.Option(help="Cells without batch: refuse, or keep texts such as NA as a name. drop is refused."),
+]
 Name = Annotated[str | None, typer.Argument(help="Print all that is known of this one.")]
 Parameters = Annotated[
     list[str] | None,
     typer.Option("--parameter", "-p", help="name=value over that of the recipe, e.g. tgthighres=f2."),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, max=reproducible.LARGEST_SEED, help="The same seed gives the same bytes.")
+    int,
+    typer.Option(
+        min=0, max=reproducible.LARGEST_SEED, help="Of all random draws; the same seed gives the same bytes."
+    ),
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="Folder with the released files; looked for and downloaded if absent.")
 ]
 
 

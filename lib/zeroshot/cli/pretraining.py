@@ -32,28 +32,36 @@ def pretrain(
         str,
         typer.Option(help="An untrained twin, e.g. scgpt-untrained; or corpus-pca, corpus-scvi, …."),
     ],
-    corpus: Annotated[list[str], typer.Option(help="A named corpus; or data set or .h5ad file, repeated.")],
+    corpus: Annotated[
+        list[str], typer.Option(help="A named corpus; or a data set or .h5ad file, may be repeated.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder to write, in the layout of a released model.")],
     field: Annotated[
         list[str] | None,
         typer.Option("--architecture", help="name=value, another size of the network, e.g. nlayers=4."),
     ] = None,
     test_set: Annotated[
-        list[str] | None, typer.Option(help="Data set whose cells must not be in the corpus; repeat it.")
+        list[str] | None,
+        typer.Option(help="Data set whose cells must not be in the corpus; may be repeated."),
     ] = None,
     genes: Annotated[
-        int, typer.Option(min=100, help="Genes of the vocabulary, those in most cells.")
+        int, typer.Option(min=100, help="Size of the vocabulary: the genes that are detected in most cells.")
     ] = 18_000,
     epochs: Annotated[float, typer.Option(min=0.0, help="Passes over the cells.")] = 5.0,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Instead of epochs: as many as take this long here.")
+        float | None,
+        typer.Option(min=0.01, help="Instead of --epochs: as many as take this long on this machine."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=3, help="Genes read of a cell at once, at most.")] = 512,
+    max_tokens: Annotated[int, typer.Option(min=3, help="Most genes of a cell that are read at once.")] = 512,
     tokens_per_step: Annotated[int, typer.Option(min=3, help="Tokens of a step, padding included.")] = 16_384,
-    learning_rate: Annotated[float, typer.Option(help="Highest of the schedule.")] = 1e-3,
+    learning_rate: Annotated[
+        float, typer.Option(help="Highest learning rate; it rises to it and falls again.")
+    ] = 1e-3,
     objective: Annotated[
         str | None,
-        typer.Option(help="contrastive, instead of hidden genes: tell cells apart by samples of them."),
+        typer.Option(
+            help="contrastive: recognise a cell by another sample of its genes. Absent: predict hidden genes."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
@@ -61,9 +69,10 @@ def pretrain(
 ) -> None:
     """Train a network on cells; an interrupted training continues with the same command.
 
-    The folder is read by `zeroshot embed --model TWIN --weights FOLDER`, where TWIN is the trained model of
-    the untrained one. corpus-pca and corpus-scvi are fitted in one go, the latter with --epochs (absent: as
-    many as scvi-tools chooses).
+    The folder is read by `zeroshot embed --model TWIN --weights FOLDER`, where
+    TWIN is the trained model of the untrained one. corpus-pca and corpus-scvi
+    are fitted in one go, the latter with --epochs (absent: as many as
+    scvi-tools chooses).
     """
     from zeroshot import pretraining
     from zeroshot.models import Cells
@@ -194,8 +203,8 @@ def _cells(corpus: list[str], n_genes: int, test_sets: Sequence[str]) -> "AnnDat
         printing.show_notes(notes_of(source, parts[name], NO_COUNTS), file=sys.stderr)
     if not test_sets:
         print(
-            "note: these cells were compared with no data set: name those that you will score on, and the "
-            "training is refused if it has a cell of one (--test-set)",
+            "note: these cells were compared with no data set: name those that you will score on with "
+            "--test-set, and a corpus that has one of their cells is refused",
             file=sys.stderr,
         )
     for name in test_sets:

@@ -75,7 +75,9 @@ def of_limits(matrix: sparse.csr_matrix | np.ndarray) -> list[str]:
 
 def of_counts(matrix: sparse.csr_matrix) -> list[str]:
     """Sentences on integers (cells, genes) that look as if they were not counted."""
-    remedy = "If they are no raw counts, name those with counts=… (command line: --counts)."
+    remedy = (
+        "If these are no raw counts, name the matrix of raw counts with counts=… (command line: --counts)."
+    )
     if matrix.data.max() == 1:
         return [f"No count is above 1, as after binarising. {remedy}"]
     totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
