@@ -119,6 +119,14 @@ def test_what_loses_its_parent_ends(chain):
     wait_until_gone(started)
 
 
+def test_ctrl_c_in_a_terminal_reaches_the_command_alone(tmp_path):
+    (tmp_path / "sessions.py").write_text("import os\nprint(os.getsid(0) == os.getpid() == os.getpgrp())")
+    for new in (False, True):  # and where it has a session already
+        command = processes.command("sessions")
+        done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=new)
+        assert (done.returncode, done.stdout) == (0, b"True\n")
+
+
 def test_the_kernel_of_a_notebook_ends_with_its_parent():
     """A kernel in a long computation does not notice by itself that its parent is gone."""
     from zeroshot.notebooks import kernel

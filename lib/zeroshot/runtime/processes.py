@@ -199,6 +199,9 @@ def run_module(arguments: Sequence[str]) -> None:
 def main(arguments: Sequence[str]) -> None:
     """``python -m zeroshot.runtime.processes MODULE ARGUMENT…``."""
     end_with_parent()
+    # Ctrl-C in a terminal reaches the command alone; a process that it imports for would show a traceback.
+    with contextlib.suppress(PermissionError):  # it has one already
+        os.setsid()
     run_module(arguments)
 
 
