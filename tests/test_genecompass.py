@@ -1,6 +1,7 @@
 """GeneCompass from its specification: ranks with values by hand, the network, padding, layouts."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -107,6 +108,12 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
     embedded = embedding.run(adata, "genecompass-base", weights=folder, settings=CPU)
     assert embedded.matrix.shape == (80, 16) and embedded.checks["passed"].all()
     refused("has positions for 1 to 64 genes", parameters={"max_tokens": 65})
+    medians = folder / "human_gene_median_after_filter.pickle"
+    content = medians.read_bytes()
+    for others in ({}, {"ensg00000000001": 2.0}):  # every gene would count as one with the median 1
+        medians.write_bytes(pickle.dumps(others))
+        refused(r"after_filter\.pickle has a median for none of \d+ genes")
+    medians.write_bytes(content)
     state = torch.load(folder / "pytorch_model.bin")
     table = "bert.embeddings.peca_grn_knowledge"
     torch.save(state | {table: state[table][:-1]}, folder / "pytorch_model.bin")

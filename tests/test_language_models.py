@@ -41,6 +41,16 @@ def t5(tmp_path_factory):
     return write_t5(tmp_path_factory.mktemp("t5"))
 
 
+def test_a_config_of_which_nothing_can_be_built_is_refused(t5, tmp_path):
+    config = json.loads((t5 / "config.json").read_text()) | {"dense_act_fn": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    files = checkpoint_in(t5).files | {"config": tmp_path / "config.json"}
+    with pytest.raises(
+        WeightsError, match=r"config\.json describes no network that can be built \(KeyError: 1"
+    ):
+        embedded(ChatCell(checkpoint=Checkpoint(files, {}, "folder")))
+
+
 def embedded(model, rows=ALL, tokens_per_chunk=None):
     return Runner(model, cells_of(COUNTS, GENES), 0, CPU).embed(rows, tokens_per_chunk)
 
@@ -117,6 +127,8 @@ def test_what_cannot_be_read_is_refused(causal, t5, tmp_path):
         ({"quantization_config": {}}, "quantised"),
         ({"vocab_size": 20}, "vocabulary and model are not"),
         ({"hidden_size": 32}, "does not fit"),
+        ({"pad_token_id": -1}, r"config\.json pads with token -1; expected is one of "),
+        ({"pad_token_id": 10**6}, r"config\.json pads with token 1000000"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(config | change))
         files = {**checkpoint.files, "config": tmp_path / "config.json"}

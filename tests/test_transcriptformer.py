@@ -118,8 +118,9 @@ def test_small_release_passes_the_gate_and_others_are_refused(tmp_path):
         content = {"model_config": TRANSCRIPTFORMER_CONFIG | change, "data_config": {}}
         (folder / "config.json").write_text(json.dumps({"model": content}))
         refused(message)
-    (folder / "config.json").write_text("{}")
-    refused("lacks model_config and data_config")
+    for content in ("{}", '{"model": 1}', '{"model": "x"}', '{"model": [1]}'):
+        (folder / "config.json").write_text(content)
+        refused("lacks model_config and data_config")
     for wrong in ({"vocabulary": "data-set"}, {"order": "rank"}, {"clip_counts": 0}):
         with pytest.raises(ValueError, match=r"vocabulary is released|unknown order|counts are positive"):
             TranscriptFormer(**wrong)

@@ -301,6 +301,11 @@ def read_medians(path: Path, genes: list[str]) -> np.ndarray:
         If the file is damaged, or a median is one that counts cannot be divided by.
     """
     medians = read_dictionary(path)
+    if not any(gene in medians for gene in genes):
+        raise WeightsError(
+            f"{path} has a median for none of {len(genes):,} genes, such as {genes[0][:40]}; expected is one "
+            f"for most of them, by Ensembl id. {REMEDY}"
+        )
     wrong = [gene for gene in genes if gene in medians and not _is_median(medians[gene])]
     if wrong:
         raise WeightsError(

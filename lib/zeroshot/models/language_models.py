@@ -5,7 +5,6 @@ loader, and a config that names code of its own is refused.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -62,9 +61,13 @@ def read_config(path: Path) -> "PretrainedConfig":
         raise WeightsError(f"{path} asks for {layers} layers; expected 1 to {_MOST_LAYERS}. {REMEDY}")
     described = {name: value for name, value in config.items() if name not in ("auto_map", "model_type")}
     try:
-        return CONFIG_MAPPING[kind].from_dict(described)
+        config = CONFIG_MAPPING[kind].from_dict(described)
     except Exception as error:  # each kind of model checks its config in its own way
         raise WeightsError(f"{path} is not a config of {kind}: {str(error)[:200]}. {REMEDY}") from None
+    padding, size = config.pad_token_id, getattr(config, "vocab_size", None)
+    if padding is not None and type(size) is int and padding not in range(size):
+        raise WeightsError(f"{path} pads with token {padding}; expected is one of {size:,}, from 0. {REMEDY}")
+    return config
 
 
 def longest_input(config: "PretrainedConfig") -> int | None:
@@ -151,11 +154,22 @@ def read_network(
     from transformers import AutoModel, T5EncoderModel
 
     config, path = read_config(checkpoint.files["config"]), checkpoint.files["weights"]
-    build: Callable[..., nn.Module] = T5EncoderModel if part == "encoder" else AutoModel.from_config
+    of_kind: Callable[..., nn.Module] = T5EncoderModel if part == "encoder" else AutoModel.from_config
+
+    def build() -> nn.Module:
+        try:
+            return of_kind(config)
+        except Exception as error:  # values that its class has taken, and nothing can be built of
+            cause = f"{type(error).__name__}: {str(error)[:200]}"
+            raise WeightsError(
+                f"{checkpoint.files['config']} describes no network that can be built ({cause}). Expected "
+                f"the config of a {config.model_type}. {REMEDY}"
+            ) from None
+
     if seed is not None:
-        return draw_network(partial(build, config), seed)
+        return draw_network(build, seed)
     return load_network(
-        partial(build, config),
+        build,
         lambda outline: _without_head(read_state(path), outline),
         ignored=_IGNORED,
         path=path,

@@ -300,7 +300,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     expected = "config.json of a TranscriptFormer"
     content = read_json(path, expected).get("model")
-    parts = {name: content.get(name) for name in ("model_config", "data_config")} if content else {}
+    names = ("model_config", "data_config")
+    parts = {name: content.get(name) for name in names} if isinstance(content, dict) else {}
     if not parts or not all(isinstance(part, dict) for part in parts.values()):
         raise WeightsError(f"{path} lacks model_config and data_config. Expected {expected}. {REMEDY}")
     config = parts["model_config"]

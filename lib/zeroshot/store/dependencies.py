@@ -43,7 +43,7 @@ SAME_NUMBERS = {
     "624cf6c231c5de3f3254": "97aa0e5c1bac2154339e",  # models.gene_texts
     "57deb56769fa16863c7c": "9e19cb86f4a565397f14",  # tokens.sentences: calls ids by their symbols;
     "09e4089a8b9ed138f361": "99642a15c88a114d801a",  # its users take the names of it: models.cellama,
-    "079b0fd0111ba70afc56": "fefb6bd9b8db374dcaba",  # models.language_models, which reads a text at once
+    "7a4b0c1da17ba8d37f8c": "fefb6bd9b8db374dcaba",  # models.language_models, which reads a text at once
     "9d29835fe93cc0459c28": "8a335ecce297fe40451f",  # models: refuses parameters of another type
     "406c613989f56d540d8d": "385ef40fe80ac29f292f",  # data.h5ad.file: says more of files, refuses holes
     "d2bb61aa609b167a6f1f": "6205966614667fe947af",  # data.columns: notes on labels, and refusals of them;
@@ -63,6 +63,8 @@ SAME_NUMBERS = {
     "627c68f8afbcf4718dae": "17c653a37d554af81b71",  # models.scelmo
     "940bda9418a9c9fa1f14": "17f5c38138655c5ccf08",  # metrics.integration: imports scipy.stats when used;
     "4f133a675b805b8ecc69": "455289e9a34b5900241d",  # metrics.uncertainty
+    "c9980d8442537ac42eec": "61a42fb5faf9e0305bb8",  # models.transcriptformer: refuses other configs
+    "31dc746ab29191a0f08b": "505afb355e6ed5690015",  # models.genecompass: refuses medians of other genes
 }
 
 # They import every file of their folder, so that a new one is found by itself.
