@@ -344,6 +344,8 @@ def test_key_that_does_not_fit_is_named_and_nothing_is_loaded(change, message):
         ({"scale": torch.tensor([torch.inf])}, "scale holds values that are NaN, infinite"),
         ({"scale": torch.tensor([1e300], dtype=torch.float64)}, "too large for torch.float32"),
         ({"x.bias": torch.zeros(2, dtype=torch.int64)}, r"x.bias is torch.int64, expected torch.float32"),
+        ({"x.bias": torch.ones(2).to(torch.float8_e5m2)}, "x.bias is float8_e5m2, expected a whole tensor"),
+        ({"x.bias": torch.ones(1).expand(2)}, r"x.bias is \(2,\) over fewer stored values, expected a whole"),
     ],
 )
 def test_weights_that_are_no_finite_numbers_are_named_with_their_file(change, message):

@@ -207,8 +207,8 @@ def load_state(
     ------
     WeightsError
         If a parameter or buffer of the module stays unset, a key belongs to nothing, two keys claim
-        the same parameter, a shape differs, or a value is no finite number in the module's precision. All
-        of them are named.
+        the same parameter, a shape or kind of number differs, or a value is no finite number in the module's
+        precision. All of them are named.
     """
     wanted = module.state_dict()
     patterns = tuple(ignored)
@@ -229,6 +229,12 @@ def load_state(
         elif tensor.is_floating_point() != wanted[name].is_floating_point():
             sources[name], filled[name] = key, tensor
             problems.append(f"{key} is {tensor.dtype}, expected {wanted[name].dtype}")
+        # Files of tensors alone are checked as they are read; a release with more is not.
+        elif tensor.is_floating_point() and (problem := _unusable(tensor)):
+            sources[name], filled[name] = key, tensor
+            problems.append(
+                f"{key} is {problem}, expected a whole tensor of {wanted[name].dtype}, float16 or bfloat16"
+            )
         else:
             sources[name], filled[name] = key, tensor
     missing = [name for name in wanted if name not in filled]
