@@ -65,10 +65,10 @@ def test_texts_of_styled_tables_are_shown_as_they_are(page, monkeypatch):
         table.T.style.format(str, na_rep="–"),
     ):
         for _ in range(2):  # shown twice, nothing is escaped twice
-            shown = BeautifulSoup(formatters.format(styled)[0]["text/html"], "html.parser")
-            assert shown.find("script") is None and shown.find("b") is None
-            assert text in [cell.text.strip() for cell in shown.find_all(["td", "th"])]
-            assert {anchor.text for anchor in shown.find_all("a")} == {"x < y"}
+            html = BeautifulSoup(formatters.format(styled)[0]["text/html"], "html.parser")
+            assert html.find("script") is None and html.find("b") is None
+            assert text in [cell.text.strip() for cell in html.find_all(["td", "th"])]
+            assert {anchor.text for anchor in html.find_all("a")} == {"x < y"}
     models = tables.surveyed_models().style
     of_pandas, ours = (
         BeautifulSoup(html, "html.parser").tbody for html in (models.to_html(), to_html(models))

@@ -789,16 +789,16 @@ def test_drive_leads_to_no_address_without_encryption(monkeypatch):
 
 def test_halves_of_a_drive_file_are_put_together_only_if_its_hash_is_known(monkeypatch):
     old, new = b"\x80\x02old tensors.", b"\x80\x02new tensors."
-    known = SCGPT | {"weights": SCGPT["weights"] | {"sha256": sha(new)}}
-    for files, ranges, first in ((SCGPT, True, old), (known, True, new), (known, False, new)):
+    hashed = SCGPT | {"weights": SCGPT["weights"] | {"sha256": sha(new)}}
+    for files, ranges, first in ((SCGPT, True, old), (hashed, True, new), (hashed, False, new)):
         wire = Wire(monkeypatch)
         wire.content["best_model.pt"], wire.cut, wire.ranges = first, True, False
         with pytest.raises(WeightsError, match="could not be downloaded"):
             weights.find(card(files, drive="1abc"))
         assert [path.stat().st_size for path in paths.weights("toy").rglob("best_model*.part")] == [7]
         wire.content["best_model.pt"], wire.cut, wire.ranges = new, False, ranges
-        found = weights.find(card(files, drive="1abc"))
-        assert found.files["weights"].read_bytes() == new, (files, ranges)
+        stored = weights.find(card(files, drive="1abc"))
+        assert stored.files["weights"].read_bytes() == new, (files, ranges)
         shutil.rmtree(paths.weights("toy"))
 
 

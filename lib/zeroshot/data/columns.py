@@ -124,10 +124,10 @@ def _texts_for_missing(values: pd.Categorical, key: str) -> list[str]:
     sizes = sizes[missing_mask(sizes.index)]
     if sizes.empty:
         return []
-    shown = ", ".join(f"{text!r} {count:,} times" for text, count in sizes.items())
+    texts = ", ".join(f"{text!r} {count:,} times" for text, count in sizes.items())
     return [
         f"{sizes.sum():,} of {len(values):,} cells have a text that often stands for a missing value in "
-        f"{key!r} ({shown}): it is used as a name. This is missing_labels='keep' (command line: "
+        f"{key!r} ({texts}): it is used as a name. This is missing_labels='keep' (command line: "
         "--missing-labels keep); 'drop' leaves these cells out, 'refuse' stops there."
     ]
 

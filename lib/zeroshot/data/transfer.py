@@ -363,5 +363,5 @@ def reason(error: BaseException) -> str:
 def one_line(error: BaseException) -> str:
     """Class and text of an error, without what a server may have put into it for the terminal."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(error))
-    said = " ".join(text.split())[:_LONGEST_REASON].rstrip(".")
-    return said if isinstance(error, TransferError) else f"{type(error).__name__}: {said}"
+    line = " ".join(text.split())[:_LONGEST_REASON].rstrip(".")
+    return line if isinstance(error, TransferError) else f"{type(error).__name__}: {line}"

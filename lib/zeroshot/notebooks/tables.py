@@ -27,12 +27,12 @@ def show_texts_as_they_are() -> None:
 
 def to_html(table: "Styler") -> str | None:
     """HTML of a styled table, all of whose texts are escaped, apart from those that are ``Markup``."""
-    shown = copy.copy(table)
+    safe = copy.copy(table)
     for name in _FORMATS:
-        setattr(shown, name, _Escaping(getattr(table, name)))
+        setattr(safe, name, _Escaping(getattr(table, name)))
     rows, columns = ([_escaped(name) for name in axis.names] for axis in (table.index, table.columns))
-    shown.data = table.data.rename_axis(index=rows, columns=columns)
-    return shown._repr_html_()
+    safe.data = table.data.rename_axis(index=rows, columns=columns)
+    return safe._repr_html_()
 
 
 class _Escaping:
@@ -42,8 +42,8 @@ class _Escaping:
         self.formats = formats
 
     def __getitem__(self, place: tuple[int, int]) -> Callable[[Any], Any]:
-        shown = self.formats[place]
-        return lambda value: shown(_escaped(value))
+        as_text = self.formats[place]
+        return lambda value: as_text(_escaped(value))
 
 
 def _escaped(value: Any) -> Any:
