@@ -57,7 +57,8 @@ def evidence(card, gains, **options) -> pd.DataFrame:
 
 def test_the_networks_of_this_repository_have_losses_beside_those_without_a_network():
     losses = trainings.committed_losses().set_index(["network", "decoder"])
-    assert {"scGPT small", "Geneformer small", "Corpus autoencoder"} == set(losses.index.get_level_values(0))
+    autoencoders = {"Corpus autoencoder", "Corpus autoencoder all"}
+    assert {"scGPT small", "Geneformer small", *autoencoders} == set(losses.index.get_level_values(0))
     assert (losses["trained"] < losses["untrained"]).all()
     record = json.loads((paths.weights_in_repository("scgpt-small") / "training.json").read_text())
     row = losses.loc[("scGPT small", "gep")]
@@ -68,7 +69,8 @@ def test_the_networks_of_this_repository_have_losses_beside_those_without_a_netw
 def test_the_weights_of_this_repository_are_of_the_trainings_whose_scores_the_ladder_has():
     losses = ladders.load("small")["losses"].query("seed == 0").sort_values("step")
     last = losses.groupby(["network", "corpus", "decoder"])["loss"].last()
-    for model, network in {"scgpt-small": "values", "geneformer-small": "ranks"}.items():
+    networks = {"scgpt-small": "values", "geneformer-small": "ranks", "corpus-autoencoder-all": "autoencoder"}
+    for model, network in networks.items():
         record = json.loads((paths.weights_in_repository(model) / "training.json").read_text())
         (corpus,) = record["corpus"]["names"]
         for decoder, loss in record["validation"]["trained"].items():  # another training differs by 2e-5
