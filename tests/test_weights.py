@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import requests
 from hub_server import LARGE, serving, stop
 
 from zeroshot import catalog
@@ -769,12 +770,11 @@ class Wire:
         return self.response(request, body[:half], **headers, **{"Content-Length": str(len(body))})
 
     def response(self, request, body, status=200, **headers):
-        from requests.adapters import HTTPAdapter
-        from urllib3 import HTTPResponse
-
-        headers = {"Content-Type": "text/html"} | headers
-        how = {"preload_content": False, "enforce_content_length": False}
-        return HTTPAdapter().build_response(request, HTTPResponse(io.BytesIO(body), headers, status, **how))
+        response = requests.Response()
+        response.status_code, response.raw = status, io.BytesIO(body)
+        response.request, response.url = request, request.url
+        response.headers.update({"Content-Type": "text/html"} | headers)
+        return response
 
 
 def test_drive_leads_to_no_address_without_encryption(monkeypatch):
