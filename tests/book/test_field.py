@@ -119,7 +119,7 @@ def test_sections_by_year_add_up_to_the_list(book):
 
 def test_a_citation_leads_to_the_reference_list(book, open_tab):
     tab = open_tab()
-    tab.open("notebooks/02_cell_types.html")
+    tab.open("book/intro.html")
     tab.page.locator("article a.reference.internal[href*='references.html#']").first.click()
     tab.page.wait_for_url("**/book/references.html#*")
     target = tab.page.locator(":target")

@@ -306,9 +306,9 @@ def _gdown() -> ModuleType:
 
     def over_https(make: Callable) -> Callable:
         def session(**how: object) -> tuple:
-            made, cookies = make(**how)
-            made.mount("http://", Refusal())
-            return made, cookies
+            of_requests, cookies = make(**how)
+            of_requests.mount("http://", Refusal())
+            return of_requests, cookies
 
         return session
 

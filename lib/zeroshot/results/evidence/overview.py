@@ -248,7 +248,7 @@ def fault_counts(rows: pd.DataFrame) -> pd.DataFrame:
 def source_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each source: grade with its reason, licence, what is taken, commit, link and rows.
 
-    ``link`` is HTML.
+    ``link`` is HTML, and marked as such.
     """
     n_rows, links = rows.groupby("source").size(), templates.macros("notebooks/links.html")
     return pd.DataFrame(
@@ -262,7 +262,7 @@ def source_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "licence": card.licence,
                 "taken": "table" if card.taken == "table" else "values, as facts",
                 "commit": (card.commit or "")[:7],
-                "link": str(links.web_link(card.repository, card.repository.removeprefix("https://"))),
+                "link": links.web_link(card.repository, card.repository.removeprefix("https://")),
                 "rows": int(n_rows.get(name, 0)),
                 "cites": ", ".join(card.cited),
             }
