@@ -98,8 +98,8 @@ def differences_by_training(changes: pd.DataFrame, columns: Mapping[str, str]) -
 
 
 def _unbroken(text: str) -> str:
-    """A difference that breaks before its interval and not inside, in a narrow column."""
-    return text.replace(" to ", "\u00a0to\u00a0")
+    """A difference that breaks in a narrow column before its interval or n, and not inside."""
+    return text.replace(" to ", "\u00a0to\u00a0").replace(" = ", "\u00a0=\u00a0")
 
 
 def changes_by_network(points: pd.DataFrame, corpus_pca: str | None) -> dict[str, pd.DataFrame]:
