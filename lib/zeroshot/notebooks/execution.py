@@ -108,8 +108,9 @@ def prepare_environment(threads: int | None) -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
-    given, ours = os.environ.get("PYTHONWARNINGS", "").split(","), [f"ignore:{text}" for text in UNWANTED]
-    os.environ["PYTHONWARNINGS"] = ",".join([*(one for one in given if one and one not in ours), *ours])
+    ours = [f"ignore:{text}" for text in UNWANTED]
+    filters = os.environ.get("PYTHONWARNINGS", "").split(",")
+    os.environ["PYTHONWARNINGS"] = ",".join([*(one for one in filters if one and one not in ours), *ours])
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ[name] = str(threads)

@@ -31,13 +31,13 @@ def require_whole(folder: Path) -> None:
     DamagedError
         If one is not.
     """
-    tables = [file for file in _damaged(folder) if file.parent == folder]
-    if tables:
+    expected = {file: digest for file, digest in _expected(folder).items() if file.parent == folder}
+    if tables := _damaged(expected):
         raise DamagedError(
             f"{', '.join(map(str, tables))}: not as written by the run of the study, but damaged or edited. "
             f"Run it again, `zeroshot run {folder.name}`: it makes the file again."
         )
-    if any(file.parent == folder for file in _unlisted(folder)):
+    if not all(expected.values()):
         raise DamagedError(
             f"{_record(folder)} does not list the tables of the study: expected one with the hash of each, "
             f"as its run writes it. {_remedy(folder)}"
@@ -59,7 +59,8 @@ def remove_damaged(folder: Path) -> None:
     for unfinished in (folder / "executed").glob("**/.*"):
         if unfinished.is_dir():
             shutil.rmtree(unfinished, ignore_errors=True)
-    for file in _damaged(folder):
+    expected = _expected(folder)
+    for file in _damaged(expected):
         if file.is_dir() and not file.is_symlink():
             raise DamagedError(
                 f"{file} is a directory, expected a file of the study. Delete it or move it away, and run "
@@ -67,7 +68,8 @@ def remove_damaged(folder: Path) -> None:
             )
         print(f"{file} is not as it was written: it is made again", file=sys.stderr)
         file.unlink()
-    if unlisted := _unlisted(folder):
+        del expected[file]
+    if unlisted := [file for file, digest in expected.items() if not digest]:
         print(
             f"{_record(folder)} does not list {len(unlisted)} tables and pages, such as {unlisted[0]}: an "
             f"interrupted run made them, or the record was damaged. They are used as they are. "
@@ -76,21 +78,19 @@ def remove_damaged(folder: Path) -> None:
         )
 
 
-def _damaged(folder: Path) -> list[Path]:
-    """Pages that cannot be read, and files whose content is not that of the finished ones."""
+def _expected(folder: Path) -> dict[Path, str | None]:
+    """What a study has in its folder, with the hash of what was finished; None where nobody remembers it."""
     hashes = _remembered(folder)
-    expected = {file: hashes.get(_name(folder, file)) for file in _files(folder)}
+    return {file: hashes.get(_name(folder, file)) for file in _files(folder)}
+
+
+def _damaged(expected: dict[Path, str | None]) -> list[Path]:
+    """Pages that cannot be read, and files whose content is not that of the finished ones."""
     return [
         file
         for file, digest in expected.items()
         if not file.is_file() or (digest and digest != hashing.short_sha256(file)) or _is_cut_off(file)
     ]
-
-
-def _unlisted(folder: Path) -> list[Path]:
-    """Files whose content nobody has remembered."""
-    hashes = _remembered(folder)
-    return [file for file in _files(folder) if not hashes.get(_name(folder, file))]
 
 
 def _remedy(folder: Path) -> str:

@@ -268,12 +268,12 @@ def fetch_from_drive(folder_id: str, names: set[str], target: Path) -> None:
     The only place that talks to Drive; tests put a function of their own here.
     """
     gdown = _gdown()
-    how = {"use_cookies": False, "timeout": 30}
-    for entry in gdown.download_folder(id=folder_id, skip_download=True, quiet=True, **how):
+    always = {"use_cookies": False, "timeout": 30}
+    for entry in gdown.download_folder(id=folder_id, skip_download=True, quiet=True, **always):
         name = PurePosixPath(entry.path).name
         if name not in names:
             continue
-        how |= {"id": entry.id, "output": str(target / name), "resume": True, "retries": 3}
+        how = always | {"id": entry.id, "output": str(target / name), "resume": True, "retries": 3}
         before = _halves(target, name)
         try:
             gdown.download(**how)
